@@ -1,0 +1,73 @@
+//! Bounds, each with the reason for its number.
+//!
+//! Law (P6): memory, queues, retries and time are bounded, whatever a peer or a file on disk
+//! contains. A bound that is not here does not exist.
+
+use crate::time::Duration;
+
+/// The size of a chunk in bytes: what the reference implementation uses, and the unit of the
+/// wire. Large enough that a hash table is small, small enough that a seek does not wait.
+pub const CHUNK_SIZE: u32 = 512 * 1024;
+
+/// The largest file, in bytes: 2³² − 1 chunks, since a bitmap counts its chunks in 32 bits.
+pub const FILE_SIZE_MAX: u64 = (u32::MAX as u64) * (CHUNK_SIZE as u64);
+
+/// The longest name in bytes: `NAME_MAX` of every Linux file system.
+pub const NAME_LEN_MAX: usize = 255;
+
+/// The longest symlink target in bytes: `PATH_MAX` less its NUL.
+pub const TARGET_LEN_MAX: usize = 4095;
+
+/// The longest name of an extended attribute: Linux's `XATTR_NAME_MAX`.
+pub const XATTR_NAME_LEN_MAX: usize = 255;
+
+/// The bytes that all extended attributes of one node may take, names and values together:
+/// Linux's `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`.
+pub const XATTR_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest name of a peer or folder, in bytes: what fits on a line, by eye.
+pub const LABEL_LEN_MAX: usize = 64;
+
+/// The actors that a version vector may name: one for each peer and incarnation; by eye, far
+/// above any real folder, and 1 MiB of memory at most.
+pub const ACTORS_MAX: usize = 65_536;
+
+/// The registers in one batch: large enough that round trips do not count (10,000 entries are
+/// 30,000 registers, 15 batches), small enough that a commit is short.
+pub const BATCH_REGISTERS_MAX: usize = 2_048;
+
+/// The bytes in one batch, roughly: below the 1 MiB frame of the wire.
+pub const BATCH_BYTES_MAX: usize = 512 * 1024;
+
+/// Batches sent and not yet acknowledged, for each link: hides a round trip, bounds the queue.
+pub const BATCHES_IN_FLIGHT_MAX: u32 = 4;
+
+/// Bytes of chunks asked for and not yet stored, for each link: P5 allows at most 64 MiB to be
+/// lost in a cut.
+pub const FETCH_BYTES_IN_FLIGHT_MAX: u64 = 32 * 1024 * 1024;
+
+/// Chunks that one peer may have asked of us and that are not answered: twice what it may have
+/// in flight at the usual chunk size.
+pub const ASKS_PER_LINK_MAX: usize = 256;
+
+/// Demand lanes of a file that is being read: one for each of the kernel's parallel readaheads.
+pub const LANES: u32 = 4;
+
+/// Files whose lanes are open at once, for each link: 64 × 4 streams are well below what an
+/// HTTP/2 connection carries.
+pub const LANE_FILES_MAX: usize = 64;
+
+/// Listings of directories under way at once: keeps a disk queue busy without filling memory.
+pub const LISTS_IN_FLIGHT_MAX: usize = 4;
+
+/// Links that have been accepted and not yet said hello: a stranger can hold this many.
+pub const GREETING_MAX: usize = 64;
+
+/// How long a link may take from being accepted to its hello.
+pub const GREETING_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long an outside program may keep changing a file before a version of it is published.
+pub const GROWING_MAX: Duration = Duration::from_secs(10);
+
+/// How long a changed file must be quiet before a version of it is published.
+pub const QUIET: Duration = Duration::from_millis(1_000);
