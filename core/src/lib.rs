@@ -10,3 +10,4 @@ pub mod ids;
 pub mod limits;
 pub mod rng;
 pub mod time;
+pub mod tree;

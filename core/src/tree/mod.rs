@@ -1,0 +1,3 @@
+//! Nodes, their registers, and the tree that follows from them.
+
+pub mod name;
