@@ -123,12 +123,19 @@ pub struct NodeId(pub Dot);
 
 impl NodeId {
     /// The root of the folder, which every replica has and none has made.
-    pub const ROOT: Self = Self(Dot { actor: ActorId(0), counter: 0 });
+    pub const ROOT: Self = Self(Dot {
+        actor: ActorId(0),
+        counter: 0,
+    });
 }
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::ROOT { f.write_str("root") } else { write!(f, "n{:?}", self.0) }
+        if *self == Self::ROOT {
+            f.write_str("root")
+        } else {
+            write!(f, "n{:?}", self.0)
+        }
     }
 }
 

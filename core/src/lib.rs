@@ -6,8 +6,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod action;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod fetch_state;
 pub mod ids;
+pub mod label;
 pub mod limits;
+pub mod message;
 pub mod rng;
+pub mod status;
 pub mod time;
 pub mod tree;
+pub mod version;

@@ -1,1 +1,5 @@
-//! Tandem io.
+//! Tandem's shells: the real mount, network and disk around the core. See
+//! `docs/ARCHITECTURE.md`.
+
+pub mod payload;
+pub mod sink;

@@ -1,3 +1,4 @@
 //! Nodes, their registers, and the tree that follows from them.
 
 pub mod name;
+pub mod register;

@@ -1,0 +1,148 @@
+//! Failure has two audiences: an application is told a code, the operator a sentence.
+
+use alloc::string::String;
+
+use crate::ids::{ChunkIx, ObjectId, PeerId};
+use crate::label::Label;
+
+/// What an application is told. The shell turns it into an errno or an NTSTATUS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FsError {
+    /// No such file or directory.
+    #[error("no such file or directory")]
+    NoEntry,
+    /// Not a directory.
+    #[error("not a directory")]
+    NotDirectory,
+    /// Is a directory.
+    #[error("is a directory")]
+    IsDirectory,
+    /// The replica, or the share, takes no changes.
+    #[error("read-only file system")]
+    ReadOnly,
+    /// The bytes can't be had, or not by the deadline.
+    #[error("input/output error")]
+    Io,
+    /// A handle that was never given, or was given back.
+    #[error("bad handle")]
+    BadHandle,
+    /// The inode is not there any more.
+    #[error("stale file handle")]
+    Stale,
+    /// The call makes no sense for this node.
+    #[error("invalid argument")]
+    Invalid,
+    /// The node has no such extended attribute.
+    #[error("no such attribute")]
+    NoAttribute,
+    /// The name is longer than 255 bytes.
+    #[error("file name too long")]
+    NameTooLong,
+    /// A bound of ours was reached.
+    #[error("too many open files")]
+    TooManyHandles,
+    /// Not supported here.
+    #[error("operation not supported")]
+    NotSupported,
+}
+
+/// Why a job of the disk failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiskError {
+    /// There is nothing of that name.
+    #[error("not found")]
+    NotFound,
+    /// It is something else than was expected (a directory for a file, a symlink on the way).
+    #[error("not of the expected kind")]
+    WrongKind,
+    /// The disk, or the user's quota, is full.
+    #[error("no space left on device")]
+    NoSpace,
+    /// The permissions forbid it.
+    #[error("permission denied")]
+    Denied,
+    /// Anything else: the bytes can't be read or written.
+    #[error("input/output error")]
+    Io,
+}
+
+/// What the operator should hear of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A peer broke the rules of the wire; its link was closed.
+    #[error("{peer} broke the protocol: {what}; the link was closed")]
+    Protocol {
+        /// Who.
+        peer: PeerId,
+        /// Which rule.
+        what: &'static str,
+    },
+    /// A peer does not let us in.
+    #[error("{peer} refused us: {why}")]
+    Refused {
+        /// Who.
+        peer: PeerId,
+        /// Its reason.
+        why: crate::message::Refusal,
+    },
+    /// A peer was not let in.
+    #[error("refused {name} ({peer}): {why}")]
+    Turned {
+        /// Who.
+        peer: PeerId,
+        /// What it calls itself.
+        name: Label,
+        /// Our reason.
+        why: crate::message::Refusal,
+    },
+    /// A chunk did not come.
+    #[error("{chunk} of {object:?} did not come after {attempts} attempts")]
+    ChunkMissing {
+        /// Of which version.
+        object: ObjectId,
+        /// Which chunk.
+        chunk: ChunkIx,
+        /// How often it was asked for.
+        attempts: u32,
+    },
+    /// A chunk that arrived is not what its hash says.
+    #[error("{chunk} of {object:?} from {peer} does not match its hash; it was dropped")]
+    ChunkCorrupt {
+        /// Of which version.
+        object: ObjectId,
+        /// Which chunk.
+        chunk: ChunkIx,
+        /// Who sent it.
+        peer: PeerId,
+    },
+    /// Bytes that were stored are not what they were.
+    #[error("{chunk} of {object:?} has rotted on disk; it is fetched again")]
+    ChunkRotten {
+        /// Of which version.
+        object: ObjectId,
+        /// Which chunk.
+        chunk: ChunkIx,
+    },
+    /// The disk refused a job.
+    #[error("{what}: {why}")]
+    Disk {
+        /// What was tried, on what.
+        what: String,
+        /// Why it failed.
+        why: DiskError,
+    },
+    /// The log of changes could not be written; nothing is acknowledged until it can.
+    #[error("the metadata store failed: {why}")]
+    Store {
+        /// Why.
+        why: DiskError,
+    },
+    /// A sidecar was no good; the download starts over from what verifies.
+    #[error("{object:?}: {why}; it starts over from what verifies")]
+    Sidecar {
+        /// Whose.
+        object: ObjectId,
+        /// What is wrong with it.
+        why: String,
+    },
+}
