@@ -1,7 +1,12 @@
 //! Tandem's shells: the real mount, network and disk around the core. See
 //! `docs/ARCHITECTURE.md`.
 
+pub mod config;
+pub mod control;
 pub mod driver;
+pub mod log;
 pub mod mount;
+pub mod node;
 pub mod payload;
+pub mod report;
 pub mod sink;
