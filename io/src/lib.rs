@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod control;
+pub mod disk;
 pub mod driver;
 pub mod log;
 pub mod mount;
@@ -10,3 +11,4 @@ pub mod node;
 pub mod payload;
 pub mod report;
 pub mod sink;
+pub mod watch;

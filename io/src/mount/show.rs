@@ -130,15 +130,6 @@ mod tests {
     }
 
     #[test]
-    fn times_that_no_clock_holds_are_shown_as_1970() {
-        let far = WallTime {
-            secs: i64::MIN,
-            nanos: 0,
-        };
-        assert_eq!(system_time(far), UNIX_EPOCH);
-    }
-
-    #[test]
     fn a_users_mount_shows_everything_as_theirs_and_whole_blocks() {
         let attr = attr(&shown(), Owner::All { uid: 5, gid: 6 });
         assert_eq!((attr.uid, attr.gid), (5, 6));
