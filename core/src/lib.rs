@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod fetch;
 pub mod ids;
 pub mod limits;
 pub mod rng;

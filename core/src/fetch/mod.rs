@@ -1,0 +1,4 @@
+//! What is here of a file, and what to ask for next.
+
+pub mod bitmap;
+pub mod kdbitmap;
