@@ -7,6 +7,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod fetch;
+pub mod handle;
 pub mod ids;
 pub mod limits;
 pub mod rng;
