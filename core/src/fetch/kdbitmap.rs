@@ -17,6 +17,7 @@
 use alloc::vec::Vec;
 
 use crate::fetch::bitmap::ChunkBitmap;
+use crate::fetch::record::RecordFault;
 use crate::ids::ObjectId;
 use crate::limits;
 
@@ -126,10 +127,12 @@ pub enum SidecarError {
         total: u32,
     },
     /// A record that was written whole says what can't be.
-    #[error("its record {at} is impossible")]
+    #[error("its record {at} {fault}")]
     Record {
         /// Which record, from zero.
         at: u64,
+        /// What can't be.
+        fault: RecordFault,
     },
 }
 

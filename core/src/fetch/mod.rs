@@ -3,3 +3,5 @@
 pub mod backoff;
 pub mod bitmap;
 pub mod kdbitmap;
+pub mod record;
+pub mod sidecar;
