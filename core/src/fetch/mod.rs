@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod bitmap;
+pub mod error;
 pub mod kdbitmap;
 pub mod record;
 pub mod sidecar;

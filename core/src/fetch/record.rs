@@ -31,7 +31,8 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::fetch::bitmap::ChunkBitmap;
-use crate::fetch::kdbitmap::{MAGIC, SidecarError, empty, field, short, version_of};
+use crate::fetch::error::{RecordFault, SidecarError};
+use crate::fetch::kdbitmap::{MAGIC, empty, field, short, version_of};
 use crate::ids::{ActorId, ChunkHash, ChunkIx, Dot, NodeId, ObjectId};
 
 /// The length of a header in bytes.
@@ -95,31 +96,6 @@ pub enum Record {
     Opened {
         /// A number drawn for each opening.
         salt: u64,
-    },
-}
-
-/// What can't be in a record whose checksum is right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordFault {
-    /// There is no such kind.
-    #[error("is of the unknown kind {0}")]
-    Kind(u8),
-    /// A byte that is always zero is not.
-    #[error("has bytes where none belong")]
-    Padding,
-    /// The file has no such chunk.
-    #[error("names chunk {chunk} of {total}")]
-    Chunk {
-        /// The chunk's index.
-        chunk: u32,
-        /// How many chunks the file has.
-        total: u32,
-    },
-    /// It speaks of records that come after it.
-    #[error("speaks of {upto} records before it")]
-    Upto {
-        /// How many it speaks of.
-        upto: u64,
     },
 }
 

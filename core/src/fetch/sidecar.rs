@@ -13,7 +13,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::fetch::bitmap::ChunkBitmap;
-use crate::fetch::kdbitmap::SidecarError;
+use crate::fetch::error::SidecarError;
 use crate::fetch::record::{HEADER_LEN, Header, RECORD_LEN, Record, SidecarWriter};
 use crate::ids::{ChunkHash, ChunkIx, ObjectId};
 
@@ -286,7 +286,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fetch::record::RecordFault;
+    use crate::fetch::error::RecordFault;
     use crate::ids::{ActorId, Dot, NodeId};
 
     const fn dot(actor: u64, counter: u64) -> Dot {
@@ -435,7 +435,10 @@ mod tests {
             let whole = (len - HEADER_LEN) / RECORD_LEN;
             let sidecar = read(&bytes[..len]).unwrap();
             assert_eq!(said(&sidecar), model(&life()[..whole]));
-            assert_eq!(sidecar.is_torn(), (len - HEADER_LEN) % RECORD_LEN != 0);
+            assert_eq!(
+                sidecar.is_torn(),
+                !(len - HEADER_LEN).is_multiple_of(RECORD_LEN)
+            );
             assert_eq!(
                 sidecar.valid_len(),
                 (HEADER_LEN + whole * RECORD_LEN) as u64
@@ -523,7 +526,10 @@ mod tests {
         future[4] = 3;
         assert_eq!(
             read(&future).unwrap_err(),
-            SidecarError::Future { found: 3 }
+            SidecarError::Future {
+                found: 3,
+                newest: 2
+            }
         );
         let mut flipped = bytes.clone();
         flipped[50] ^= 1;
@@ -574,25 +580,19 @@ mod tests {
             let chain = u64::from_le_bytes(*bytes.last_chunk().unwrap());
             [&bytes[..], &record.encode(chain).0].concat()
         };
-        let fault = |record| match read(&append(record)).unwrap_err() {
-            SidecarError::Record { at: 1, fault } => fault,
-            other => panic!("{other}"),
+        let refused = |record, fault| {
+            let error = read(&append(record)).unwrap_err();
+            assert_eq!(error, SidecarError::Record { at: 1, fault });
         };
-        assert_eq!(
-            fault(chunk(7, 1)),
-            RecordFault::Chunk { chunk: 7, total: 7 }
-        );
-        assert_eq!(
-            fault(lost(u32::MAX)),
+        refused(chunk(7, 1), RecordFault::Chunk { chunk: 7, total: 7 });
+        refused(
+            lost(u32::MAX),
             RecordFault::Chunk {
                 chunk: u32::MAX,
-                total: 7
-            }
+                total: 7,
+            },
         );
-        assert_eq!(
-            fault(Record::Durable { upto: 2 }),
-            RecordFault::Upto { upto: 2 }
-        );
+        refused(Record::Durable { upto: 2 }, RecordFault::Upto { upto: 2 });
         assert_eq!(
             read(&append(lost(9))).unwrap_err().to_string(),
             "its record 1 names chunk 9 of 7"
