@@ -422,7 +422,11 @@ mod tests {
             (vec![0, 6], vec![3])
         );
 
+        let torn = read(&[&bytes[..], &[0]].concat()).unwrap();
+        assert!(!torn.is_clean(), "somebody began to write here again");
+
         let (_, opened) = sidecar.writer(5);
+        assert_ne!(opened, sidecar.writer(6).1, "no two openings are alike");
         let sidecar = read(&[&bytes[..], &opened].concat()).unwrap();
         assert!(!sidecar.is_clean(), "somebody writes here again");
         assert_eq!(ixs(sidecar.durable()), [0, 6]);
