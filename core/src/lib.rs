@@ -1,4 +1,5 @@
-//! Tandem's state machine. See `docs/ARCHITECTURE.md`.
+//! Tandem's state machine: things that happened go in, with the time they happened; things to
+//! do come out, as values; a shell does them. See `docs/ARCHITECTURE.md` for a map.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -10,7 +11,9 @@ pub mod action;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod fetch;
 pub mod fetch_state;
+pub mod handle;
 pub mod ids;
 pub mod label;
 pub mod limits;
@@ -20,3 +23,13 @@ pub mod status;
 pub mod time;
 pub mod tree;
 pub mod version;
+
+mod commits;
+mod exchange;
+mod folder;
+mod inodes;
+mod link;
+mod object;
+mod on;
+mod records;
+mod timers;
