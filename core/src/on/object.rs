@@ -1,0 +1,564 @@
+//! Objects on disk: found, made, filled, hardened, finished, removed.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use crate::action::{Action, DiskWish};
+use crate::commits::After;
+use crate::engine::Engine;
+use crate::error::{DiskError, Fault};
+use crate::fetch::record::{Header, Record, SidecarWriter};
+use crate::fetch::sidecar::Sidecar;
+use crate::ids::{ChunkHash, ChunkIx, LinkId, NodeId, ObjectId, PayloadId, ReqId};
+use crate::object::{Object, Stage};
+use crate::on::disk::Job;
+use crate::records::{self, Holding};
+use crate::time::Duration;
+use crate::timers::Timer;
+
+/// How long written chunks may stay unsynced: what a power loss makes us hash again; by eye.
+const HARDEN: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Sees to it that an object is known; false if its size has no chunks.
+    pub(crate) fn keep_object(&mut self, object: ObjectId, size: u64, chunk_size: u32) -> bool {
+        if self.objects.contains_key(&object) {
+            return true;
+        }
+        match Object::new(size, chunk_size, self.config.retries) {
+            Some(new) => {
+                self.objects.insert(object, new);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Returns whether a range might be had without anybody being asked.
+    pub(crate) fn may_be_here(&self, object: ObjectId, offset: u64, len: u32) -> bool {
+        self.objects.get(&object).is_some_and(|kept| kept.may_be_here(offset, len))
+    }
+
+    /// Has a reader wait for a range of an object, and has the range fetched.
+    pub(crate) fn demand(&mut self, object: ObjectId, req: ReqId, offset: u64, len: u32) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.readers.insert(req);
+        if kept.exhausted {
+            kept.exhausted = false;
+            kept.backoff.progress();
+        }
+        self.get_going(object);
+        self.want_range(object, offset, len);
+    }
+
+    /// Has all of an object fetched.
+    pub(crate) fn demand_whole(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.whole = true;
+            if kept.exhausted {
+                kept.exhausted = false;
+                kept.backoff.progress();
+            }
+            self.get_going(object);
+            self.want_more(object);
+        }
+    }
+
+    /// Takes the step towards a partial file that the object's stage asks for.
+    fn get_going(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        match kept.stage {
+            Stage::Unknown => {
+                kept.stage = Stage::Loading;
+                self.object_job(object, Job::Loaded(object), DiskWish::LoadObject { object });
+            }
+            Stage::Absent => {
+                kept.stage = Stage::Creating;
+                self.hold(object, Holding::Partial);
+                self.commits.then(After::Create(object));
+            }
+            Stage::Loading
+            | Stage::Creating
+            | Stage::Partial
+            | Stage::Syncing
+            | Stage::Finishing
+            | Stage::Complete
+            | Stage::Broken => {}
+        }
+    }
+
+    /// Records what is on disk of an object.
+    fn hold(&mut self, object: ObjectId, holding: Holding) {
+        self.kept.insert(object.node, (object.version, holding));
+        self.commits.put(records::object(object), records::encode(&holding));
+    }
+
+    /// Gives the disk a job on an object.
+    fn object_job(&mut self, object: ObjectId, job: Job, wish: DiskWish) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.jobs += 1;
+        }
+        self.job(job, wish);
+    }
+
+    /// Wants the chunks of a range that are not here, and has claims in it hashed.
+    pub(crate) fn want_range(&mut self, object: ObjectId, offset: u64, len: u32) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        let is_open = match kept.stage {
+            Stage::Absent | Stage::Creating | Stage::Partial | Stage::Syncing => true,
+            Stage::Unknown
+            | Stage::Loading
+            | Stage::Finishing
+            | Stage::Complete
+            | Stage::Broken => false,
+        };
+        if !is_open {
+            return;
+        }
+        let chunks = kept.present.chunks_covering(offset, u64::from(len));
+        for chunk in chunks {
+            self.want_chunk(object, chunk);
+        }
+    }
+
+    fn want_chunk(&mut self, object: ObjectId, chunk: ChunkIx) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.claims.contains(&chunk) {
+            if kept.checking.insert(chunk) {
+                let (offset, len) = kept.present.chunk_range(chunk);
+                let wish = DiskWish::HashChunk { object, offset, len };
+                self.object_job(object, Job::Checked { object, chunk }, wish);
+            }
+        } else if kept.lacks(chunk) && kept.wanted.insert(chunk) {
+            self.queue(object);
+        }
+    }
+
+    /// Looks at everything that waits for an object: readers whose range is here are answered,
+    /// what the others need is wanted.
+    pub(crate) fn wake(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        let readers: Vec<ReqId> = kept.readers.iter().copied().collect();
+        for req in readers {
+            self.read_again(req);
+        }
+        let wants_more = self.objects.get(&object).is_some_and(|kept| kept.whole);
+        if wants_more {
+            self.get_going(object);
+            self.want_more(object);
+        }
+    }
+
+    /// The disk has told what is stored of an object.
+    pub(crate) fn on_loaded(
+        &mut self,
+        object: ObjectId,
+        sidecar: Option<Vec<u8>>,
+        partial: Option<u64>,
+        complete: Option<u64>,
+    ) {
+        let is_recorded_complete =
+            self.kept.get(&object.node) == Some(&(object.version, Holding::Complete));
+        let salt = self.rng.next_u64();
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        let size = kept.size();
+        if complete == Some(size) {
+            // Only the rename after sync and record puts a file there.
+            kept.stage = Stage::Complete;
+            if !is_recorded_complete {
+                self.hold(object, Holding::Complete);
+            }
+            self.wake(object);
+            self.want_done(object);
+            return;
+        }
+        if is_recorded_complete && partial == Some(size) {
+            // It was killed between the record and the rename.
+            kept.stage = Stage::Finishing;
+            let wish = DiskWish::FinishObject { object };
+            self.object_job(object, Job::Finished(object), wish);
+            self.wake(object);
+            return;
+        }
+        kept.stage = Stage::Absent;
+        let found = sidecar.filter(|_| partial == Some(size));
+        let read = found.map(|bytes| Sidecar::decode(&bytes, Some((object, size))));
+        match read {
+            Some(Ok(found)) if found.header().chunk_size == kept.present.chunk_size() => {
+                self.adopt(object, &found, salt);
+            }
+            Some(Ok(_)) => {
+                let why = "it has chunks of another size".to_string();
+                self.fault(Fault::Sidecar { object, why });
+            }
+            Some(Err(why)) => {
+                let why = why.to_string();
+                self.fault(Fault::Sidecar { object, why });
+            }
+            None => {}
+        }
+        self.wake(object);
+    }
+
+    /// Goes on where a sidecar of an earlier run ends.
+    fn adopt(&mut self, object: ObjectId, found: &Sidecar, salt: u64) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.stage = Stage::Partial;
+        kept.present = found.durable().clone();
+        kept.hashes.clone_from(found.hashes());
+        kept.claims.clear();
+        for chunk in found.claims().held() {
+            // A claim without a hash (version 1) can't be proven here, and counts as absent.
+            if found.hash(chunk).is_some() {
+                kept.present.set(chunk);
+                kept.claims.insert(chunk);
+            }
+        }
+        kept.soft = !kept.claims.is_empty();
+        let (writer, opened) = found.writer(salt);
+        kept.writer = Some(writer);
+        let len = found.valid_len();
+        self.object_job(object, Job::Marked(object), DiskWish::CutSidecar { object, len });
+        let record = opened.to_vec();
+        self.object_job(object, Job::Marked(object), DiskWish::MarkSidecar { object, record });
+    }
+
+    /// An object's record is stored: its file is made.
+    pub(crate) fn create_object(&mut self, object: ObjectId) {
+        let salt = self.rng.next_u64();
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage != Stage::Creating || kept.doomed {
+            return;
+        }
+        let header = Header {
+            object,
+            file_size: kept.size(),
+            chunk_size: kept.present.chunk_size(),
+            salt,
+        };
+        let (writer, bytes) =
+            SidecarWriter::create(&header).expect("an object's sizes were found possible");
+        kept.writer = Some(writer);
+        let wish = DiskWish::CreateObject {
+            object,
+            size: header.file_size,
+            sidecar: bytes.to_vec(),
+        };
+        self.object_job(object, Job::Created(object), wish);
+    }
+
+    /// An object's file was made.
+    pub(crate) fn on_created(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.stage = Stage::Partial;
+        for (chunk, hash, payload, link) in core::mem::take(&mut kept.arrived) {
+            self.store_chunk(object, chunk, hash, payload, link);
+        }
+    }
+
+    /// Has a chunk written that is what it should be.
+    pub(crate) fn store_chunk(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        hash: ChunkHash,
+        payload: PayloadId,
+        link: LinkId,
+    ) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            self.act(Action::Drop { payload });
+            return;
+        };
+        let Some(writer) = kept.writer.as_mut() else {
+            kept.arrived.push((chunk, hash, payload, link));
+            return;
+        };
+        if kept.stage != Stage::Partial {
+            kept.arrived.push((chunk, hash, payload, link));
+            return;
+        }
+        let record = writer.append(Record::Chunk { chunk, hash }).to_vec();
+        kept.storing.insert(chunk);
+        let (offset, len) = kept.present.chunk_range(chunk);
+        let job = Job::Stored { object, chunk, hash, len, link };
+        let wish = DiskWish::StoreChunk { object, offset, payload, record };
+        self.object_job(object, job, wish);
+    }
+
+    /// A chunk was written.
+    pub(crate) fn on_stored(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Broken {
+            return;
+        }
+        let (_, len) = kept.present.chunk_range(chunk);
+        kept.present.set(chunk);
+        kept.hashes.insert(chunk, hash);
+        kept.soft = true;
+        kept.backoff.progress();
+        kept.chunks_fetched += 1;
+        kept.bytes_fetched += u64::from(len);
+        self.counters.chunks_fetched += 1;
+        self.counters.bytes_fetched += u64::from(len);
+        self.timers.set_sooner(Timer::Harden(object), self.now + HARDEN);
+        self.want_progress(object);
+        self.wake(object);
+        self.finish_if_complete(object);
+    }
+
+    /// A claim was hashed.
+    pub(crate) fn on_checked(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        found: Result<(u32, ChunkHash), DiskError>,
+    ) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.checking.remove(&chunk);
+        if kept.stage == Stage::Broken || !kept.claims.remove(&chunk) {
+            return;
+        }
+        self.counters.claims_checked += 1;
+        let (_, len) = kept.present.chunk_range(chunk);
+        let recorded = kept.hashes.get(&chunk).copied();
+        let holds = found.is_ok_and(|(read, hash)| read == len && recorded == Some(hash));
+        if !holds {
+            // After a power loss that is no rot: the record may have outlived its bytes.
+            kept.present.clear(chunk);
+            kept.hashes.remove(&chunk);
+            if let Some(writer) = kept.writer.as_mut() {
+                let record = writer.append(Record::Lost { chunk }).to_vec();
+                let wish = DiskWish::MarkSidecar { object, record };
+                self.object_job(object, Job::Marked(object), wish);
+            }
+        }
+        self.wake(object);
+        self.finish_if_complete(object);
+    }
+
+    /// Goes on to complete an object once all of its chunks are proven.
+    pub(crate) fn finish_if_complete(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage != Stage::Partial || !kept.present.is_complete() || !kept.storing.is_empty() {
+            return;
+        }
+        if let Some(&claim) = kept.claims.first() {
+            self.want_chunk(object, claim);
+            return;
+        }
+        kept.stage = Stage::Syncing;
+        self.object_job(object, Job::Synced(object), DiskWish::SyncObject { object });
+    }
+
+    /// Has written chunks synced, so that a power loss does not make claims of them.
+    pub(crate) fn harden(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        let Some(writer) = kept.writer.as_ref() else {
+            return;
+        };
+        if kept.stage != Stage::Partial || !kept.soft || kept.syncing.is_some() {
+            return;
+        }
+        kept.soft = !kept.storing.is_empty();
+        // Only what is written by now is covered: records of jobs under way come after.
+        let storing = u64::try_from(kept.storing.len()).unwrap_or(u64::MAX);
+        kept.syncing = Some(writer.records().saturating_sub(storing));
+        self.object_job(object, Job::Synced(object), DiskWish::SyncObject { object });
+    }
+
+    /// An object's data was synced.
+    pub(crate) fn on_synced(&mut self, object: ObjectId) {
+        let stopping = self.stopping;
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Syncing {
+            kept.stage = Stage::Finishing;
+            let hashes: Vec<_> = kept.hashes.iter().map(|(&ix, &hash)| (ix, hash)).collect();
+            for (chunk, hash) in hashes {
+                self.hashes.entry(object).or_default().insert(chunk, hash);
+                self.commits.put(records::hash(object, chunk), records::encode(&hash));
+            }
+            self.hold(object, Holding::Complete);
+            self.commits.harden();
+            self.commits.then(After::Finish(object));
+            self.wake(object);
+            return;
+        }
+        let Some(upto) = kept.syncing.take() else {
+            return;
+        };
+        let is_all = kept.storing.is_empty() && !kept.soft && kept.claims.is_empty();
+        let Some(writer) = kept.writer.as_mut() else {
+            return;
+        };
+        let mark = if stopping && is_all { Record::Clean } else { Record::Durable { upto } };
+        let record = writer.append(mark).to_vec();
+        let wish = DiskWish::MarkSidecar { object, record };
+        self.object_job(object, Job::Marked(object), wish);
+        if self.objects.get(&object).is_some_and(|kept| kept.soft) {
+            self.timers.set_sooner(Timer::Harden(object), self.now + HARDEN);
+        }
+    }
+
+    /// An object's file is at its place.
+    pub(crate) fn on_finished(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.stage = Stage::Complete;
+            kept.writer = None;
+            kept.soft = false;
+            kept.hashes.clear();
+            self.close_idle_lanes(object);
+            self.wake(object);
+            self.want_done(object);
+        }
+    }
+
+    /// The disk has refused a job on an object: it is looked at again after a pause.
+    pub(crate) fn object_failed(&mut self, object: ObjectId, what: &str, why: DiskError) {
+        self.fault(Fault::Disk { what: alloc::format!("{what} {object:?}"), why });
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.break_off();
+        let arrived = core::mem::take(&mut kept.arrived);
+        for (chunk, _, payload, link) in arrived {
+            self.landed(link, object, chunk);
+            self.act(Action::Drop { payload });
+        }
+        self.pause(object, None);
+    }
+
+    /// Looks at a broken object's files again, once nothing is under way on them.
+    pub(crate) fn mend(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Broken && kept.jobs == 0 && !kept.pausing {
+            kept.stage = Stage::Unknown;
+            kept.present = crate::fetch::bitmap::ChunkBitmap::with_chunk_size(
+                kept.size(),
+                kept.present.chunk_size(),
+            )
+            .expect("these sizes were found possible");
+            kept.claims.clear();
+            kept.hashes.clear();
+            kept.checking.clear();
+            kept.storing.clear();
+            let is_wanted = kept.whole || !kept.readers.is_empty();
+            if is_wanted {
+                self.get_going(object);
+            }
+        }
+    }
+
+    /// A job on an object has ended, whatever came of it.
+    pub(crate) fn job_ended(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.jobs = kept.jobs.saturating_sub(1);
+            self.bury_if_idle(object);
+            self.mend(object);
+        }
+    }
+
+    /// Gives up an object whose version no file shows.
+    pub(crate) fn doom(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.doomed = true;
+            kept.whole = false;
+            kept.wanted.clear();
+            let arrived = core::mem::take(&mut kept.arrived);
+            for (chunk, _, payload, link) in arrived {
+                self.landed(link, object, chunk);
+                self.act(Action::Drop { payload });
+            }
+            self.bury_if_idle(object);
+        } else if self.kept.get(&object.node).is_some_and(|(version, _)| *version == object.version)
+        {
+            self.kept.remove(&object.node);
+            self.forget_hashes(object);
+            self.discard(object);
+        }
+    }
+
+    fn bury_if_idle(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        if !kept.doomed || kept.jobs > 0 || !kept.readers.is_empty() {
+            return;
+        }
+        let fetches: Vec<_> = kept.asked.values().copied().collect();
+        for fetch in fetches {
+            if let Some(fetch) = self.fetches.get_mut(&fetch) {
+                fetch.is_of_use = false;
+            }
+        }
+        self.close_idle_lanes(object);
+        self.objects.remove(&object);
+        self.timers.cancel(Timer::Harden(object));
+        self.timers.cancel(Timer::Retry(object));
+        if self.kept.get(&object.node).is_some_and(|(version, _)| *version == object.version) {
+            self.kept.remove(&object.node);
+        }
+        self.forget_hashes(object);
+        self.discard(object);
+    }
+
+    /// Forgets the hashes of a version that nobody can be served any more.
+    pub(crate) fn forget_hashes(&mut self, object: ObjectId) {
+        if let Some(hashes) = self.hashes.remove(&object) {
+            for chunk in hashes.into_keys() {
+                self.commits.remove(records::hash(object, chunk));
+            }
+        }
+    }
+
+    /// The last handle of a file was closed.
+    pub(crate) fn closed(&mut self, node: NodeId) {
+        let objects: Vec<_> = self.objects_of(node).collect();
+        let has_name = self.tree.node(node).is_some();
+        for object in objects {
+            self.unwant_idle(object);
+            self.close_idle_lanes(object);
+            if !has_name {
+                self.doom(object);
+            }
+        }
+    }
+
+    /// Returns the objects of a node, whatever their version.
+    pub(crate) fn objects_of(&self, node: NodeId) -> impl Iterator<Item = ObjectId> + '_ {
+        let first = ObjectId { node, version: crate::ids::Dot::default() };
+        self.objects
+            .range(first..)
+            .map(|(object, _)| *object)
+            .take_while(move |object| object.node == node)
+    }
+}
