@@ -2,3 +2,5 @@
 
 pub mod name;
 pub mod register;
+pub mod store;
+pub mod view;
