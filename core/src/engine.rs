@@ -1,15 +1,43 @@
-//! The door.
+//! The door: one event goes in, actions come out.
+//!
+//! After each event the upkeep leaves a state that one sentence describes: *every register that
+//! is stored and that a live peer lacks is on its way as far as the window allows; every chunk
+//! that a read waits for is here, asked for, or waits for a link or a backoff; every directory
+//! that must be listed is being listed as far as the bound allows; and everything that must be
+//! remembered is in a commit.*
 
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use crate::action::Action;
+use crate::action::{Action, DiskWish};
+use crate::commits::{After, Commits};
+use crate::error::Fault;
 use crate::event::Event;
-use crate::ids::PeerId;
+use crate::folder::Folder;
+use crate::handle::Handles;
+use crate::ids::{
+    ActorId, Arrival, AskId, ChunkHash, ChunkIx, Dot, FetchId, Fh, JobId, Lamport, LinkId,
+    ObjectId, PeerId, ReqId,
+};
+use crate::inodes::Inodes;
 use crate::label::Label;
 use crate::limits::CHUNK_SIZE;
+use crate::link::Links;
 use crate::message::{FolderId, Role, Secret};
-use crate::status::Status;
+use crate::object::Object;
+use crate::on::disk::Job;
+use crate::on::fetch::Fetch;
+use crate::on::fs::{Open, Waiting};
+use crate::on::serve::Serving;
+use crate::records::{self, Bound, Holding, Myself};
+use crate::rng::Rng;
+use crate::status::Counters;
 use crate::time::{Duration, Time};
+use crate::timers::Timers;
+use crate::tree::register::{Register, Stamp};
+use crate::tree::store::Applied;
+use crate::tree::view::Tree;
+use crate::version::VersionVector;
 
 /// What an engine is told once, at its start.
 #[derive(Clone, Debug)]
@@ -112,33 +140,224 @@ pub enum RestoreError {
 
 /// The state machine of one replica.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) now: Time,
+    pub(crate) rng: Rng,
+    /// Drawn at each start: tells a reconnect of this process from a copy of it.
+    pub(crate) session: u64,
+    pub(crate) me: Myself,
+    pub(crate) tree: Tree,
+    /// What is stored and may be told to peers.
+    pub(crate) told: (Arrival, VersionVector),
+    pub(crate) inodes: Inodes,
+    pub(crate) handles: Handles<Open>,
+    pub(crate) waiting: BTreeMap<ReqId, Waiting>,
+    pub(crate) wants: BTreeMap<ReqId, crate::on::want::Wanting>,
+    pub(crate) links: Links,
+    pub(crate) bound: BTreeMap<u64, Bound>,
+    pub(crate) objects: BTreeMap<ObjectId, Object>,
+    /// The versions of files of which something is on disk, and how much.
+    pub(crate) kept: BTreeMap<ObjectId, Holding>,
+    /// Objects that have chunks to ask for, in the order of their first want.
+    pub(crate) demand: VecDeque<ObjectId>,
+    pub(crate) fetches: BTreeMap<FetchId, Fetch>,
+    pub(crate) folder: Folder,
+    pub(crate) hashes: BTreeMap<ObjectId, BTreeMap<ChunkIx, ChunkHash>>,
+    pub(crate) asks: BTreeMap<AskId, Serving>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) next_job: u64,
+    pub(crate) next_fetch: u64,
+    pub(crate) commits: Commits,
+    /// Whether registers or knowledge changed since the last commit.
+    pub(crate) news: bool,
+    pub(crate) timers: Timers,
+    pub(crate) stopping: bool,
+    pub(crate) stopped: bool,
+    pub(crate) counters: Counters,
+    pub(crate) actions: VecDeque<Action>,
+}
 
 impl Engine {
     /// Makes the engine of what its store holds (nothing, at first), in any order of records.
     pub fn restore(
-        _config: Config,
-        _start: Start,
-        _records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+        config: Config,
+        start: Start,
+        stored: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, RestoreError> {
-        Ok(Self {})
+        let mut rng = Rng::new(start.seed);
+        let me = Myself {
+            actor: ActorId(rng.next_u64()),
+            epoch: rng.next_u64(),
+            folder: config.folder,
+            knowledge: VersionVector::new(),
+            complete: false,
+            counter: 0,
+        };
+        let mut engine = Self {
+            now: start.now,
+            session: rng.next_u64(),
+            rng,
+            me,
+            tree: Tree::new(),
+            told: (Arrival(0), VersionVector::new()),
+            inodes: Inodes::new(),
+            handles: Handles::new(Fh(1)),
+            waiting: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            links: Links::default(),
+            bound: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            demand: VecDeque::new(),
+            fetches: BTreeMap::new(),
+            folder: Folder::default(),
+            hashes: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            next_fetch: 0,
+            commits: Commits::default(),
+            news: false,
+            timers: Timers::default(),
+            stopping: false,
+            stopped: false,
+            counters: Counters::default(),
+            actions: VecDeque::new(),
+            config,
+        };
+        engine.load(start, stored)?;
+        engine.begin();
+        engine.upkeep();
+        Ok(engine)
     }
 
     /// Takes in something that happened at `now`.
-    pub fn handle(&mut self, _now: Time, _event: Event) {}
+    pub fn handle(&mut self, now: Time, event: Event) {
+        self.now = self.now.max(now);
+        match event {
+            Event::Tick => self.on_tick(),
+            Event::Fs { req, call } => self.on_fs(req, call),
+            Event::Dialled { link } => self.on_dialled(link),
+            Event::Accepted { link, peer } => self.on_accepted(link, peer),
+            Event::Said { link, message } => self.on_said(link, message),
+            Event::LinkDown { link, why } => self.on_link_down(link, why),
+            Event::Fetched { fetch, outcome } => self.on_fetched(fetch, outcome),
+            Event::Asked { link, ask, want } => self.on_asked(link, ask, want),
+            Event::Disk { job, outcome } => self.on_disk(job, outcome),
+            Event::Committed { commit, outcome } => self.on_committed(commit, outcome),
+            Event::Hint(hint) => self.on_hint(hint),
+            Event::Stop => self.on_stop(),
+            Event::Want { req, path } => self.on_want(req, path),
+        }
+        self.upkeep();
+    }
 
     /// Returns the next thing to do, until there is none.
     pub fn poll_action(&mut self) -> Option<Action> {
-        None
+        self.actions.pop_front()
     }
 
     /// Returns when `Event::Tick` is next due, if ever.
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.timers.next().map(|(at, _)| at)
     }
 
-    /// Returns a picture of the engine.
-    pub fn status(&self, _now: Time) -> Option<Status> {
-        None
+    /// Leaves the state that the head of this file describes.
+    fn upkeep(&mut self) {
+        self.pump_lists();
+        self.pump_missing();
+        self.pump_wants();
+        self.pump_fetches();
+        self.close_commit();
+        self.pump_registers();
+        self.close_commit();
+        self.pump_stop();
+    }
+
+    /// Gives what was gathered to the store.
+    fn close_commit(&mut self) {
+        if core::mem::take(&mut self.news) {
+            self.commits
+                .put(records::myself(), records::encode(&self.me));
+            self.commits.then(After::Tell {
+                upto: self.tree.registers().last_arrival(),
+                knowledge: self.me.knowledge.clone(),
+            });
+        }
+        if let Some((commit, records, sync)) = self.commits.close() {
+            self.act(Action::Commit {
+                commit,
+                records,
+                sync,
+            });
+        }
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        self.act(Action::Fault(fault));
+    }
+
+    /// Gives the disk a job.
+    pub(crate) fn job(&mut self, job: Job, wish: DiskWish) {
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        self.jobs.insert(id, job);
+        self.act(Action::Disk { job: id, wish });
+    }
+
+    /// Draws the stamp of an update of ours: greater than all that is known here.
+    pub(crate) fn stamp(&mut self) -> Stamp {
+        self.me.counter += 1;
+        let dot = Dot {
+            actor: self.me.actor,
+            counter: self.me.counter,
+        };
+        self.me.knowledge.cover(dot);
+        let lamport = Lamport(self.tree.registers().lamport().0.saturating_add(1));
+        Stamp { lamport, dot }
+    }
+
+    /// Makes an update of ours: applies it, and has it stored so that it survives power loss
+    /// before any peer hears of it.
+    pub(crate) fn make(&mut self, register: Register) {
+        let applied = self.absorb(register);
+        debug_assert!(
+            matches!(applied, Applied::Stored { .. }),
+            "an update of ours is always news: {applied:?}"
+        );
+        self.commits.harden();
+    }
+
+    /// Takes in a register, ours or a peer's: the tree changes, and with it what the kernel may
+    /// keep, which objects are kept, and what is stored.
+    pub(crate) fn absorb(&mut self, register: Register) -> Applied {
+        let key = register.key();
+        let mut changes = Vec::new();
+        let applied = self.tree.apply(register, &mut changes);
+        if let Applied::Stored { arrival, replaced } = &applied {
+            for old in replaced {
+                if *old != key {
+                    self.commits.remove(records::register(*old));
+                }
+            }
+            if let Some(register) = self.tree.registers().get(key) {
+                let value = records::encode(&(*arrival, register));
+                self.commits.put(records::register(key), value);
+            }
+            self.news = true;
+        }
+        self.on_changes(changes);
+        applied
+    }
+
+    /// Returns the greeted link over which chunks can be had.
+    pub(crate) fn source(&self) -> Option<LinkId> {
+        let host = self.config.host.as_ref()?;
+        self.links.live(host.peer)
     }
 }

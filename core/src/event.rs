@@ -302,6 +302,9 @@ pub enum DiskDone {
     Done,
     /// `DiskWish::List`: everything in the directory but `.tandem`.
     Listed {
+        /// The directory's own fingerprint, so that a listing of what stands there is not taken
+        /// for one of what stood there.
+        this: Fingerprint,
         /// What is there; names that cannot be read are not missing, but here.
         items: Vec<(Name, Sighting)>,
         /// False if some names could not be looked at: then absence says nothing.

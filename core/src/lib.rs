@@ -1,4 +1,5 @@
-//! Tandem's state machine. See `docs/ARCHITECTURE.md`.
+//! Tandem's state machine: things that happened go in, with the time they happened; things to
+//! do come out, as values; a shell does them. See `docs/ARCHITECTURE.md` for a map.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,3 +23,15 @@ pub mod status;
 pub mod time;
 pub mod tree;
 pub mod version;
+
+mod commits;
+mod exchange;
+mod folder;
+mod inodes;
+mod link;
+mod object;
+mod on;
+mod records;
+mod timers;
+
+pub use records::is_record;

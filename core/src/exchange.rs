@@ -1,0 +1,133 @@
+//! The stream of registers to one peer.
+//!
+//! Law: registers go out in our order of arrival, each after it was stored here, and never one
+//! that the peer is known to know. Whenever everything has gone out, our knowledge of that
+//! moment goes with it, and only then: so a peer's knowledge never covers what it was not sent.
+//! At most [`BATCHES_IN_FLIGHT_MAX`] batches are unacknowledged, so a slow peer holds no memory.
+
+use alloc::vec::Vec;
+
+use crate::ids::Arrival;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_REGISTERS_MAX, BATCHES_IN_FLIGHT_MAX};
+use crate::message::Batch;
+use crate::tree::register::{Body, Register};
+use crate::tree::store::Registers;
+use crate::version::VersionVector;
+
+/// Where one peer stands in our stream.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Everything up to here was sent, or is known to the peer.
+    pub cursor: Arrival,
+    /// Everything up to here was acknowledged.
+    pub acked: Arrival,
+    /// What the peer is known to know.
+    pub theirs: VersionVector,
+    /// Batches sent and not acknowledged.
+    pub in_flight: u32,
+    /// Whether our knowledge of the end of the stream was ever sent on this link.
+    pub told: bool,
+}
+
+impl Outbox {
+    /// Returns the next batch, if there is anything to say and room to say it.
+    ///
+    /// `upto` and `knowledge` are what is stored here.
+    pub(crate) fn next_batch(
+        &mut self,
+        registers: &Registers,
+        upto: Arrival,
+        knowledge: &VersionVector,
+    ) -> Option<Batch> {
+        if self.in_flight >= BATCHES_IN_FLIGHT_MAX {
+            return None;
+        }
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let mut reached = self.cursor;
+        let mut ended = true;
+        for (arrival, register) in registers.after(self.cursor) {
+            if arrival > upto {
+                break;
+            }
+            if batch.len() >= BATCH_REGISTERS_MAX || bytes >= BATCH_BYTES_MAX {
+                ended = false;
+                break;
+            }
+            reached = arrival;
+            if !self.theirs.covers(register.stamp().dot) {
+                bytes += weight(&register);
+                batch.push(register);
+            }
+        }
+        if ended {
+            reached = reached.max(upto);
+        }
+        let news = ended && !(self.told && self.theirs.includes(knowledge));
+        if batch.is_empty() && !news {
+            self.cursor = reached;
+            return None;
+        }
+        self.cursor = reached;
+        self.in_flight += 1;
+        if news {
+            // What is sent in order on one link need not be sent again on it.
+            self.theirs.merge(knowledge);
+            self.told = true;
+        }
+        Some(Batch {
+            upto: reached,
+            registers: batch,
+            knowledge: news.then(|| knowledge.clone()),
+        })
+    }
+
+    /// Takes in an acknowledgement; false if it acknowledges what was not sent.
+    pub(crate) fn ack(&mut self, upto: Arrival) -> bool {
+        if upto > self.cursor || upto < self.acked || self.in_flight == 0 {
+            return false;
+        }
+        self.acked = upto;
+        self.in_flight -= 1;
+        true
+    }
+
+    /// Returns how many registers up to `upto` are not acknowledged, at most.
+    pub(crate) fn behind(&self, upto: Arrival) -> u64 {
+        upto.0.saturating_sub(self.acked.0)
+    }
+}
+
+/// Returns about how many bytes a register takes on the wire.
+fn weight(register: &Register) -> usize {
+    const FIXED: usize = 96;
+    FIXED
+        + match register {
+            Register::Entry(entry) => {
+                let dead = entry
+                    .deleted
+                    .as_ref()
+                    .map_or(0, |known| known.actors() * 16);
+                let before = entry
+                    .previous
+                    .as_ref()
+                    .map_or(0, |(_, name)| name.as_bytes().len());
+                entry.name.as_bytes().len() + before + dead
+            }
+            Register::Attrs(attrs) => {
+                let one =
+                    |(name, value): (&crate::tree::name::XattrName, &alloc::sync::Arc<[u8]>)| {
+                        name.as_bytes().len() + value.len()
+                    };
+                attrs.xattrs.iter().map(one).sum()
+            }
+            Register::Content(content) => {
+                let target = match &content.body {
+                    Body::File { .. } => 0,
+                    Body::Link { target } => target.as_bytes().len(),
+                };
+                content.context.actors() * 16 + content.beside.len() * 16 + target
+            }
+            Register::Digest(_) => 0,
+        }
+}

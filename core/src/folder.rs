@@ -1,0 +1,216 @@
+//! What is known of the plain files of a shared folder, and what has to be looked at.
+//!
+//! Law: each plain file remembers the version that it holds and the fingerprint at which it was
+//! seen to. A watcher's event is only a hint to compare; a name is missing only when a look of
+//! its own, after all other looks, has found nothing.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use crate::action::Placed;
+use crate::event::{Fingerprint, Sighting};
+use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, NodeId};
+use crate::limits::{GROWING_MAX, LOOKS_IN_FLIGHT_MAX, QUIET};
+use crate::time::{Time, WallTime};
+use crate::tree::name::Name;
+
+/// Which file on its file system: inode number and birth time.
+pub(crate) type FileKey = (u64, i64);
+
+/// Returns which file a fingerprint is of.
+pub(crate) fn file_key(print: &Fingerprint) -> FileKey {
+    (print.ino, print.born_ns)
+}
+
+/// A name of a directory.
+pub(crate) type Spot = (NodeId, Name);
+
+/// A name that is to be looked at.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// When it is ripe; `None` while it is under way.
+    due: Option<Time>,
+    /// When the first hint came that has not been looked after.
+    first: Time,
+    /// Whether another hint came while it was under way, and when that is ripe.
+    again: Option<Time>,
+}
+
+/// A file whose change time alone has moved: its chunks on record are hashed again.
+#[derive(Debug)]
+pub(crate) struct Recheck {
+    /// Which recheck of its file it is: a read that was begun for an earlier one says nothing.
+    pub round: u64,
+    /// What was seen.
+    pub sighting: Sighting,
+    /// The wall clock then.
+    pub wall: WallTime,
+    /// The chunks that remain.
+    pub left: Vec<(ChunkIx, ChunkHash)>,
+    /// Peers' asks that wait for the result.
+    pub asks: Vec<AskId>,
+}
+
+/// The shared folder.
+#[derive(Debug, Default)]
+pub(crate) struct Folder {
+    placed: BTreeMap<NodeId, Placed>,
+    by_file: BTreeMap<FileKey, NodeId>,
+    /// Directories that wait to be listed.
+    pub to_list: VecDeque<NodeId>,
+    queued: BTreeSet<NodeId>,
+    /// Listings under way, and whether a hint below the directory came since.
+    pub listing: BTreeMap<JobId, (NodeId, bool)>,
+    looks: BTreeMap<Spot, Look>,
+    ripening: BTreeSet<(Time, Spot)>,
+    looking: usize,
+    /// Names that were not found, and whether they are being looked at once more.
+    pub missing: BTreeMap<Spot, bool>,
+    /// Files that are being hashed again.
+    pub rechecks: BTreeMap<NodeId, Recheck>,
+    /// Whether the scan at the start has been finished.
+    pub scanned: bool,
+}
+
+impl Folder {
+    /// Returns the version and fingerprint of a node's file.
+    pub(crate) fn placed(&self, node: NodeId) -> Option<&Placed> {
+        self.placed.get(&node)
+    }
+
+    /// Remembers a node's file.
+    pub(crate) fn place(&mut self, node: NodeId, placed: Placed) {
+        self.displace(node);
+        self.by_file.insert(file_key(&placed.print), node);
+        self.placed.insert(node, placed);
+    }
+
+    /// Forgets a node's file.
+    pub(crate) fn displace(&mut self, node: NodeId) {
+        if let Some(old) = self.placed.remove(&node) {
+            let key = file_key(&old.print);
+            if self.by_file.get(&key) == Some(&node) {
+                self.by_file.remove(&key);
+            }
+        }
+    }
+
+    /// Returns the node whose file this is.
+    pub(crate) fn node_of(&self, key: FileKey) -> Option<NodeId> {
+        self.by_file.get(&key).copied()
+    }
+
+    /// Queues a directory to be listed.
+    pub(crate) fn list(&mut self, dir: NodeId) {
+        if self.queued.insert(dir) {
+            self.to_list.push_back(dir);
+        }
+    }
+
+    /// Takes the next directory to be listed.
+    pub(crate) fn next_list(&mut self) -> Option<NodeId> {
+        let dir = self.to_list.pop_front()?;
+        self.queued.remove(&dir);
+        Some(dir)
+    }
+
+    /// Notes that something may have changed in a directory, for listings under way.
+    pub(crate) fn hinted(&mut self, dir: NodeId) {
+        for (listed, hinted) in self.listing.values_mut() {
+            *hinted |= *listed == dir;
+        }
+    }
+
+    /// Wants a name looked at: at once if whoever wrote it is done, else after a quiet time, and
+    /// at the latest when it has been growing for long.
+    pub(crate) fn look(&mut self, spot: Spot, now: Time, is_settled: bool) {
+        let first = match self.looks.get(&spot) {
+            Some(Look {
+                due: Some(_),
+                first,
+                ..
+            }) => *first,
+            Some(Look { due: None, .. }) | None => now,
+        };
+        let ripe = if is_settled {
+            now
+        } else {
+            (now + QUIET).min(first + GROWING_MAX)
+        };
+        match self.looks.get_mut(&spot) {
+            Some(look) => match look.due {
+                Some(old) => {
+                    self.ripening.remove(&(old, spot.clone()));
+                    look.due = Some(ripe);
+                    self.ripening.insert((ripe, spot));
+                }
+                None => {
+                    let sooner = look.again.map_or(ripe, |again| again.min(ripe));
+                    look.again = Some(sooner);
+                }
+            },
+            None => {
+                let look = Look {
+                    due: Some(ripe),
+                    first,
+                    again: None,
+                };
+                self.looks.insert(spot.clone(), look);
+                self.ripening.insert((ripe, spot));
+            }
+        }
+    }
+
+    /// Takes out a name that is ripe for a look, if there is room for one.
+    pub(crate) fn next_look(&mut self, now: Time) -> Option<Spot> {
+        let (due, _) = self.ripening.first()?;
+        if *due > now || self.looking >= LOOKS_IN_FLIGHT_MAX {
+            return None;
+        }
+        let (_, spot) = self.ripening.pop_first()?;
+        if let Some(look) = self.looks.get_mut(&spot) {
+            look.due = None;
+        }
+        self.looking += 1;
+        Some(spot)
+    }
+
+    /// Takes in that a look has ended: it is forgotten, or due again.
+    pub(crate) fn looked(&mut self, spot: &Spot) {
+        self.looking = self.looking.saturating_sub(1);
+        let Some(look) = self.looks.remove(spot) else {
+            return;
+        };
+        if let Some(ripe) = look.again {
+            let look = Look {
+                due: Some(ripe),
+                first: ripe,
+                again: None,
+            };
+            self.looks.insert(spot.clone(), look);
+            self.ripening.insert((ripe, spot.clone()));
+        }
+    }
+
+    /// Returns when the next look is ripe.
+    pub(crate) fn next_ripe(&self) -> Option<Time> {
+        if self.looking >= LOOKS_IN_FLIGHT_MAX {
+            return None;
+        }
+        self.ripening.first().map(|(due, _)| *due)
+    }
+
+    /// Returns whether every directory is listed, and nothing is looked at or ripe for it at
+    /// `now`.
+    pub(crate) fn is_idle(&self, now: Time) -> bool {
+        self.to_list.is_empty()
+            && self.listing.is_empty()
+            && self.looking == 0
+            && self.ripening.first().is_none_or(|(due, _)| *due > now)
+    }
+
+    /// Returns whether directories are yet to be listed.
+    pub(crate) fn is_listing(&self) -> bool {
+        !self.to_list.is_empty() || !self.listing.is_empty()
+    }
+}

@@ -1,0 +1,202 @@
+//! Objects: one version of one file in a sparse store, from nothing to complete.
+//!
+//! Law (P1, P5): a chunk is readable once its bytes matched the owner's hash and were written;
+//! after a kill it is a claim, hashed before its first use. An object is complete only by sync of
+//! its data, then its record, then the rename to its place. What failed is asked for again after
+//! a backoff that progress resets.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::fetch::backoff::Backoff;
+use crate::fetch::bitmap::ChunkBitmap;
+use crate::fetch::download::Download;
+use crate::fetch::record::SidecarWriter;
+use crate::fetch_state::FetchState;
+use crate::ids::{ChunkHash, ChunkIx, FetchId, LinkId, PayloadId, ReqId};
+use crate::time::Time;
+
+/// How much of an object is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not looked at since the start.
+    Unknown,
+    /// The disk is asked what is there.
+    Loading,
+    /// Nothing is there.
+    Absent,
+    /// Its record is being stored, then its file is made.
+    Creating,
+    /// A partial file and its sidecar are there.
+    Partial,
+    /// All chunks are there; its data is being synced.
+    Syncing,
+    /// Its data is synced; its record is being stored, then its file is renamed.
+    Finishing,
+    /// All of it is at its place.
+    Complete,
+    /// Something failed on disk; it is looked at again when all jobs have ended and the backoff
+    /// has passed.
+    Broken,
+}
+
+/// An object.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub stage: Stage,
+    /// Which chunks are here, which are claims, their hashes, and when to ask again.
+    pub download: Download,
+    /// What appends to the sidecar, while it is partial.
+    pub writer: Option<SidecarWriter>,
+    /// How many records were in the sidecar when the sync under way began.
+    pub syncing: Option<u64>,
+    /// Whether chunks were written since the last sync.
+    pub soft: bool,
+    /// Reads that wait for it.
+    pub readers: BTreeSet<ReqId>,
+    /// Whether all of it is wanted.
+    pub whole: bool,
+    /// Chunks wanted and not asked for.
+    pub wanted: BTreeSet<ChunkIx>,
+    /// Chunks asked for.
+    pub asked: BTreeMap<ChunkIx, FetchId>,
+    /// Chunks that came before the file was made: where their bytes are, and on which link they
+    /// came.
+    pub arrived: Vec<(ChunkIx, ChunkHash, PayloadId, LinkId)>,
+    /// Chunks being written.
+    pub storing: BTreeSet<ChunkIx>,
+    /// Claims being hashed.
+    pub checking: BTreeSet<ChunkIx>,
+    /// Disk jobs under way.
+    pub jobs: u32,
+    /// Whether it is to be removed once no job is under way: its version is not shown any more.
+    pub doomed: bool,
+    /// Whether it waits for its backoff.
+    pub pausing: bool,
+    /// Whether the attempts ran out.
+    pub exhausted: bool,
+    /// The link on which its file's lanes are open.
+    pub lanes: Option<LinkId>,
+    /// Chunks fetched since the start.
+    pub chunks_fetched: u64,
+    /// Bytes fetched since the start.
+    pub bytes_fetched: u64,
+}
+
+impl Object {
+    /// Returns an object of which nothing is known, or `None` for sizes that have no chunks.
+    pub(crate) fn new(size: u64, chunk_size: u32, retries: u32, now: Time) -> Option<Self> {
+        if size == 0 {
+            return None;
+        }
+        let backoff = Backoff::of_fetch(retries);
+        Some(Self {
+            stage: Stage::Unknown,
+            download: Download::new(size, chunk_size, now, backoff)?,
+            writer: None,
+            syncing: None,
+            soft: false,
+            readers: BTreeSet::new(),
+            whole: false,
+            wanted: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            arrived: Vec::new(),
+            storing: BTreeSet::new(),
+            checking: BTreeSet::new(),
+            jobs: 0,
+            doomed: false,
+            pausing: false,
+            exhausted: false,
+            lanes: None,
+            chunks_fetched: 0,
+            bytes_fetched: 0,
+        })
+    }
+
+    /// Returns its size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.download.size()
+    }
+
+    /// Returns its proven chunks.
+    pub(crate) fn held(&self) -> &ChunkBitmap {
+        self.download
+            .held()
+            .expect("an object has at least one byte")
+    }
+
+    /// Returns the chunks that were written in an earlier run and are not proven.
+    pub(crate) fn claims(&self) -> &ChunkBitmap {
+        self.download
+            .claims()
+            .expect("an object has at least one byte")
+    }
+
+    /// Returns whether a range is readable as it is.
+    pub(crate) fn is_readable(&self, offset: u64, len: u32) -> bool {
+        match self.stage {
+            Stage::Complete | Stage::Finishing => true,
+            Stage::Partial | Stage::Syncing => self.download.has_range(offset, u64::from(len)),
+            Stage::Unknown | Stage::Loading | Stage::Absent | Stage::Creating | Stage::Broken => {
+                false
+            }
+        }
+    }
+
+    /// Returns whether a range might be readable without anybody being asked, once the disk has
+    /// answered.
+    pub(crate) fn may_be_here(&self, offset: u64, len: u32) -> bool {
+        match self.stage {
+            Stage::Unknown | Stage::Loading | Stage::Finishing | Stage::Complete => true,
+            Stage::Partial | Stage::Syncing => self
+                .download
+                .wanted_in(offset, u64::from(len))
+                .next()
+                .is_none(),
+            Stage::Absent | Stage::Creating | Stage::Broken => false,
+        }
+    }
+
+    /// Returns whether a chunk is neither here nor on its way.
+    pub(crate) fn lacks(&self, chunk: ChunkIx) -> bool {
+        !self.held().has(chunk)
+            && !self.claims().has(chunk)
+            && !self.asked.contains_key(&chunk)
+            && !self.storing.contains(&chunk)
+            && !self.arrived.iter().any(|(arrived, ..)| *arrived == chunk)
+    }
+
+    /// Forgets what was known of the disk, to look again.
+    pub(crate) fn break_off(&mut self) {
+        self.stage = Stage::Broken;
+        self.writer = None;
+        self.syncing = None;
+        self.wanted.clear();
+    }
+
+    /// Returns how its fetching stands, for people; `reachable` tells whether anybody could be
+    /// asked.
+    pub(crate) fn fetch_state(&self, reachable: bool) -> FetchState {
+        let wants = !self.wanted.is_empty() || !self.asked.is_empty() || !self.readers.is_empty();
+        match self.stage {
+            Stage::Complete | Stage::Finishing => FetchState::Complete,
+            Stage::Unknown
+            | Stage::Loading
+            | Stage::Absent
+            | Stage::Creating
+            | Stage::Partial
+            | Stage::Syncing
+            | Stage::Broken => {
+                if self.exhausted {
+                    FetchState::Exhausted
+                } else if !wants && !self.whole {
+                    FetchState::Idle
+                } else if reachable {
+                    FetchState::Fetching
+                } else {
+                    FetchState::Waiting
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The store has answered.
+
+use crate::action::{Action, DiskWish};
+use crate::commits::After;
+use crate::engine::Engine;
+use crate::error::{DiskError, Fault};
+use crate::ids::CommitId;
+use crate::message::Message;
+use crate::on::disk::Job;
+use crate::time::Duration;
+use crate::timers::Timer;
+
+/// How long a failed commit waits for its next attempt: a full disk is not freed in less; by eye.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// A commit has finished.
+    pub(crate) fn on_committed(&mut self, commit: CommitId, outcome: Result<(), DiskError>) {
+        match outcome {
+            Ok(()) => {
+                for after in self.commits.stored(commit) {
+                    self.follow(after);
+                }
+            }
+            Err(why) => {
+                self.fault(Fault::Store { why });
+                self.commits.failed(commit);
+                self.timers.set_sooner(Timer::Store, self.now + STORE_RETRY);
+            }
+        }
+    }
+
+    /// A failed commit is tried again.
+    pub(crate) fn retry_store(&mut self) {
+        if let Some((commit, records, sync)) = self.commits.retry() {
+            self.act(Action::Commit {
+                commit,
+                records,
+                sync,
+            });
+        } else if self.commits.has_failed() {
+            self.timers.set_sooner(Timer::Store, self.now + STORE_RETRY);
+        }
+    }
+
+    /// Does what waited for a commit.
+    fn follow(&mut self, after: After) {
+        match after {
+            After::Ack { link, upto } => {
+                if self.links.links.contains_key(&link) {
+                    self.say(link, Message::Ack(upto));
+                }
+            }
+            After::Answer { ask, answer } => self.answer(ask, answer),
+            After::Tell { upto, knowledge } => {
+                self.told.0 = self.told.0.max(upto);
+                self.told.1.merge(&knowledge);
+            }
+            After::Create(object) => self.create_object(object),
+            After::Finish(object) => {
+                self.job(Job::Finished(object), DiskWish::FinishObject { object });
+            }
+        }
+    }
+}

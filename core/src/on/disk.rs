@@ -1,0 +1,177 @@
+//! The disk has done a job, or refused it.
+
+use crate::engine::Engine;
+use crate::error::{DiskError, Fault};
+use crate::event::DiskDone;
+use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, LinkId, NodeId, ObjectId};
+use crate::tree::name::Name;
+
+/// What a job was for.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    /// A directory of the shared folder is listed.
+    Listed(NodeId),
+    /// A name of the shared folder is looked at.
+    Looked(NodeId, Name),
+    /// A chunk is read for a peer.
+    Serve(AskId),
+    /// A chunk is read to see whether its hash still holds.
+    Recheck {
+        /// Of which file.
+        node: NodeId,
+        /// For which of its rechecks.
+        round: u64,
+        /// What its hash should be.
+        hash: ChunkHash,
+    },
+    /// What is stored of an object is found.
+    Loaded(ObjectId),
+    /// An object's file is made.
+    Created(ObjectId),
+    /// A chunk is written.
+    Stored {
+        /// Of which object.
+        object: ObjectId,
+        /// Which chunk.
+        chunk: ChunkIx,
+        /// Its hash.
+        hash: ChunkHash,
+        /// Its length in bytes.
+        len: u32,
+        /// On which link it came.
+        link: LinkId,
+    },
+    /// A claim is hashed.
+    Checked {
+        /// Of which object.
+        object: ObjectId,
+        /// Which chunk.
+        chunk: ChunkIx,
+    },
+    /// A sidecar is cut or marked.
+    Marked(ObjectId),
+    /// An object's data is synced.
+    Synced(ObjectId),
+    /// An object's file goes to its place.
+    Finished(ObjectId),
+    /// An object's files are removed.
+    Removed,
+}
+
+impl Engine {
+    /// A disk job has ended.
+    pub(crate) fn on_disk(&mut self, job: JobId, outcome: Result<DiskDone, DiskError>) {
+        let Some(what) = self.jobs.remove(&job) else {
+            self.drop_payload(outcome);
+            return;
+        };
+        match what {
+            Job::Listed(dir) => self.on_listed(job, dir, outcome),
+            Job::Looked(dir, name) => self.on_looked(dir, name, outcome),
+            Job::Serve(ask) => self.on_served(ask, outcome),
+            Job::Recheck { node, round, hash } => self.on_rechecked(node, round, hash, outcome),
+            Job::Loaded(object) => {
+                match outcome {
+                    Ok(DiskDone::Loaded {
+                        sidecar,
+                        partial,
+                        complete,
+                    }) => {
+                        self.on_loaded(object, sidecar, partial, complete);
+                    }
+                    other => self.object_refused(object, "looking for", other),
+                }
+                self.job_ended(object);
+            }
+            Job::Created(object) => {
+                match outcome {
+                    Ok(DiskDone::Done) => {
+                        self.on_created(object);
+                        self.wake(object);
+                    }
+                    other => self.object_refused(object, "making the file of", other),
+                }
+                self.job_ended(object);
+            }
+            Job::Stored {
+                object,
+                chunk,
+                hash,
+                len,
+                link,
+            } => {
+                self.landed_bytes(link, len);
+                if let Some(kept) = self.objects.get_mut(&object) {
+                    kept.storing.remove(&chunk);
+                }
+                match outcome {
+                    Ok(DiskDone::Done) => self.on_stored(object, chunk, hash),
+                    other => self.object_refused(object, "writing a chunk of", other),
+                }
+                self.job_ended(object);
+            }
+            Job::Checked { object, chunk } => {
+                let found = match outcome {
+                    Ok(DiskDone::Hashed { len, hash }) => Ok((len, hash)),
+                    Ok(other) => {
+                        self.drop_payload(Ok(other));
+                        Err(DiskError::Io)
+                    }
+                    Err(why) => Err(why),
+                };
+                self.on_checked(object, chunk, found);
+                self.job_ended(object);
+            }
+            Job::Marked(object) => {
+                match outcome {
+                    Ok(DiskDone::Done) => {}
+                    other => self.object_refused(object, "marking the sidecar of", other),
+                }
+                self.job_ended(object);
+            }
+            Job::Synced(object) => {
+                match outcome {
+                    Ok(DiskDone::Done) => self.on_synced(object),
+                    other => self.object_refused(object, "syncing", other),
+                }
+                self.job_ended(object);
+            }
+            Job::Finished(object) => {
+                match outcome {
+                    Ok(DiskDone::Done) => self.on_finished(object),
+                    other => self.object_refused(object, "putting in its place", other),
+                }
+                self.job_ended(object);
+            }
+            Job::Removed => match outcome {
+                Ok(_) | Err(DiskError::NotFound) => {}
+                Err(why) => self.fault(Fault::Disk {
+                    what: "removing an object".into(),
+                    why,
+                }),
+            },
+        }
+    }
+
+    /// A job on an object failed, or brought what it can't have brought.
+    fn object_refused(
+        &mut self,
+        object: ObjectId,
+        what: &str,
+        outcome: Result<DiskDone, DiskError>,
+    ) {
+        let why = match &outcome {
+            Ok(_) => DiskError::Io,
+            Err(why) => *why,
+        };
+        self.drop_payload(outcome);
+        self.object_failed(object, what, why);
+    }
+
+    /// Gives back a payload that nobody waits for.
+    pub(crate) fn drop_payload(&mut self, outcome: Result<DiskDone, DiskError>) {
+        if let Ok(DiskDone::Chunk { payload, .. }) = outcome {
+            self.act(crate::action::Action::Drop { payload });
+        }
+    }
+}

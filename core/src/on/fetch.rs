@@ -1,0 +1,449 @@
+//! Chunks are asked for, and come.
+
+use alloc::vec::Vec;
+
+use crate::action::Action;
+use crate::engine::Engine;
+use crate::error::Fault;
+use crate::event::Fetched;
+use crate::ids::{ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, ReqId};
+use crate::limits::{FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, LANES};
+use crate::message::Want;
+use crate::object::Stage;
+use crate::time::Duration;
+use crate::timers::Timer;
+
+/// How long to wait before asking again for a chunk that its owner no longer has in that
+/// version: its new version is on its way here, and makes the question idle. By eye.
+const GONE_RETRY: Duration = Duration::from_millis(500);
+
+/// Chunks of a file that is wanted whole which are queued at once: enough to fill what may be in
+/// flight, so that memory does not follow the size of the file.
+const WHOLE_QUEUE: usize = 128;
+
+/// A chunk that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fetch {
+    /// Of which version.
+    pub object: ObjectId,
+    /// Which chunk.
+    pub chunk: ChunkIx,
+    /// On which link.
+    pub link: LinkId,
+    /// How many bytes it has.
+    pub len: u32,
+    /// Whether anybody still wants it.
+    pub is_of_use: bool,
+}
+
+impl Engine {
+    /// Queues an object that has wanted chunks.
+    pub(crate) fn queue(&mut self, object: ObjectId) {
+        if !self.demand.contains(&object) {
+            self.demand.push_back(object);
+        }
+    }
+
+    /// Wants the next chunks of a file that is wanted whole.
+    pub(crate) fn want_more(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        let is_open = match kept.stage {
+            Stage::Absent | Stage::Creating | Stage::Partial => true,
+            Stage::Unknown
+            | Stage::Loading
+            | Stage::Syncing
+            | Stage::Finishing
+            | Stage::Complete
+            | Stage::Broken => false,
+        };
+        if !is_open || !kept.whole || kept.wanted.len() >= WHOLE_QUEUE / 2 {
+            return;
+        }
+        let mut next = kept.held().next_missing(ChunkIx(0));
+        let mut wanted = Vec::new();
+        while let Some(chunk) = next {
+            if kept.wanted.len() + wanted.len() >= WHOLE_QUEUE {
+                break;
+            }
+            if kept.lacks(chunk) {
+                wanted.push(chunk);
+            }
+            next = chunk
+                .0
+                .checked_add(1)
+                .and_then(|at| kept.held().next_missing(ChunkIx(at)));
+        }
+        kept.wanted.extend(wanted);
+        if kept.wanted.is_empty() {
+            self.finish_if_complete(object);
+        } else {
+            self.queue(object);
+        }
+    }
+
+    /// Asks for what is wanted, an object after the other, as far as the window allows.
+    pub(crate) fn pump_fetches(&mut self) {
+        let Some(link) = self.source() else {
+            return;
+        };
+        let mut turns = self.demand.len();
+        while turns > 0 {
+            turns -= 1;
+            let Some(object) = self.demand.pop_front() else {
+                return;
+            };
+            if self.ask_one(link, object) {
+                self.demand.push_back(object);
+                turns = self.demand.len();
+            } else if self.is_waiting_for_window(object) {
+                self.demand.push_front(object);
+                return;
+            }
+        }
+    }
+
+    /// Returns whether an object could be asked for, were there room.
+    fn is_waiting_for_window(&self, object: ObjectId) -> bool {
+        self.objects
+            .get(&object)
+            .is_some_and(|kept| !kept.pausing && !kept.wanted.is_empty())
+    }
+
+    /// Asks for the next chunk of an object; false if there is none, or no room.
+    fn ask_one(&mut self, link: LinkId, object: ObjectId) -> bool {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return false;
+        };
+        if kept.pausing {
+            return false;
+        }
+        let Some(&chunk) = kept.wanted.first() else {
+            return false;
+        };
+        let (_, len) = kept.held().chunk_range(chunk);
+        let Some(source) = self.links.links.get_mut(&link) else {
+            return false;
+        };
+        let bytes = u64::from(len);
+        if source.in_flight > 0 && source.in_flight + bytes > FETCH_BYTES_IN_FLIGHT_MAX {
+            return false;
+        }
+        source.in_flight += bytes;
+        kept.wanted.remove(&chunk);
+        let fetch = FetchId(self.next_fetch);
+        self.next_fetch += 1;
+        kept.asked.insert(chunk, fetch);
+        if kept.lanes != Some(link) {
+            kept.lanes = Some(link);
+            self.close_lanes_over_bound(link, object.node);
+        }
+        self.counters.chunks_asked += 1;
+        let is_of_use = true;
+        self.fetches.insert(
+            fetch,
+            Fetch {
+                object,
+                chunk,
+                link,
+                len,
+                is_of_use,
+            },
+        );
+        let want = Want { object, chunk };
+        let lane = chunk.0 % LANES;
+        self.act(Action::Fetch {
+            fetch,
+            link,
+            lane,
+            want,
+            len,
+        });
+        true
+    }
+
+    /// Closes the lanes of files that nobody reads, when more are open than a link carries.
+    fn close_lanes_over_bound(&mut self, link: LinkId, but: NodeId) {
+        let open = |kept: &&crate::object::Object| kept.lanes == Some(link);
+        if self.objects.values().filter(open).count() <= LANE_FILES_MAX {
+            return;
+        }
+        let idle = self.objects.iter().find(|(object, kept)| {
+            object.node != but && kept.lanes == Some(link) && kept.asked.is_empty()
+        });
+        if let Some((&object, _)) = idle {
+            self.close_lanes(object);
+        }
+    }
+
+    fn close_lanes(&mut self, object: ObjectId) {
+        let Some(link) = self
+            .objects
+            .get_mut(&object)
+            .and_then(|kept| kept.lanes.take())
+        else {
+            return;
+        };
+        // Lanes are the file's: another version of it may be using them.
+        let node = object.node;
+        let first = ObjectId {
+            node,
+            version: Dot::default(),
+        };
+        let is_shared = self
+            .objects
+            .range(first..)
+            .take_while(|(other, _)| other.node == node)
+            .any(|(_, kept)| kept.lanes == Some(link));
+        if !is_shared && self.links.links.contains_key(&link) {
+            self.act(Action::CloseLanes { link, node });
+        }
+    }
+
+    /// Closes an object's lanes if nobody needs them.
+    pub(crate) fn close_idle_lanes(&mut self, object: ObjectId) {
+        let is_open = self
+            .inodes
+            .get(object.node)
+            .is_some_and(|ino| self.handles.opens_of(ino) > 0);
+        let is_idle = self
+            .objects
+            .get(&object)
+            .is_some_and(|kept| kept.asked.is_empty() && kept.wanted.is_empty() && !kept.whole);
+        let is_over = self
+            .objects
+            .get(&object)
+            .is_some_and(|kept| kept.doomed || matches!(kept.stage, Stage::Complete));
+        if is_over || (is_idle && !is_open) {
+            self.close_lanes(object);
+        }
+    }
+
+    /// Wants nothing more of an object that nobody waits for.
+    pub(crate) fn unwant_idle(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            if kept.readers.is_empty() && !kept.whole {
+                kept.wanted.clear();
+            }
+        }
+    }
+
+    /// Gives back the room that a chunk took in the window.
+    pub(crate) fn landed(&mut self, link: LinkId, object: ObjectId, chunk: ChunkIx) {
+        let len = self
+            .objects
+            .get(&object)
+            .map_or(0, |kept| kept.held().chunk_range(chunk).1);
+        self.landed_bytes(link, len);
+    }
+
+    pub(crate) fn landed_bytes(&mut self, link: LinkId, len: u32) {
+        if let Some(link) = self.links.links.get_mut(&link) {
+            link.in_flight = link.in_flight.saturating_sub(u64::from(len));
+        }
+    }
+
+    /// A peer has answered a fetch.
+    pub(crate) fn on_fetched(&mut self, fetch: FetchId, outcome: Fetched) {
+        let Some(asked) = self.fetches.remove(&fetch) else {
+            if let Fetched::Data { payload, .. } = outcome {
+                self.counters.chunks_dropped += 1;
+                self.act(Action::Drop { payload });
+            }
+            return;
+        };
+        self.heard_on(asked.link);
+        let Fetch {
+            object,
+            chunk,
+            link,
+            len,
+            is_of_use,
+        } = asked;
+        if let Some(kept) = self.objects.get_mut(&object) {
+            if kept.asked.get(&chunk) == Some(&fetch) {
+                kept.asked.remove(&chunk);
+            }
+        }
+        match outcome {
+            Fetched::Data {
+                payload,
+                len: got,
+                computed,
+                recorded,
+            } => {
+                let known = self
+                    .objects
+                    .get(&object)
+                    .map(|kept| kept.download.hash(chunk));
+                let Some(known) = known.filter(|_| is_of_use) else {
+                    self.counters.chunks_dropped += 1;
+                    self.landed_bytes(link, len);
+                    self.act(Action::Drop { payload });
+                    return;
+                };
+                let is_whole = got == len && computed == recorded;
+                if is_whole && known.is_none_or(|known| known == recorded) {
+                    self.store_chunk(object, chunk, recorded, payload, link);
+                    return;
+                }
+                self.counters.chunks_dropped += 1;
+                self.landed_bytes(link, len);
+                self.act(Action::Drop { payload });
+                if let Some(link) = self.links.links.get(&link) {
+                    let peer = link.peer;
+                    self.fault(Fault::ChunkCorrupt {
+                        object,
+                        chunk,
+                        peer,
+                    });
+                }
+                self.try_again(object, chunk);
+            }
+            Fetched::Gone | Fetched::NotHeld => {
+                self.landed_bytes(link, len);
+                if is_of_use {
+                    self.want_again(object, chunk);
+                    self.pause(object, Some(GONE_RETRY));
+                }
+            }
+            Fetched::Failed => {
+                self.landed_bytes(link, len);
+                if is_of_use {
+                    self.try_again(object, chunk);
+                }
+            }
+        }
+    }
+
+    /// Wants a chunk that was asked for in vain, if somebody still waits.
+    fn want_again(&mut self, object: ObjectId, chunk: ChunkIx) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        let is_wanted = !kept.doomed && (kept.whole || !kept.readers.is_empty());
+        if is_wanted && kept.lacks(chunk) {
+            kept.wanted.insert(chunk);
+            self.queue(object);
+        }
+    }
+
+    /// Counts a failed attempt at a chunk.
+    fn try_again(&mut self, object: ObjectId, chunk: ChunkIx) {
+        self.want_again(object, chunk);
+        let attempts = self
+            .objects
+            .get(&object)
+            .map_or(0, |kept| kept.download.attempts());
+        if !self.pause(object, None) {
+            self.fault(Fault::ChunkMissing {
+                object,
+                chunk,
+                attempts,
+            });
+        }
+    }
+
+    /// Has an object wait: for this long, or for its backoff, which counts an attempt. False if
+    /// the attempts have run out: then its readers fail.
+    pub(crate) fn pause(&mut self, object: ObjectId, wait: Option<Duration>) -> bool {
+        let jitter = self.rng.next_u8();
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return true;
+        };
+        if kept.pausing {
+            return true;
+        }
+        match wait.or_else(|| kept.download.next_attempt(jitter)) {
+            Some(delay) => {
+                kept.pausing = true;
+                self.timers.set(Timer::Retry(object), self.now + delay);
+                true
+            }
+            None => {
+                self.exhaust(object);
+                false
+            }
+        }
+    }
+
+    /// The attempts at an object have run out: whoever waits for it is told.
+    fn exhaust(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.exhausted = true;
+        kept.wanted.clear();
+        let readers: Vec<ReqId> = kept.readers.iter().copied().collect();
+        for req in readers {
+            if self.take_waiting(req).is_some() {
+                self.fail_read(req);
+            }
+        }
+        self.want_failed(object);
+    }
+
+    /// The pause of an object is over.
+    pub(crate) fn retry(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.pausing = false;
+            self.mend(object);
+            self.wake(object);
+            self.bury_or_queue(object);
+        }
+    }
+
+    fn bury_or_queue(&mut self, object: ObjectId) {
+        if self.is_waiting_for_window(object) {
+            self.queue(object);
+        }
+    }
+
+    /// What was asked on a link that has ended is wanted again.
+    pub(crate) fn fetches_lost(&mut self, link: LinkId) {
+        let lost: Vec<(FetchId, Fetch)> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| fetch.link == link)
+            .map(|(id, fetch)| (*id, *fetch))
+            .collect();
+        for (id, fetch) in lost {
+            self.fetches.remove(&id);
+            if let Some(kept) = self.objects.get_mut(&fetch.object) {
+                if kept.asked.get(&fetch.chunk) == Some(&id) {
+                    kept.asked.remove(&fetch.chunk);
+                }
+            }
+            if fetch.is_of_use {
+                self.want_again(fetch.object, fetch.chunk);
+            }
+        }
+        for kept in self.objects.values_mut() {
+            if kept.lanes == Some(link) {
+                kept.lanes = None;
+            }
+        }
+    }
+
+    /// A link over which chunks can be had has come: everybody starts afresh.
+    pub(crate) fn fetches_resume(&mut self) {
+        let waiting: Vec<ObjectId> = self
+            .objects
+            .iter()
+            .filter(|(_, kept)| kept.whole || !kept.readers.is_empty())
+            .map(|(object, _)| *object)
+            .collect();
+        for object in waiting {
+            if let Some(kept) = self.objects.get_mut(&object) {
+                kept.exhausted = false;
+                kept.download.link_up();
+                kept.pausing = false;
+            }
+            self.timers.cancel(Timer::Retry(object));
+            self.mend(object);
+            self.wake(object);
+            self.bury_or_queue(object);
+        }
+    }
+}

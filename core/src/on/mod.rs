@@ -1,0 +1,18 @@
+//! One family of events each. Only these know every room of the engine.
+
+pub(crate) mod changes;
+pub(crate) mod commit;
+pub(crate) mod disk;
+pub(crate) mod fetch;
+pub(crate) mod fs;
+pub(crate) mod link;
+pub(crate) mod object;
+pub(crate) mod picture;
+pub(crate) mod registers;
+pub(crate) mod scan;
+pub(crate) mod seen;
+pub(crate) mod serve;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod timer;
+pub(crate) mod want;

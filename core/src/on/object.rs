@@ -1,0 +1,605 @@
+//! Objects on disk: found, made, filled, hardened, finished, removed.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use crate::action::{Action, DiskWish};
+use crate::commits::After;
+use crate::engine::Engine;
+use crate::error::{DiskError, Fault};
+use crate::fetch::backoff::Backoff;
+use crate::fetch::download::Download;
+use crate::fetch::record::{Header, Record, SidecarWriter};
+use crate::fetch::sidecar::Sidecar;
+use crate::ids::{ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId, ReqId};
+use crate::object::{Object, Stage};
+use crate::on::disk::Job;
+use crate::records::{self, Holding};
+use crate::time::Duration;
+use crate::timers::Timer;
+use crate::tree::register::Content;
+
+/// Claims that are hashed at once, of a file of which nothing else is missing.
+const CLAIMS_AT_ONCE: usize = 16;
+
+/// How long written chunks may stay unsynced: what a power loss makes us hash again; by eye.
+const HARDEN: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Sees to it that an object is known; false if its size has no chunks.
+    pub(crate) fn keep_object(&mut self, object: ObjectId, size: u64, chunk_size: u32) -> bool {
+        if self.objects.contains_key(&object) {
+            return true;
+        }
+        match Object::new(size, chunk_size, self.config.retries, self.now) {
+            Some(new) => {
+                self.objects.insert(object, new);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Returns whether a range might be had without anybody being asked.
+    pub(crate) fn may_be_here(&self, object: ObjectId, offset: u64, len: u32) -> bool {
+        self.objects
+            .get(&object)
+            .is_some_and(|kept| kept.may_be_here(offset, len))
+    }
+
+    /// Has a reader wait for a range of an object, and has the range fetched.
+    pub(crate) fn demand(&mut self, object: ObjectId, req: ReqId, offset: u64, len: u32) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.readers.insert(req);
+        if kept.exhausted {
+            kept.exhausted = false;
+            kept.download.link_up();
+        }
+        self.get_going(object);
+        self.want_range(object, offset, len);
+    }
+
+    /// Has all of an object fetched.
+    pub(crate) fn demand_whole(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.whole = true;
+            if kept.exhausted {
+                kept.exhausted = false;
+                kept.download.link_up();
+            }
+            self.get_going(object);
+            self.want_more(object);
+        }
+    }
+
+    /// Takes the step towards a partial file that the object's stage asks for.
+    fn get_going(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        match kept.stage {
+            Stage::Unknown => {
+                kept.stage = Stage::Loading;
+                self.object_job(object, Job::Loaded(object), DiskWish::LoadObject { object });
+            }
+            Stage::Absent => {
+                kept.stage = Stage::Creating;
+                self.hold(object, Holding::Partial);
+                self.commits.then(After::Create(object));
+            }
+            Stage::Loading
+            | Stage::Creating
+            | Stage::Partial
+            | Stage::Syncing
+            | Stage::Finishing
+            | Stage::Complete
+            | Stage::Broken => {}
+        }
+    }
+
+    /// Records what is on disk of an object.
+    fn hold(&mut self, object: ObjectId, holding: Holding) {
+        self.kept.insert(object, holding);
+        self.commits
+            .put(records::object(object), records::encode(&holding));
+    }
+
+    /// Gives the disk a job on an object.
+    fn object_job(&mut self, object: ObjectId, job: Job, wish: DiskWish) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.jobs += 1;
+        }
+        self.job(job, wish);
+    }
+
+    /// Wants the chunks of a range that are not here, and has claims in it hashed.
+    pub(crate) fn want_range(&mut self, object: ObjectId, offset: u64, len: u32) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        let is_open = match kept.stage {
+            Stage::Absent | Stage::Creating | Stage::Partial | Stage::Syncing => true,
+            Stage::Unknown
+            | Stage::Loading
+            | Stage::Finishing
+            | Stage::Complete
+            | Stage::Broken => false,
+        };
+        if !is_open {
+            return;
+        }
+        let chunks = kept.held().chunks_covering(offset, u64::from(len));
+        for chunk in chunks {
+            self.want_chunk(object, chunk);
+        }
+    }
+
+    fn want_chunk(&mut self, object: ObjectId, chunk: ChunkIx) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.claims().has(chunk) {
+            if kept.checking.insert(chunk) {
+                let (offset, len) = kept.held().chunk_range(chunk);
+                let wish = DiskWish::HashChunk {
+                    object,
+                    offset,
+                    len,
+                };
+                self.object_job(object, Job::Checked { object, chunk }, wish);
+            }
+        } else if kept.lacks(chunk) && kept.wanted.insert(chunk) {
+            self.queue(object);
+        }
+    }
+
+    /// Looks at everything that waits for an object: readers whose range is here are answered,
+    /// what the others need is wanted.
+    pub(crate) fn wake(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        let readers: Vec<ReqId> = kept.readers.iter().copied().collect();
+        for req in readers {
+            self.read_again(req);
+        }
+        let wants_more = self.objects.get(&object).is_some_and(|kept| kept.whole);
+        if wants_more {
+            self.get_going(object);
+            self.want_more(object);
+        }
+    }
+
+    /// The disk has told what is stored of an object.
+    pub(crate) fn on_loaded(
+        &mut self,
+        object: ObjectId,
+        sidecar: Option<Vec<u8>>,
+        partial: Option<u64>,
+        complete: Option<u64>,
+    ) {
+        let is_recorded_complete = self.kept.get(&object) == Some(&Holding::Complete);
+        let salt = self.rng.next_u64();
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        let size = kept.size();
+        if complete == Some(size) {
+            // Only the rename after sync and record puts a file there.
+            kept.stage = Stage::Complete;
+            if !is_recorded_complete {
+                self.hold(object, Holding::Complete);
+            }
+            self.wake(object);
+            self.want_done(object);
+            return;
+        }
+        if is_recorded_complete && partial == Some(size) {
+            // It was killed between the record and the rename.
+            kept.stage = Stage::Finishing;
+            let wish = DiskWish::FinishObject { object };
+            self.object_job(object, Job::Finished(object), wish);
+            self.wake(object);
+            return;
+        }
+        kept.stage = Stage::Absent;
+        let found = sidecar.filter(|_| partial == Some(size));
+        let read = found.map(|bytes| Sidecar::decode(&bytes, Some((object, size))));
+        match read {
+            Some(Ok(found)) if found.header().chunk_size == kept.held().chunk_size() => {
+                self.adopt(object, &found, salt);
+            }
+            Some(Ok(_)) => {
+                let why = "it has chunks of another size".to_string();
+                self.fault(Fault::Sidecar { object, why });
+            }
+            Some(Err(why)) => {
+                let why = why.to_string();
+                self.fault(Fault::Sidecar { object, why });
+            }
+            None => {}
+        }
+        self.wake(object);
+    }
+
+    /// Goes on where a sidecar of an earlier run ends.
+    fn adopt(&mut self, object: ObjectId, found: &Sidecar, salt: u64) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.stage = Stage::Partial;
+        kept.download = Download::resume(found, self.now, Backoff::of_fetch(self.config.retries));
+        // A claim without a hash (version 1) can't be proven here, and counts as absent.
+        let unproven: Vec<ChunkIx> = found
+            .claims()
+            .held()
+            .filter(|chunk| found.hash(*chunk).is_none())
+            .collect();
+        for chunk in unproven {
+            kept.download.lost(chunk);
+        }
+        kept.soft = kept.claims().have() > 0;
+        let (writer, opened) = found.writer(salt);
+        kept.writer = Some(writer);
+        let len = found.valid_len();
+        self.object_job(
+            object,
+            Job::Marked(object),
+            DiskWish::CutSidecar { object, len },
+        );
+        let record = opened.to_vec();
+        self.object_job(
+            object,
+            Job::Marked(object),
+            DiskWish::MarkSidecar { object, record },
+        );
+    }
+
+    /// An object's record is stored: its file is made.
+    pub(crate) fn create_object(&mut self, object: ObjectId) {
+        let salt = self.rng.next_u64();
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage != Stage::Creating || kept.doomed {
+            return;
+        }
+        let header = Header {
+            object,
+            file_size: kept.size(),
+            chunk_size: kept.held().chunk_size(),
+            salt,
+        };
+        let (writer, bytes) =
+            SidecarWriter::create(&header).expect("an object's sizes were found possible");
+        kept.writer = Some(writer);
+        let wish = DiskWish::CreateObject {
+            object,
+            size: header.file_size,
+            sidecar: bytes.to_vec(),
+        };
+        self.object_job(object, Job::Created(object), wish);
+    }
+
+    /// An object's file was made.
+    pub(crate) fn on_created(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.stage = Stage::Partial;
+        for (chunk, hash, payload, link) in core::mem::take(&mut kept.arrived) {
+            self.store_chunk(object, chunk, hash, payload, link);
+        }
+    }
+
+    /// Has a chunk written that is what it should be.
+    pub(crate) fn store_chunk(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        hash: ChunkHash,
+        payload: PayloadId,
+        link: LinkId,
+    ) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            self.act(Action::Drop { payload });
+            return;
+        };
+        let Some(writer) = kept.writer.as_mut() else {
+            kept.arrived.push((chunk, hash, payload, link));
+            return;
+        };
+        if kept.stage != Stage::Partial {
+            kept.arrived.push((chunk, hash, payload, link));
+            return;
+        }
+        let record = writer.append(Record::Chunk { chunk, hash }).to_vec();
+        kept.storing.insert(chunk);
+        let (offset, len) = kept.held().chunk_range(chunk);
+        let job = Job::Stored {
+            object,
+            chunk,
+            hash,
+            len,
+            link,
+        };
+        let wish = DiskWish::StoreChunk {
+            object,
+            offset,
+            payload,
+            record,
+        };
+        self.object_job(object, job, wish);
+    }
+
+    /// A chunk was written.
+    pub(crate) fn on_stored(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Broken {
+            return;
+        }
+        let (_, len) = kept.held().chunk_range(chunk);
+        kept.download.arrived(self.now, chunk, hash);
+        kept.soft = true;
+        kept.chunks_fetched += 1;
+        kept.bytes_fetched += u64::from(len);
+        self.counters.chunks_fetched += 1;
+        self.counters.bytes_fetched += u64::from(len);
+        self.timers
+            .set_sooner(Timer::Harden(object), self.now + HARDEN);
+        self.want_progress(object);
+        self.wake(object);
+        self.finish_if_complete(object);
+    }
+
+    /// A claim was hashed.
+    pub(crate) fn on_checked(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        found: Result<(u32, ChunkHash), DiskError>,
+    ) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.checking.remove(&chunk);
+        if kept.stage == Stage::Broken || !kept.claims().has(chunk) {
+            return;
+        }
+        self.counters.claims_checked += 1;
+        let (_, len) = kept.held().chunk_range(chunk);
+        let recorded = kept.download.hash(chunk);
+        let proven = match (found, recorded) {
+            (Ok((read, hash)), Some(recorded)) if read == len && hash == recorded => Some(hash),
+            (Ok(_) | Err(_), _) => None,
+        };
+        if let Some(hash) = proven {
+            kept.download.confirmed(chunk, hash);
+        } else {
+            // After a power loss that is no rot: the record may have outlived its bytes.
+            kept.download.lost(chunk);
+            if let Some(writer) = kept.writer.as_mut() {
+                let record = writer.append(Record::Lost { chunk }).to_vec();
+                let wish = DiskWish::MarkSidecar { object, record };
+                self.object_job(object, Job::Marked(object), wish);
+            }
+        }
+        self.wake(object);
+        self.finish_if_complete(object);
+    }
+
+    /// Goes on to complete an object once all of its chunks are proven.
+    pub(crate) fn finish_if_complete(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage != Stage::Partial || !kept.storing.is_empty() {
+            return;
+        }
+        if !kept.download.is_complete() {
+            // Where claims are all that is missing, they are proven now.
+            let mut missing = kept.download.wanted_in(0, u64::MAX);
+            if missing.next().is_none() {
+                drop(missing);
+                let claims: Vec<ChunkIx> = kept.claims().held().take(CLAIMS_AT_ONCE).collect();
+                for claim in claims {
+                    self.want_chunk(object, claim);
+                }
+            }
+            return;
+        }
+        kept.stage = Stage::Syncing;
+        self.object_job(object, Job::Synced(object), DiskWish::SyncObject { object });
+    }
+
+    /// Has written chunks synced, so that a power loss does not make claims of them.
+    pub(crate) fn harden(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        let Some(writer) = kept.writer.as_ref() else {
+            return;
+        };
+        if kept.stage != Stage::Partial || !kept.soft || kept.syncing.is_some() {
+            return;
+        }
+        kept.soft = !kept.storing.is_empty();
+        // Only what is written by now is covered: records of jobs under way come after.
+        let storing = u64::try_from(kept.storing.len()).unwrap_or(u64::MAX);
+        kept.syncing = Some(writer.records().saturating_sub(storing));
+        self.object_job(object, Job::Synced(object), DiskWish::SyncObject { object });
+    }
+
+    /// An object's data was synced.
+    pub(crate) fn on_synced(&mut self, object: ObjectId) {
+        let stopping = self.stopping;
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Syncing {
+            kept.stage = Stage::Finishing;
+            let hashes: Vec<_> = kept
+                .download
+                .hashes()
+                .iter()
+                .map(|(&ix, &hash)| (ix, hash))
+                .collect();
+            for (chunk, hash) in hashes {
+                self.hashes.entry(object).or_default().insert(chunk, hash);
+                self.commits
+                    .put(records::hash(object, chunk), records::encode(&hash));
+            }
+            self.hold(object, Holding::Complete);
+            self.commits.harden();
+            self.commits.then(After::Finish(object));
+            self.wake(object);
+            return;
+        }
+        let Some(upto) = kept.syncing.take() else {
+            return;
+        };
+        let is_all = kept.storing.is_empty() && !kept.soft && kept.claims().have() == 0;
+        let Some(writer) = kept.writer.as_mut() else {
+            return;
+        };
+        let mark = if stopping && is_all {
+            Record::Clean
+        } else {
+            Record::Durable { upto }
+        };
+        let record = writer.append(mark).to_vec();
+        let wish = DiskWish::MarkSidecar { object, record };
+        self.object_job(object, Job::Marked(object), wish);
+        if self.objects.get(&object).is_some_and(|kept| kept.soft) {
+            self.timers
+                .set_sooner(Timer::Harden(object), self.now + HARDEN);
+        }
+    }
+
+    /// An object's file is at its place.
+    pub(crate) fn on_finished(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.stage = Stage::Complete;
+            kept.writer = None;
+            kept.soft = false;
+            self.close_idle_lanes(object);
+            self.wake(object);
+            self.want_done(object);
+        }
+    }
+
+    /// The disk has refused a job on an object: it is looked at again after a pause.
+    pub(crate) fn object_failed(&mut self, object: ObjectId, what: &str, why: DiskError) {
+        self.fault(Fault::Disk {
+            what: alloc::format!("{what} {object:?}"),
+            why,
+        });
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        kept.break_off();
+        let arrived = core::mem::take(&mut kept.arrived);
+        for (chunk, _, payload, link) in arrived {
+            self.landed(link, object, chunk);
+            self.act(Action::Drop { payload });
+        }
+        self.pause(object, None);
+    }
+
+    /// Looks at a broken object's files again, once nothing is under way on them.
+    pub(crate) fn mend(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Broken && kept.jobs == 0 && !kept.pausing {
+            kept.stage = Stage::Unknown;
+            let (size, chunk_size) = (kept.size(), kept.held().chunk_size());
+            kept.download.forget(size, chunk_size, self.now);
+            kept.checking.clear();
+            kept.storing.clear();
+            let is_wanted = kept.whole || !kept.readers.is_empty();
+            if is_wanted {
+                self.get_going(object);
+            }
+        }
+    }
+
+    /// A job on an object has ended, whatever came of it.
+    pub(crate) fn job_ended(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.jobs = kept.jobs.saturating_sub(1);
+            self.bury_if_idle(object);
+            self.mend(object);
+        }
+    }
+
+    /// Gives up an object whose version no file shows.
+    pub(crate) fn doom(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.doomed = true;
+            kept.whole = false;
+            kept.wanted.clear();
+            let arrived = core::mem::take(&mut kept.arrived);
+            for (chunk, _, payload, link) in arrived {
+                self.landed(link, object, chunk);
+                self.act(Action::Drop { payload });
+            }
+            self.bury_if_idle(object);
+        } else if self.kept.remove(&object).is_some() {
+            self.forget_hashes(object);
+            self.discard(object);
+        }
+    }
+
+    fn bury_if_idle(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        if !kept.doomed || kept.jobs > 0 || !kept.readers.is_empty() {
+            return;
+        }
+        let fetches: Vec<_> = kept.asked.values().copied().collect();
+        for fetch in fetches {
+            if let Some(fetch) = self.fetches.get_mut(&fetch) {
+                fetch.is_of_use = false;
+            }
+        }
+        self.close_idle_lanes(object);
+        self.objects.remove(&object);
+        self.timers.cancel(Timer::Harden(object));
+        self.timers.cancel(Timer::Retry(object));
+        if self.kept.remove(&object).is_some() {
+            self.forget_hashes(object);
+            self.discard(object);
+        }
+    }
+
+    /// Forgets the hashes of a version that nobody can be served any more.
+    pub(crate) fn forget_hashes(&mut self, object: ObjectId) {
+        if let Some(hashes) = self.hashes.remove(&object) {
+            for chunk in hashes.into_keys() {
+                self.commits.remove(records::hash(object, chunk));
+            }
+        }
+    }
+
+    /// The last handle of a file was closed.
+    pub(crate) fn closed(&mut self, object: ObjectId) {
+        self.unwant_idle(object);
+        self.close_idle_lanes(object);
+        if !self.is_needed(object) {
+            self.doom(object);
+        }
+    }
+
+    /// Returns whether a version is one that a file shows.
+    pub(crate) fn is_needed(&self, object: ObjectId) -> bool {
+        let node = object.node;
+        let is_current = |content: &Content| content.stamp.dot == object.version;
+        self.tree.node(node).is_some() && self.tree.registers().versions_of(node).any(is_current)
+    }
+}

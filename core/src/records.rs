@@ -1,0 +1,236 @@
+//! What is kept in the metadata store: keys and values.
+//!
+//! A key is a letter and the bytes of what it is about, big-endian so that keys of one kind and
+//! node lie together. A value is postcard (<https://postcard.jamesmunns.com/wire-format>) behind
+//! a byte that names its layout, so that a later one can be told. `docs/FORMATS.md` has the table.
+
+use alloc::vec::Vec;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::action::Placed;
+use crate::engine::RestoreError;
+use crate::ids::{ActorId, Arrival, ChunkHash, ChunkIx, Dot, Ino, NodeId, ObjectId, PeerId};
+use crate::label::Label;
+use crate::message::{Cursor, FolderId, Role};
+use crate::tree::register::{Register, RegisterKey};
+use crate::version::VersionVector;
+
+/// The layout of values that is written.
+const LAYOUT: u8 = 1;
+
+/// Who this replica is and what it knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Myself {
+    /// Its incarnation.
+    pub actor: ActorId,
+    /// The epoch of its arrivals.
+    pub epoch: u64,
+    /// The folder, once known.
+    pub folder: Option<FolderId>,
+    /// What it knows.
+    pub knowledge: VersionVector,
+    /// Whether an exchange was ever completed.
+    pub complete: bool,
+    /// Its own updates so far.
+    pub counter: u64,
+}
+
+/// What is known of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    /// What it calls itself.
+    pub name: Label,
+    /// As what it came.
+    pub role: Role,
+    /// Where this replica stands in its stream.
+    pub cursor: Option<Cursor>,
+}
+
+/// Whom an invitation let in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    /// The guest's key.
+    pub guest: Option<PeerId>,
+    /// The joining peer's key.
+    pub member: Option<PeerId>,
+}
+
+/// What is stored of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Holding {
+    /// A partial file, or none yet, with a sidecar.
+    Partial,
+    /// All of it is synced; its file is at its place, or about to be renamed there.
+    Complete,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Myself(Myself),
+    Register(Arrival, Register),
+    Inode(NodeId, Ino),
+    Peer(PeerId, Known),
+    Bound(u64, Bound),
+    Object(ObjectId, Holding),
+    Placed(NodeId, Placed),
+    Hash(ObjectId, ChunkIx, ChunkHash),
+}
+
+fn dot(key: &mut Vec<u8>, dot: Dot) {
+    key.extend_from_slice(&dot.actor.0.to_be_bytes());
+    key.extend_from_slice(&dot.counter.to_be_bytes());
+}
+
+/// Returns the key of what this replica is.
+pub(crate) fn myself() -> Vec<u8> {
+    b"m".to_vec()
+}
+
+/// Returns the key of a register.
+pub(crate) fn register(of: RegisterKey) -> Vec<u8> {
+    let mut key = b"r".to_vec();
+    match of {
+        RegisterKey::Entry(id) => {
+            key.push(b'e');
+            dot(&mut key, id.0);
+        }
+        RegisterKey::Attrs(node) => {
+            key.push(b'a');
+            dot(&mut key, node.0);
+        }
+        RegisterKey::Content(object) => {
+            key.push(b'c');
+            dot(&mut key, object.node.0);
+            dot(&mut key, object.version);
+        }
+        RegisterKey::Digest(object) => {
+            key.push(b'd');
+            dot(&mut key, object.node.0);
+            dot(&mut key, object.version);
+        }
+    }
+    key
+}
+
+/// Returns the key of a node's inode number.
+pub(crate) fn inode(node: NodeId) -> Vec<u8> {
+    let mut key = b"i".to_vec();
+    dot(&mut key, node.0);
+    key
+}
+
+/// Returns the key of a peer.
+pub(crate) fn peer(peer: PeerId) -> Vec<u8> {
+    let mut key = b"p".to_vec();
+    key.extend_from_slice(&peer.0);
+    key
+}
+
+/// Returns the key of an invitation.
+pub(crate) fn bound(invite: u64) -> Vec<u8> {
+    let mut key = b"b".to_vec();
+    key.extend_from_slice(&invite.to_be_bytes());
+    key
+}
+
+/// Returns the key of an object.
+pub(crate) fn object(object: ObjectId) -> Vec<u8> {
+    let mut key = b"o".to_vec();
+    dot(&mut key, object.node.0);
+    dot(&mut key, object.version);
+    key
+}
+
+/// Returns the key of a node's place in the shared folder.
+pub(crate) fn placed(node: NodeId) -> Vec<u8> {
+    let mut key = b"f".to_vec();
+    dot(&mut key, node.0);
+    key
+}
+
+/// Returns the key of a chunk's hash.
+pub(crate) fn hash(object: ObjectId, chunk: ChunkIx) -> Vec<u8> {
+    let mut key = b"h".to_vec();
+    dot(&mut key, object.node.0);
+    dot(&mut key, object.version);
+    key.extend_from_slice(&chunk.0.to_be_bytes());
+    key
+}
+
+/// Returns a value's bytes.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let head = [LAYOUT].to_vec();
+    postcard::to_extend(value, head).expect("a vector grows, and our types have no unsized maps")
+}
+
+fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    let body = value.strip_prefix(&[LAYOUT])?;
+    let (value, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(value)
+}
+
+/// A reader of keys.
+struct Key<'a>(&'a [u8]);
+
+impl Key<'_> {
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn dot(&mut self) -> Option<Dot> {
+        let actor = ActorId(u64::from_be_bytes(self.bytes()?));
+        let counter = u64::from_be_bytes(self.bytes()?);
+        Some(Dot { actor, counter })
+    }
+
+    fn object(&mut self) -> Option<ObjectId> {
+        Some(ObjectId {
+            node: NodeId(self.dot()?),
+            version: self.dot()?,
+        })
+    }
+}
+
+impl Stored {
+    /// Reads a record; the error names its key.
+    pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Self, RestoreError> {
+        Self::parse(key, value).ok_or_else(|| RestoreError::Record { key: key.to_vec() })
+    }
+
+    fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
+        let (&letter, rest) = key.split_first()?;
+        let mut rest = Key(rest);
+        let stored = match letter {
+            b'm' => Self::Myself(decode(value)?),
+            b'r' => {
+                let (arrival, found): (Arrival, Register) = decode(value)?;
+                if register(found.key()) != key {
+                    return None;
+                }
+                return Some(Self::Register(arrival, found));
+            }
+            b'i' => Self::Inode(NodeId(rest.dot()?), decode(value)?),
+            b'p' => Self::Peer(PeerId(rest.bytes()?), decode(value)?),
+            b'b' => Self::Bound(u64::from_be_bytes(rest.bytes()?), decode(value)?),
+            b'o' => Self::Object(rest.object()?, decode(value)?),
+            b'f' => Self::Placed(NodeId(rest.dot()?), decode(value)?),
+            b'h' => {
+                let object = rest.object()?;
+                let chunk = ChunkIx(u32::from_be_bytes(rest.bytes()?));
+                Self::Hash(object, chunk, decode(value)?)
+            }
+            _ => return None,
+        };
+        rest.0.is_empty().then_some(stored)
+    }
+}
+
+/// Reads a record of the metadata store and tells whether it is one: for the fuzzer.
+pub fn is_record(key: &[u8], value: &[u8]) -> bool {
+    Stored::parse(key, value).is_some()
+}
