@@ -208,7 +208,13 @@ impl Driver {
     /// Returns a picture of the engine; `None` if it is broken.
     pub fn status(&self) -> Option<Status> {
         let core = self.core.lock().ok()?;
-        core.engine.status(self.now())
+        Some(core.engine.status(self.now()))
+    }
+
+    /// Asks the engine something short; `None` if it is broken.
+    pub fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> Option<T> {
+        let core = self.core.lock().ok()?;
+        Some(look(&core.engine))
     }
 
     /// Tells whether the engine is broken.

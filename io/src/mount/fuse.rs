@@ -135,12 +135,10 @@ impl Filesystem for Fuse {
             OpenAccMode::O_RDONLY => false,
             OpenAccMode::O_WRONLY | OpenAccMode::O_RDWR => true,
         };
+        let ino = Ino(ino.0);
         self.ask(
-            Pending::Open { reply, write },
-            FsCall::Open {
-                ino: Ino(ino.0),
-                write,
-            },
+            Pending::Open { reply, ino, write },
+            FsCall::Open { ino, write },
         );
     }
 

@@ -4,11 +4,11 @@
 //! was computed before it (see `driver`), by threads that hold no lock: the kernel may let an
 //! invalidation wait for an answer of ours.
 //!
-//! There are two such threads. Names and attributes never wait long, since no answer about them
-//! does. Pages may: the kernel waits for reads of the same page that are under way, and such a
-//! read may wait for a peer until its deadline. So pages go by a way of their own, after the
-//! attributes of the same inode; in between, an open of the new version discards the old pages
-//! by itself (`keep_cache` is not set then).
+//! Names and attributes never wait long, since no answer about them does. Pages may: the kernel
+//! waits for reads of the same pages that are under way, and such a read may wait for a peer until
+//! its deadline. So pages go by threads of their own; and as long as those of an inode are
+//! waiting, an open of it is told to discard them itself ([`Outbox::has_pages`]), so that what is
+//! closed and opened shows the new bytes, whatever else the kernel waits for.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
@@ -35,9 +35,11 @@ pub(super) struct Outbox {
 struct Queues {
     /// Names and attributes, in order.
     marks: VecDeque<Invalidation>,
-    /// Inodes whose attributes were sent and whose pages are to follow: a set, since once is
-    /// enough, and so bounded by what the kernel knows.
+    /// Inodes whose pages are to be forgotten: a set, since once is enough, and so bounded by
+    /// what the kernel knows.
     pages: BTreeSet<Ino>,
+    /// Those of which the kernel is being told.
+    sending: Vec<Ino>,
     closed: bool,
 }
 
@@ -45,10 +47,22 @@ impl Outbox {
     /// Queues one. Never blocks for long.
     pub(super) fn put(&self, what: Invalidation) {
         let mut queues = self.queues();
-        if !queues.closed && queues.marks.back() != Some(&what) {
-            queues.marks.push_back(what);
-            self.filled.notify_all();
+        if queues.closed {
+            return;
         }
+        if let Invalidation::Inode { ino, data: true } = what {
+            queues.pages.insert(ino);
+        }
+        if queues.marks.back() != Some(&what) {
+            queues.marks.push_back(what);
+        }
+        self.filled.notify_all();
+    }
+
+    /// Tells whether the kernel may hold pages of an inode that it was not yet told to forget.
+    pub(super) fn has_pages(&self, ino: Ino) -> bool {
+        let queues = self.queues();
+        queues.pages.contains(&ino) || queues.sending.contains(&ino)
     }
 
     /// Ends the threads; what waits is dropped, for the mount is gone.
@@ -66,14 +80,16 @@ impl Outbox {
         driver: &Arc<Driver>,
         notifier: Notifier,
     ) -> io::Result<()> {
-        let (this, driver, sender) = (Arc::clone(self), Arc::clone(driver), notifier.clone());
+        for number in 0..PAGE_THREADS {
+            let (this, driver, notifier) = (Arc::clone(self), Arc::clone(driver), notifier.clone());
+            thread::Builder::new()
+                .name(format!("tandem-pages-{number}"))
+                .spawn(move || this.send_pages(&driver, &notifier))?;
+        }
+        let (this, driver) = (Arc::clone(self), Arc::clone(driver));
         thread::Builder::new()
             .name("tandem-forget".into())
-            .spawn(move || this.send_marks(&driver, &sender))?;
-        let this = Arc::clone(self);
-        thread::Builder::new()
-            .name("tandem-pages".into())
-            .spawn(move || this.send_pages(&notifier))?;
+            .spawn(move || this.send_marks(&driver, &notifier))?;
         Ok(())
     }
 
@@ -84,19 +100,23 @@ impl Outbox {
         }) {
             driver.let_answers_out();
             for what in batch {
-                if let Some(pages) = send_mark(notifier, &what) {
-                    let mut queues = self.queues();
-                    if !queues.closed && queues.pages.insert(pages) {
-                        self.filled.notify_all();
-                    }
-                }
+                send_mark(notifier, &what);
             }
         }
     }
 
-    fn send_pages(&self, notifier: &Notifier) {
-        while let Some(ino) = self.take(|queues| queues.pages.pop_first()) {
+    fn send_pages(&self, driver: &Driver, notifier: &Notifier) {
+        while let Some(ino) = self.take(|queues| {
+            let ino = queues.pages.pop_first()?;
+            queues.sending.push(ino);
+            Some(ino)
+        }) {
+            driver.let_answers_out();
             note(notifier.inval_inode(INodeNo(ino.0), 0, 0), "pages");
+            let mut queues = self.queues();
+            if let Some(at) = queues.sending.iter().position(|it| *it == ino) {
+                queues.sending.swap_remove(at);
+            }
         }
     }
 
@@ -132,23 +152,25 @@ impl fmt::Debug for Outbox {
     }
 }
 
+/// Threads for pages: so many files may be read from a peer that does not answer before the pages
+/// of others wait; by eye.
+const PAGE_THREADS: usize = 4;
+
 /// An offset before the file's begin: attributes only.
 const ATTRIBUTES_ONLY: i64 = -1;
 
-/// Sends one, without its pages; returns the inode whose pages are to follow.
-fn send_mark(notifier: &Notifier, what: &Invalidation) -> Option<Ino> {
+/// Sends one, without its pages.
+fn send_mark(notifier: &Notifier, what: &Invalidation) {
     match what {
-        Invalidation::Inode { ino, data } => {
+        Invalidation::Inode { ino, data: _ } => {
             note(
                 notifier.inval_inode(INodeNo(ino.0), ATTRIBUTES_ONLY, 0),
                 "attributes",
             );
-            data.then_some(*ino)
         }
         Invalidation::Entry { parent, name } => {
             let name = OsStr::from_bytes(name.as_bytes());
             note(notifier.inval_entry(INodeNo(parent.0), name), "a name");
-            None
         }
         Invalidation::Delete {
             parent,
@@ -167,7 +189,6 @@ fn send_mark(notifier: &Notifier, what: &Invalidation) -> Option<Ino> {
                 notifier.inval_inode(INodeNo(child.0), ATTRIBUTES_ONLY, 0),
                 "attributes",
             );
-            None
         }
     }
 }

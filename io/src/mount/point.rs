@@ -227,11 +227,11 @@ pub fn place(path: &Path) -> Result<PathBuf, PointError> {
 }
 
 /// Makes `point` ready to be mounted at: clears a stale mount of ours, makes a missing directory.
-/// `served` tells whether a running Tandem serves the mount there.
+/// `served` tells whether a running Tandem serves the mount there, if that is known.
 ///
 /// # Errors
 /// When something else is there, or nothing can be mounted on this machine.
-pub fn prepare(point: &Path, served: impl Fn(&Path) -> bool) -> Result<(), PointError> {
+pub fn prepare(point: &Path, served: impl Fn(&Path) -> Option<bool>) -> Result<(), PointError> {
     check_fuse()?;
     while let Some(there) = mounted()?.into_iter().rfind(|line| line.point == point) {
         let path = point.to_owned();
@@ -239,7 +239,7 @@ pub fn prepare(point: &Path, served: impl Fn(&Path) -> bool) -> Result<(), Point
             let what = format!("{} ({})", there.source.display(), there.kind.display());
             return Err(PointError::Busy { path, what });
         }
-        if served(point) || answers(point) {
+        if served(point).unwrap_or_else(|| answers(point)) {
             return Err(PointError::Served { path });
         }
         detach(point).map_err(|why| PointError::Stale { path, why })?;
@@ -502,19 +502,19 @@ mod tests {
         let file = home.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(matches!(
-            prepare(&file, |_| false),
+            prepare(&file, |_| None),
             Err(PointError::NotDirectory { .. })
         ));
         assert!(matches!(
-            prepare(&file.join("below"), |_| false),
+            prepare(&file.join("below"), |_| None),
             Err(PointError::NotDirectory { .. })
         ));
         assert!(matches!(
-            prepare(home.path(), |_| false),
+            prepare(home.path(), |_| None),
             Err(PointError::NotEmpty { .. })
         ));
         let missing = home.path().join("x/y");
-        prepare(&missing, |_| false).unwrap();
+        prepare(&missing, |_| None).unwrap();
         assert!(missing.is_dir());
     }
 }

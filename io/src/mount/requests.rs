@@ -60,6 +60,7 @@ pub(super) enum Pending {
     Target(ReplyData),
     Open {
         reply: ReplyOpen,
+        ino: Ino,
         write: bool,
     },
     OpenDir(ReplyOpen),
@@ -167,7 +168,8 @@ impl Requests {
                 reply.attr(&TTL, &attr(&shown, self.owner));
             }
             (Pending::Target(reply), FsReply::Target(target)) => reply.data(&target),
-            (Pending::Open { reply, write }, FsReply::Opened { fh, keep_cache }) => {
+            (Pending::Open { reply, ino, write }, FsReply::Opened { fh, keep_cache }) => {
+                let keep_cache = keep_cache && !self.outbox.has_pages(ino);
                 reply.opened(FileHandle(fh.0), open_flags(keep_cache, write));
             }
             // Listings are not kept by the kernel (`FOPEN_CACHE_DIR`): it adds a listing to its

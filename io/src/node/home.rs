@@ -78,6 +78,14 @@ impl Home {
         }
     }
 
+    /// Returns the home that is `dir` itself, which belongs to nobody else.
+    pub fn at(dir: &Path) -> Self {
+        Self {
+            holder: dir.to_owned(),
+            dir: dir.to_owned(),
+        }
+    }
+
     /// Returns the shared folder or the store.
     pub fn holder(&self) -> &Path {
         &self.holder
