@@ -21,6 +21,3 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The largest reply on a lane, in bytes: the largest chunk, and what stands around it.
 pub const LANE_REPLY_BYTES_MAX: usize = register::CHUNK_SIZE_MAX as usize + 1024;
-
-/// The largest request on a lane, in bytes: ids and a hash; by eye, with room to grow.
-pub const LANE_REQUEST_BYTES_MAX: usize = 4 * 1024;
