@@ -22,8 +22,8 @@ impl Say {
 
     /// Writes a value as a line of JSON to standard output.
     pub(super) fn json(&self, value: &impl Serialize) -> Result<(), CliError> {
-        let mut line = serde_json::to_vec(value)
-            .map_err(|error| CliError::Output(io::Error::other(error)))?;
+        let mut line =
+            serde_json::to_vec(value).map_err(|error| CliError::Output(io::Error::other(error)))?;
         line.push(b'\n');
         self.bytes(&line)
     }

@@ -109,6 +109,10 @@ mod tests {
         assert!(found.contains(&"192.0.2.1:9".parse().unwrap()));
         assert!(found.contains(&"127.0.0.1:7".parse().unwrap()));
         let first_loopback = found.iter().position(|it| it.ip().is_loopback()).unwrap();
-        assert!(found[first_loopback..].iter().all(|it| it.ip().is_loopback()));
+        assert!(
+            found[first_loopback..]
+                .iter()
+                .all(|it| it.ip().is_loopback())
+        );
     }
 }

@@ -68,7 +68,9 @@ pub enum NodeError {
         path: PathBuf,
     },
     /// No directory for data is known.
-    #[error("don't know where to keep {what}: neither {variable} nor HOME is set; set one of them{hint}")]
+    #[error(
+        "don't know where to keep {what}: neither {variable} nor HOME is set; set one of them{hint}"
+    )]
     NoPlace {
         /// What is to be kept.
         what: &'static str,
@@ -110,7 +112,9 @@ pub enum NodeError {
         why: String,
     },
     /// The other side can't be reached.
-    #[error("can't reach {peer} at {addresses}: nobody answers; check that tandem share runs there and that the network and its firewall let you through")]
+    #[error(
+        "can't reach {peer} at {addresses}: nobody answers; check that tandem share runs there and that the network and its firewall let you through"
+    )]
     Unreachable {
         /// Whom the ticket names.
         peer: String,
@@ -118,7 +122,9 @@ pub enum NodeError {
         addresses: String,
     },
     /// The other side was reached and has not told everything.
-    #[error("{peer} was reached, and sent nothing for {secs} s; try again, or start it again there")]
+    #[error(
+        "{peer} was reached, and sent nothing for {secs} s; try again, or start it again there"
+    )]
     Silent {
         /// Whom the ticket names.
         peer: String,
@@ -129,7 +135,9 @@ pub enum NodeError {
     #[error("stopped by an error of tandem's own: {0}; start it again, and please report this")]
     Broken(String),
     /// It did not get everything onto the disk in time.
-    #[error("stopped after {0} s without having everything on disk; nothing that was acknowledged is lost, and the next start checks it")]
+    #[error(
+        "stopped after {0} s without having everything on disk; nothing that was acknowledged is lost, and the next start checks it"
+    )]
     Unfinished(u64),
     /// It was told to end before it was ready.
     #[error("stopped before it was ready")]

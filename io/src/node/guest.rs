@@ -79,11 +79,10 @@ pub fn guest(home: &Home, options: &GuestOptions) -> Result<Guest, NodeError> {
     };
     let base = Base::make(config, opened, home.dir())?;
     let net = Arc::new(dialler(&base, identity, ticket)?);
-    let store =
-        GuestStore::start(Arc::clone(&base.payloads)).map_err(|why| NodeError::System {
-            what: "a thread of the disk",
-            why,
-        })?;
+    let store = GuestStore::start(Arc::clone(&base.payloads)).map_err(|why| NodeError::System {
+        what: "a thread of the disk",
+        why,
+    })?;
     let store = Arc::new(store);
     store.report_to(Arc::clone(&base.driver) as Arc<dyn Sink>);
     let desk = Arc::new(Desk::default());

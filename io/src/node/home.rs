@@ -184,7 +184,7 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 ///
 /// # Errors
 /// When it can't be written.
-pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_private(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -197,7 +197,7 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&new)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes.as_ref())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     let parent = match path.parent() {

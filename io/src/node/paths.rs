@@ -52,7 +52,9 @@ fn base(variable: &str, usual: &str) -> Option<PathBuf> {
 /// When nothing was ever shared or mounted there.
 pub fn find_home(path: &Path) -> Result<Home, NodeError> {
     let place = point::place(path)?;
-    let known = data_dir().ok().and_then(|dir| Places::new(&dir).find(&place));
+    let known = data_dir()
+        .ok()
+        .and_then(|dir| Places::new(&dir).find(&place));
     if let Some(holder) = known {
         return Ok(Home::of(&holder));
     }

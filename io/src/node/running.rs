@@ -54,11 +54,7 @@ pub(super) struct Base {
 
 impl Base {
     /// Makes the engine of `records`, and its driver. Signals are heard from here on.
-    pub(super) fn make(
-        config: Config,
-        opened: Opened,
-        home: &Path,
-    ) -> Result<Self, NodeError> {
+    pub(super) fn make(config: Config, opened: Opened, home: &Path) -> Result<Self, NodeError> {
         let system = |what| move |why| NodeError::System { what, why };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(NET_THREADS)
