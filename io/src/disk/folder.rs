@@ -102,6 +102,7 @@ impl Folder {
             let still = fingerprint(&before) == fingerprint(&after) && after.stx_nlink > 0;
             if still || attempts == 3 {
                 return Ok(DiskDone::Listed {
+                    this: fingerprint(&before),
                     items,
                     complete: whole && still,
                     wall,
