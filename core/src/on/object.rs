@@ -480,6 +480,18 @@ impl Engine {
         }
     }
 
+    /// An object is on record as complete: its file goes to its place, unless its version was
+    /// superseded meanwhile.
+    pub(crate) fn finish_object(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Finishing {
+            let wish = DiskWish::FinishObject { object };
+            self.object_job(object, Job::Finished(object), wish);
+        }
+    }
+
     /// An object's file is at its place.
     pub(crate) fn on_finished(&mut self, object: ObjectId) {
         if let Some(kept) = self.objects.get_mut(&object) {
