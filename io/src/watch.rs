@@ -8,6 +8,8 @@
 //! before it is listed. Two threads work here besides notify's own: one says hints, one watches
 //! new directories, so that neither waits for a busy kernel queue.
 
+mod keeper;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -20,13 +22,13 @@ use std::time::{Duration, Instant};
 use notify::event::{
     AccessKind, AccessMode, CreateKind, EventKind, Flag, MetadataKind, ModifyKind,
 };
-use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tandem_core::error::DiskError;
+use notify::{Config, RecommendedWatcher, Watcher as _};
 use tandem_core::event::{Event, Hint};
 use tandem_core::tree::name::{Name, NameError};
 
 use crate::disk::folder::Folder;
 use crate::sink::Sink;
+use crate::watch::keeper::Keeper;
 
 /// How a watcher takes its time.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +75,6 @@ struct Waiting {
 /// How many paths may wait: with 255-byte names ten deep this is 10 MiB, by eye.
 const WAITING_MAX: usize = 4_096;
 
-/// How often a directory is tried again whose own directories come and go while it is walked.
-const WALKS_MAX: u32 = 3;
-
 struct Shared {
     folder: Arc<Folder>,
     root: PathBuf,
@@ -97,15 +96,7 @@ impl Watcher {
 
     /// Watches a folder at a pace of one's own.
     pub fn start_at(folder: Arc<Folder>, sink: Arc<dyn Sink>, pace: Pace) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            root: PathBuf::from(folder.own_path()),
-            folder,
-            pace,
-            sink,
-            waiting: Mutex::default(),
-            changed: Condvar::new(),
-            grown: Condvar::new(),
-        });
+        let shared = Arc::new(Shared::new(folder, sink, pace));
         let ear = Arc::clone(&shared);
         let hear = move |heard| ear.hear(heard);
         let notify = match RecommendedWatcher::new(hear, Config::default()) {
@@ -119,11 +110,12 @@ impl Watcher {
                 None
             }
         };
-        let mut keeper = Keeper {
-            shared: Arc::clone(&shared),
-            trusted: notify.is_some(),
-            notify,
-        };
+        Self::begin(shared, notify)
+    }
+
+    /// Watches through `notify`, or, without one, only compares everything from time to time.
+    fn begin(shared: Arc<Shared>, notify: Option<RecommendedWatcher>) -> io::Result<Self> {
+        let mut keeper = Keeper::new(Arc::clone(&shared), notify);
         keeper.watch_all();
         // From here on a drop ends what was started.
         let mut watcher = Self {
@@ -223,6 +215,18 @@ enum Where {
 }
 
 impl Shared {
+    fn new(folder: Arc<Folder>, sink: Arc<dyn Sink>, pace: Pace) -> Self {
+        Self {
+            root: PathBuf::from(folder.own_path()),
+            folder,
+            pace,
+            sink,
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            grown: Condvar::new(),
+        }
+    }
+
     /// Takes an event from notify's thread, which must not wait.
     fn hear(&self, heard: notify::Result<notify::Event>) {
         let event = match heard {
@@ -372,167 +376,104 @@ impl Waiting {
     }
 }
 
-/// Keeps every directory watched.
-struct Keeper {
-    shared: Arc<Shared>,
-    notify: Option<RecommendedWatcher>,
-    /// Whether every directory is watched.
-    trusted: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// How watching a directory and those in it went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Walk {
-    Whole,
-    /// Some directory was gone when its turn came.
-    Moved,
-    /// Some directory can't be watched.
-    Blind,
-}
+    use notify::event::RenameMode;
 
-impl Keeper {
-    /// The life of the thread that watches.
-    fn run(mut self) {
-        let mut next_rescan = Instant::now() + self.shared.pace.rescan;
-        loop {
-            let new = {
-                let mut waiting = self.shared.lock();
-                loop {
-                    if waiting.stopping {
-                        return;
-                    }
-                    if !waiting.directories.is_empty() {
-                        break;
-                    }
-                    let nap = if self.trusted {
-                        Duration::from_secs(3_600)
-                    } else {
-                        let left = next_rescan.saturating_duration_since(Instant::now());
-                        if left.is_zero() {
-                            break;
-                        }
-                        left
-                    };
-                    waiting = self
-                        .shared
-                        .grown
-                        .wait_timeout(waiting, nap)
-                        .map_or_else(|poisoned| poisoned.into_inner().0, |(waiting, _)| waiting);
-                }
-                std::mem::take(&mut waiting.directories)
-            };
-            for path in new {
-                // Said when it is watched, so that what is found then and what is heard later
-                // leave no gap.
-                if self.watch_again(&path) {
-                    self.shared.put(|waiting| {
-                        waiting.subtrees.insert(path);
-                    });
-                }
-            }
-            if !self.trusted && next_rescan <= Instant::now() {
-                self.watch_all();
-                self.shared.put(|waiting| {
-                    waiting.subtrees.insert(Vec::new());
-                });
-                next_rescan = Instant::now() + self.shared.pace.rescan;
-            }
+    use super::*;
+
+    impl Sink for Sender<Event> {
+        fn event(&self, event: Event) {
+            // Whoever listened may have heard enough.
+            let _ = self.send(event);
         }
     }
 
-    /// Watches everything; what can't be watched now may be later.
-    fn watch_all(&mut self) {
-        let was = self.trusted;
-        self.trusted = self.notify.is_some();
-        self.watch_again(&[]);
-        if self.trusted && !was {
-            tracing::info!("the whole folder is watched");
+    fn shared(dir: &Path, pace: Pace) -> (Arc<Shared>, Receiver<Event>) {
+        let (sender, receiver) = channel();
+        let folder = Arc::new(Folder::open(dir).unwrap());
+        let shared = Shared::new(folder, Arc::new(sender), pace);
+        (Arc::new(shared), receiver)
+    }
+
+    fn quick() -> Pace {
+        Pace {
+            window: Duration::from_millis(1),
+            rescan: Duration::from_millis(50),
+            burst: Duration::from_millis(300),
         }
     }
 
-    /// Watches a directory and those below it, again while they move under our feet. Tells
-    /// whether it is a directory at all.
-    fn watch_again(&mut self, path: &[Name]) -> bool {
-        for _ in 0..WALKS_MAX {
-            match self.walk(path) {
-                None => return false,
-                Some(Walk::Whole) => return true,
-                Some(Walk::Moved) => {}
-                Some(Walk::Blind) => {
-                    self.distrust();
-                    return true;
-                }
-            }
-        }
-        // What appears or goes in a watched directory is heard: whatever moved will be in an
-        // event of its own.
-        true
-    }
-
-    /// Watches a directory, then those in it; `None` if there is no directory there.
-    fn walk(&mut self, path: &[Name]) -> Option<Walk> {
-        let mut walk = Walk::Whole;
-        let mut next = vec![path.to_vec()];
-        let mut root = true;
-        while let Some(path) = next.pop() {
-            // No symlink, no mount point: what is watched is beneath the folder's handle. And
-            // watched before it is listed, so that nothing appears unseen in between.
-            let watched = match self.shared.folder.hold_directory(&path) {
-                Ok(()) => self.watch(&path),
-                Err(_) if root => return None,
-                Err(DiskError::NotFound) => Walk::Moved,
-                Err(DiskError::WrongKind) => continue,
-                Err(DiskError::NoSpace | DiskError::Denied | DiskError::Io) => Walk::Blind,
-            };
-            root = false;
-            walk = walk.max(watched);
-            for name in self.shared.folder.directories(&path).unwrap_or_default() {
-                let mut below = path.clone();
-                below.push(name);
-                next.push(below);
-            }
-        }
-        Some(walk)
-    }
-
-    /// Watches one directory.
-    fn watch(&mut self, path: &[Name]) -> Walk {
-        let Some(notify) = &mut self.notify else {
-            return Walk::Blind;
-        };
-        let mut full = self.shared.root.clone();
-        full.extend(
-            path.iter()
-                .map(|name| std::ffi::OsStr::from_bytes(name.as_bytes())),
+    fn assert_everything(event: &Event) {
+        assert!(
+            matches!(event, Event::Hint(Hint::Subtree { path }) if path.is_empty()),
+            "{event:?}"
         );
-        let Err(error) = notify.watch(&full, RecursiveMode::NonRecursive) else {
-            return Walk::Whole;
-        };
-        match error.kind {
-            ErrorKind::PathNotFound => Walk::Moved,
-            ErrorKind::Io(why) if why.kind() == io::ErrorKind::NotFound => Walk::Moved,
-            ErrorKind::Io(_)
-            | ErrorKind::MaxFilesWatch
-            | ErrorKind::Generic(_)
-            | ErrorKind::WatchNotFound
-            | ErrorKind::InvalidConfig(_) => {
-                if self.trusted {
-                    tracing::warn!("{error}");
-                }
-                Walk::Blind
-            }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_watched_is_compared_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shared, heard) = shared(dir.path(), quick());
+        let _watcher = Watcher::begin(shared, None).unwrap();
+        for _ in 0..3 {
+            assert_everything(&heard.recv_timeout(Duration::from_secs(20)).unwrap());
         }
     }
 
-    /// Some directory is not watched: everything is compared from time to time.
-    fn distrust(&mut self) {
-        if self.trusted {
-            tracing::warn!(
-                "not every directory can be watched, so the folder is compared every {} s; \
-                 if there are too many directories: sysctl fs.inotify.max_user_watches=1048576",
-                self.shared.pace.rescan.as_secs()
-            );
-        }
-        self.trusted = false;
+    #[test]
+    fn lost_events_make_one_comparison_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let pace = Pace {
+            rescan: Duration::from_secs(600),
+            ..quick()
+        };
+        let (shared, heard) = shared(dir.path(), pace);
+        let _watcher = Watcher::begin(Arc::clone(&shared), None).unwrap();
+        let began = Instant::now();
+        let lost = || notify::Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        shared.hear(Ok(lost()));
+        assert_everything(&heard.recv_timeout(Duration::from_secs(20)).unwrap());
+        shared.hear(Ok(lost()));
+        shared.hear(Err(notify::Error::generic("odd")));
+        assert_everything(&heard.recv_timeout(Duration::from_secs(20)).unwrap());
+        assert!(began.elapsed() >= pace.burst);
+        assert!(heard.recv_timeout(pace.burst * 2).is_err());
+    }
+
+    #[test]
+    fn the_last_word_on_a_path_counts_and_ours_is_not_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shared, _heard) = shared(dir.path(), quick());
+        let event = |kind, path: &str| {
+            let full = shared.root.join(path);
+            shared.hear(Ok(notify::Event::new(kind).add_path(full)));
+        };
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let growing = EventKind::Modify(ModifyKind::Data(notify::event::DataChange::Any));
+        let moved = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        event(growing, "a");
+        event(written, "a");
+        event(written, "b");
+        event(growing, "b");
+        event(moved, "c");
+        event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "d");
+        event(written, ".tandem/x");
+        event(written, "e/.TANDEM/x");
+        let waiting = shared.lock();
+        let said: Vec<_> = waiting
+            .paths
+            .iter()
+            .map(|(path, settled)| (path[0].to_string(), *settled))
+            .collect();
+        let expected = [("a", true), ("b", false), ("c", true)];
+        assert!(
+            said.iter().map(|(p, s)| (p.as_str(), *s)).eq(expected),
+            "{said:?}"
+        );
+        assert_eq!(waiting.directories.len(), 1);
+        assert!(!waiting.burst);
     }
 }

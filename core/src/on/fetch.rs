@@ -39,7 +39,10 @@ pub(crate) struct Fetch {
 impl Engine {
     /// Queues an object that has wanted chunks.
     pub(crate) fn queue(&mut self, object: ObjectId) {
-        if !self.demand.contains(&object) {
+        if let Some(kept) = self.objects.get_mut(&object)
+            && !kept.queued
+        {
+            kept.queued = true;
             self.demand.push_back(object);
         }
     }
@@ -100,6 +103,8 @@ impl Engine {
             } else if self.is_waiting_for_window(object) {
                 self.demand.push_front(object);
                 return;
+            } else if let Some(kept) = self.objects.get_mut(&object) {
+                kept.queued = false;
             }
         }
     }
@@ -222,10 +227,11 @@ impl Engine {
 
     /// Wants nothing more of an object that nobody waits for.
     pub(crate) fn unwant_idle(&mut self, object: ObjectId) {
-        if let Some(kept) = self.objects.get_mut(&object) {
-            if kept.readers.is_empty() && !kept.whole {
-                kept.wanted.clear();
-            }
+        if let Some(kept) = self.objects.get_mut(&object)
+            && kept.readers.is_empty()
+            && !kept.whole
+        {
+            kept.wanted.clear();
         }
     }
 
@@ -261,10 +267,10 @@ impl Engine {
             len,
             is_of_use,
         } = asked;
-        if let Some(kept) = self.objects.get_mut(&object) {
-            if kept.asked.get(&chunk) == Some(&fetch) {
-                kept.asked.remove(&chunk);
-            }
+        if let Some(kept) = self.objects.get_mut(&object)
+            && kept.asked.get(&chunk) == Some(&fetch)
+        {
+            kept.asked.remove(&chunk);
         }
         match outcome {
             Fetched::Data {
@@ -318,7 +324,7 @@ impl Engine {
     }
 
     /// Wants a chunk that was asked for in vain, if somebody still waits.
-    fn want_again(&mut self, object: ObjectId, chunk: ChunkIx) {
+    pub(crate) fn want_again(&mut self, object: ObjectId, chunk: ChunkIx) {
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -410,10 +416,10 @@ impl Engine {
             .collect();
         for (id, fetch) in lost {
             self.fetches.remove(&id);
-            if let Some(kept) = self.objects.get_mut(&fetch.object) {
-                if kept.asked.get(&fetch.chunk) == Some(&id) {
-                    kept.asked.remove(&fetch.chunk);
-                }
+            if let Some(kept) = self.objects.get_mut(&fetch.object)
+                && kept.asked.get(&fetch.chunk) == Some(&id)
+            {
+                kept.asked.remove(&fetch.chunk);
             }
             if fetch.is_of_use {
                 self.want_again(fetch.object, fetch.chunk);

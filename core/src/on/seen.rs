@@ -50,19 +50,22 @@ impl Engine {
         };
         self.folder.missing.remove(&(dir, name.clone()));
         let known = self.tree.lookup(dir, name.as_bytes());
-        if let Some(node) = known {
-            if self.is_file_of(node, kind, &sighting.print) {
-                self.update(node, sighting, wall);
-                return;
-            }
+        if let Some(node) = known
+            && self.is_file_of(node, kind, &sighting.print)
+        {
+            self.update(node, sighting, wall);
+            return;
         }
         let mover = self
             .folder
             .node_of(file_key(&sighting.print))
             .filter(|mover| self.kind(*mover) == Some(kind));
         match (known, mover) {
-            (Some(node), None) if self.kind(node) == Some(kind) => {
-                // Another file stands in its place, as after a save by rename.
+            (Some(node), None)
+                if self.kind(node) == Some(kind) && self.tree.places(node).count() == 1 =>
+            {
+                // Another file stands in its place, as after a save by rename. (Of a file with
+                // several names, the others still name the old one.)
                 self.update(node, sighting, wall);
                 if kind == Kind::Directory {
                     self.folder.list(node);

@@ -11,20 +11,18 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use tandem_core::error::DiskError;
-use tandem_core::event::{DiskDone, Fingerprint, Seen, Sighting};
+use tandem_core::event::{DiskDone, Seen, Sighting};
 use tandem_core::ids::ChunkHash;
-use tandem_core::limits;
-use tandem_core::tree::name::{Name, NameError, TargetPath, XattrName};
+use tandem_core::tree::name::{Name, NameError, TargetPath};
 use tandem_core::tree::register::Xattrs;
 
-use crate::disk::{born_ns, disk_error, own_path, stat, wall_clock, wall_time};
+use crate::disk::sight::{FileSystem, fingerprint, sighting, xattrs};
+use crate::disk::{disk_error, own_path, read_within, stat, wall_clock};
 use crate::payload::Payloads;
 
 /// Why a folder can't be shared.
@@ -53,24 +51,6 @@ pub enum FolderError {
 pub struct Folder {
     root: OwnedFd,
     home: FileSystem,
-}
-
-/// Which mounted file system something is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileSystem {
-    device: (u32, u32),
-    /// Zero on kernels before 5.8, which don't tell.
-    mount: u64,
-}
-
-impl FileSystem {
-    fn of(stat: &Statx) -> Self {
-        let told = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
-        Self {
-            device: (stat.stx_dev_major, stat.stx_dev_minor),
-            mount: if told { stat.stx_mnt_id } else { 0 },
-        }
-    }
 }
 
 impl Folder {
@@ -122,6 +102,7 @@ impl Folder {
             let still = fingerprint(&before) == fingerprint(&after) && after.stx_nlink > 0;
             if still || attempts == 3 {
                 return Ok(DiskDone::Listed {
+                    this: fingerprint(&before),
                     items,
                     complete: whole && still,
                     wall,
@@ -377,37 +358,6 @@ fn reopen(found: &OwnedFd, more: OFlags) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// Reads up to `len` bytes of a file of `size` bytes, and says how many there were.
-pub(crate) fn read_within(
-    fd: impl AsFd,
-    offset: u64,
-    len: u32,
-    size: u64,
-) -> rustix::io::Result<(Vec<u8>, u32)> {
-    let there = size.saturating_sub(offset).min(len.into());
-    let bytes = read_at(fd, offset, there)?;
-    let len = u32::try_from(bytes.len()).map_err(|_| Errno::OVERFLOW)?;
-    Ok((bytes, len))
-}
-
-/// Reads until `len` bytes or the end.
-pub(crate) fn read_at(fd: impl AsFd, offset: u64, len: u64) -> rustix::io::Result<Vec<u8>> {
-    let len = usize::try_from(len).map_err(|_| Errno::INVAL)?;
-    let mut bytes = Vec::with_capacity(len);
-    while bytes.len() < len {
-        let at = offset + bytes.len() as u64;
-        let room = spare_capacity(&mut bytes);
-        match rustix::io::pread(&fd, room, at) {
-            Ok(0) => break,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    // An allocator may have given more room than was asked for.
-    bytes.truncate(len);
-    Ok(bytes)
-}
-
 /// Calls `each` with every name of an open directory but the dots.
 fn each_name(fd: &OwnedFd, mut each: impl FnMut(&CStr, FileType)) -> rustix::io::Result<()> {
     let mut buffer = vec![MaybeUninit::uninit(); LISTING_BUFFER];
@@ -420,66 +370,4 @@ fn each_name(fd: &OwnedFd, mut each: impl FnMut(&CStr, FileType)) -> rustix::io:
         }
     }
     Ok(())
-}
-
-fn fingerprint(stat: &Statx) -> Fingerprint {
-    Fingerprint {
-        ino: stat.stx_ino,
-        born_ns: born_ns(stat),
-        size: stat.stx_size,
-        mtime: wall_time(stat.stx_mtime),
-        ctime: wall_time(stat.stx_ctime),
-    }
-}
-
-fn sighting(stat: &Statx, what: Seen, xattrs: Xattrs) -> Sighting {
-    Sighting {
-        what,
-        print: fingerprint(stat),
-        mode: stat.stx_mode & 0o7777,
-        uid: stat.stx_uid,
-        gid: stat.stx_gid,
-        nlink: stat.stx_nlink,
-        xattrs,
-    }
-}
-
-/// Reads the extended attributes of the `user.` namespace. Those that may not be read, and those
-/// that don't fit into [`limits::XATTR_BYTES_MAX`] (taken in the order of their names), are left
-/// out.
-fn xattrs(fd: &OwnedFd) -> rustix::io::Result<Xattrs> {
-    // By the handle's own path, for the calls that take a descriptor refuse one that is O_PATH.
-    let path = own_path(fd);
-    let mut list = Vec::new();
-    // The length of nothing is asked first: most files have none.
-    match rustix::fs::listxattr_query(path.as_str()) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Xattrs::new()),
-        Ok(_) => list.reserve(limits::XATTR_BYTES_MAX),
-        Err(errno) => return Err(errno),
-    }
-    rustix::fs::listxattr(path.as_str(), spare_capacity(&mut list))?;
-    let mut names: Vec<XattrName> = list
-        .split(|&byte| byte == 0)
-        .filter_map(|name| XattrName::parse(name).ok())
-        .collect();
-    names.sort_unstable();
-
-    let mut room = limits::XATTR_BYTES_MAX;
-    let mut xattrs = Xattrs::new();
-    for name in names {
-        let Some(left) = room.checked_sub(name.as_bytes().len()) else {
-            continue;
-        };
-        let mut value = Vec::with_capacity(left.max(1));
-        match rustix::fs::getxattr(path.as_str(), name.as_bytes(), spare_capacity(&mut value)) {
-            Ok(_) if value.len() <= left => {
-                room = left - value.len();
-                xattrs.insert(name, Arc::from(value));
-            }
-            // Too large for what is left; gone since; not ours to read.
-            Ok(_) | Err(Errno::RANGE | Errno::NODATA | Errno::ACCESS | Errno::PERM) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(xattrs)
 }

@@ -6,20 +6,19 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use tandem_core::action::Record;
 use tandem_core::engine::Last;
 use tandem_core::error::DiskError;
 use tandem_core::time::WallTime;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::disk::{born_ns, open_directory, stat};
+use crate::disk::open_directory;
+use crate::disk::residence::{self, Residence};
 
 /// Why a store can't be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -104,8 +103,6 @@ const FILE: &str = "store.sqlite";
 const NEW: &str = "metadata.new";
 /// What a damaged store is called, with a number.
 const DAMAGED: &str = "metadata.damaged-";
-/// The file that is locked.
-const LOCK: &str = "lock";
 
 /// The format of the tables.
 const FORMAT: i64 = 1;
@@ -117,16 +114,16 @@ const WHOLE_CHECK_MAX: u64 = 256 * 1024 * 1024;
 impl Metadata {
     /// Opens the store in `dir`, or makes it; `now` goes into it as the time of its making.
     pub fn open(dir: &Path, now: WallTime) -> Result<(Self, Opened), MetadataError> {
-        let lock = lock(dir)?;
+        let lock = residence::lock(dir)?;
         let path = dir.join(DIRECTORY).join(FILE);
-        let place = Place::of(dir)?;
+        let home = Residence::of(dir)?;
         let mut set_aside = None;
         if dir
             .join(DIRECTORY)
             .try_exists()
             .map_err(|why| at(dir, why))?
         {
-            match Self::open_existing(&path, &place) {
+            match Self::open_existing(&path, &home) {
                 Ok((sql, last, records)) => {
                     let store = Self {
                         sql,
@@ -150,7 +147,7 @@ impl Metadata {
         // One that was set aside, and not replaced before the power failed, is no first start.
         let first = set_aside.is_none() && !damaged_path(dir, 1).exists();
         let last = if first { Last::Clean } else { Last::Lost };
-        let sql = create(dir, &place, now)?;
+        let sql = create(dir, &home, now)?;
         let store = Self {
             sql,
             path,
@@ -247,7 +244,7 @@ impl Metadata {
     /// and takes the mark of a clean end away.
     fn open_existing(
         path: &Path,
-        place: &Place,
+        home: &Residence,
     ) -> Result<(Connection, Last, Vec<Pair>), MetadataError> {
         let failed = |why| sql_error(path, why);
         let sql = connect(path, OpenFlags::empty())?;
@@ -267,11 +264,11 @@ impl Metadata {
         let stored_place = fact(PLACE)?.ok_or_else(|| damaged(path, "it has no place"))?;
         let boot = fact(BOOT)?.ok_or_else(|| damaged(path, "it has no boot id"))?;
         let clean = fact(CLEAN)?.is_some();
-        let last = if stored_place != place.stored(path)? {
+        let last = if stored_place != home.stored(path)? {
             Last::Lost
         } else if clean {
             Last::Clean
-        } else if boot == place.boot && !boot.is_empty() {
+        } else if boot == home.boot && !boot.is_empty() {
             Last::Killed
         } else {
             Last::Lost
@@ -280,7 +277,7 @@ impl Metadata {
             check(&sql, path)?;
         }
         let records = load(&sql, path)?;
-        begin(&sql, path, place)?;
+        begin(&sql, path, home)?;
         Ok((sql, last, records))
     }
 }
@@ -291,88 +288,9 @@ const BOOT: &str = "boot";
 const PLACE: &str = "place";
 const MADE: &str = "made";
 
-/// Where and under which boot a store is opened.
-#[derive(Debug)]
-struct Place {
-    boot: Vec<u8>,
-    machine: Vec<u8>,
-    /// Inode and birth of the directory that holds the store.
-    dir: (u64, i64),
-}
-
-impl Place {
-    fn of(dir: &Path) -> Result<Self, MetadataError> {
-        Ok(Self {
-            // Where it can't be read, any boot may be another one.
-            boot: fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
-            // A container may have none: then inode and birth have to tell.
-            machine: fs::read("/etc/machine-id").unwrap_or_default(),
-            dir: identity(dir)?,
-        })
-    }
-
-    /// Returns what tells this place from that of a copy, as it is stored: another machine's,
-    /// another directory, or another file.
-    fn stored(&self, file: &Path) -> Result<Vec<u8>, MetadataError> {
-        let (file_ino, file_born) = identity(file)?;
-        let mut bytes = Vec::new();
-        for number in [self.dir.0, file_ino] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        for time in [self.dir.1, file_born] {
-            bytes.extend_from_slice(&time.to_le_bytes());
-        }
-        bytes.extend_from_slice(&self.machine);
-        Ok(bytes)
-    }
-}
-
-/// Returns a file's inode number and birth.
-fn identity(path: &Path) -> Result<(u64, i64), MetadataError> {
-    let file = File::open(path).map_err(|why| at(path, why))?;
-    let stat = stat(&file).map_err(|why| at(path, why.into()))?;
-    Ok((stat.stx_ino, born_ns(&stat)))
-}
-
-/// Takes the lock of a directory.
-fn lock(dir: &Path) -> Result<File, MetadataError> {
-    let path = dir.join(LOCK);
-    let failed = |why| at(&path, why);
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut pid = String::new();
-            // Twenty digits hold any number; what is not read is not shown.
-            let read = (&mut file).take(20).read_to_string(&mut pid);
-            let pid = pid.trim();
-            let known = read.is_ok() && !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
-            return Err(MetadataError::Busy {
-                dir: dir.to_owned(),
-                pid: if known {
-                    pid.to_owned()
-                } else {
-                    "?".to_owned()
-                },
-            });
-        }
-        Err(errno) => return Err(failed(errno.into())),
-    }
-    file.set_len(0).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
-}
-
 /// Makes an empty store: whole under another name, synced, then renamed, so that power loss
 /// leaves either none or one that opens.
-fn create(dir: &Path, place: &Place, now: WallTime) -> Result<Connection, MetadataError> {
+fn create(dir: &Path, home: &Residence, now: WallTime) -> Result<Connection, MetadataError> {
     let new = dir.join(NEW);
     match fs::remove_dir_all(&new) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(at(&new, why)),
@@ -392,7 +310,7 @@ fn create(dir: &Path, place: &Place, now: WallTime) -> Result<Connection, Metada
     ))
     .map_err(failed)?;
     set_fact(&sql, MADE, &now.secs.to_le_bytes()).map_err(failed)?;
-    begin(&sql, &file, place)?;
+    begin(&sql, &file, home)?;
     close(sql).map_err(failed)?;
     let synced = |path: &Path| -> Result<(), MetadataError> {
         let file = File::open(path).map_err(|why| at(path, why))?;
@@ -440,11 +358,11 @@ fn synchronous(sql: &Connection, full: bool) -> Result<(), rusqlite::Error> {
 }
 
 /// Takes note of where and when the store is open, and that it has not been closed.
-fn begin(sql: &Connection, path: &Path, place: &Place) -> Result<(), MetadataError> {
+fn begin(sql: &Connection, path: &Path, home: &Residence) -> Result<(), MetadataError> {
     let failed = |why| sql_error(path, why);
-    let stored = place.stored(path)?;
+    let stored = home.stored(path)?;
     let transaction = sql.unchecked_transaction().map_err(failed)?;
-    set_fact(&transaction, BOOT, &place.boot).map_err(failed)?;
+    set_fact(&transaction, BOOT, &home.boot).map_err(failed)?;
     set_fact(&transaction, PLACE, &stored).map_err(failed)?;
     transaction
         .execute("DELETE FROM facts WHERE name = ?1", [CLEAN])
@@ -554,7 +472,7 @@ fn checksum(key: &[u8], value: &[u8]) -> [u8; 8] {
     hash.digest().to_le_bytes()
 }
 
-fn at(path: &Path, why: io::Error) -> MetadataError {
+pub(super) fn at(path: &Path, why: io::Error) -> MetadataError {
     MetadataError::Io {
         path: path.to_owned(),
         why,

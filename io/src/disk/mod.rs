@@ -10,10 +10,13 @@ pub mod metadata;
 pub mod objects;
 pub mod places;
 pub mod pool;
+mod residence;
+mod sight;
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 use tandem_core::error::DiskError;
@@ -90,4 +93,35 @@ pub(crate) fn open_directory(path: &std::path::Path) -> rustix::io::Result<std::
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )
+}
+
+/// Reads up to `len` bytes of a file of `size` bytes, and says how many there were.
+pub(crate) fn read_within(
+    fd: impl AsFd,
+    offset: u64,
+    len: u32,
+    size: u64,
+) -> rustix::io::Result<(Vec<u8>, u32)> {
+    let there = size.saturating_sub(offset).min(len.into());
+    let bytes = read_at(fd, offset, there)?;
+    let len = u32::try_from(bytes.len()).map_err(|_| Errno::OVERFLOW)?;
+    Ok((bytes, len))
+}
+
+/// Reads until `len` bytes or the end.
+pub(crate) fn read_at(fd: impl AsFd, offset: u64, len: u64) -> rustix::io::Result<Vec<u8>> {
+    let len = usize::try_from(len).map_err(|_| Errno::INVAL)?;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = offset + bytes.len() as u64;
+        let room = spare_capacity(&mut bytes);
+        match rustix::io::pread(&fd, room, at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // An allocator may have given more room than was asked for.
+    bytes.truncate(len);
+    Ok(bytes)
 }

@@ -17,9 +17,8 @@ use tandem_core::event::DiskDone;
 use tandem_core::ids::{ChunkHash, ObjectId};
 
 use crate::disk::descriptors::Descriptors;
-use crate::disk::disk_error;
-use crate::disk::folder::{read_at, read_within};
 use crate::disk::places::{Place, Places, Spot};
+use crate::disk::{disk_error, read_at, read_within};
 
 /// The objects of one replica. Threads may use it at once; changes of one object come from one
 /// thread at a time.
