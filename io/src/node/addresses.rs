@@ -8,7 +8,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Returns the addresses at which the listeners may be reached.
-pub fn reachable(listening: &[SocketAddr]) -> Vec<SocketAddr> {
+pub(super) fn reachable(listening: &[SocketAddr]) -> Vec<SocketAddr> {
     let (v4, v6) = (own_v4(), own_v6());
     let mut found = Vec::new();
     for listener in listening {

@@ -22,7 +22,7 @@ use crate::payload::Payloads;
 use crate::sink::Sink;
 
 /// The disk of a guest.
-pub struct GuestStore {
+pub(super) struct GuestStore {
     queue: Sender<Work>,
     targets: Arc<Targets>,
     /// Where the file goes that is wanted at the moment. Objects that the engine looks for
@@ -41,7 +41,7 @@ impl GuestStore {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn start(payloads: Arc<Payloads>) -> io::Result<Self> {
+    pub(super) fn start(payloads: Arc<Payloads>) -> io::Result<Self> {
         let targets = Arc::new(Targets::default());
         let objects = Objects::new(Arc::clone(&targets) as Arc<_>);
         let sink = Arc::new(OnceLock::new());
@@ -59,7 +59,7 @@ impl GuestStore {
     }
 
     /// Says to whom results go. To be called once, before the first job.
-    pub fn report_to(&self, sink: Arc<dyn Sink>) {
+    pub(super) fn report_to(&self, sink: Arc<dyn Sink>) {
         assert!(
             self.sink.set(sink).is_ok(),
             "a guest's disk reports to one engine"
@@ -67,7 +67,7 @@ impl GuestStore {
     }
 
     /// Says where the file goes that is wanted next; its directory must be there.
-    pub fn aim(&self, target: &Path) {
+    pub(super) fn aim(&self, target: &Path) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.to_owned());
     }
 
