@@ -130,7 +130,7 @@ fn advice(stage: &Stage, folder: &Path, mnt: &Path) -> String {
     format!(
         "\n{dir} is shared by one peer and mounted by another at {mnt}. Try, in another terminal:\n\n  \
            ls -lR {mnt}\n{large}  \
-           echo hello > {dir}/new.txt; cat {mnt}/new.txt    # a change shows at once\n  \
+           echo hello > {dir}/new.txt; sleep 1; cat {mnt}/new.txt    # a change shows by itself\n  \
            diff -r --no-dereference -x .tandem {dir} {mnt}\n  \
            XDG_DATA_HOME={data} {program} status {mnt}\n\n\
            Ctrl-C ends it and removes what the demo made.\n",

@@ -97,6 +97,11 @@ pub enum PointError {
         /// Why.
         why: io::Error,
     },
+    /// This user may not use FUSE.
+    #[error(
+        "can't mount: this user may not open /dev/fuse; let an administrator allow it (chmod 666 /dev/fuse) or run as root"
+    )]
+    NoFuseForUser,
     /// A user needs the helper.
     #[error(
         "can't mount as a user: fusermount3 is not there; install it (apt install fuse3) or run as root"
@@ -398,7 +403,10 @@ fn check_fuse() -> Result<(), PointError> {
         .read(true)
         .write(true)
         .open("/dev/fuse")
-        .map_err(|why| PointError::NoFuse { why })?;
+        .map_err(|why| match why.kind() {
+            io::ErrorKind::PermissionDenied => PointError::NoFuseForUser,
+            _ => PointError::NoFuse { why },
+        })?;
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
