@@ -137,12 +137,13 @@ where
     };
     let stop = shared.stop.child_token();
     let greeted = CancellationToken::new();
+    let link = Arc::new(Mutex::new(None));
     let serving = Serving {
         shared: Arc::clone(&shared),
         peer,
         stop: stop.clone(),
         greeted: greeted.clone(),
-        link: Mutex::new(None),
+        link: Arc::clone(&link),
     };
     let service = TandemServer::new(serving).max_decoding_message_size(FRAME_BYTES_MAX);
     let connection = http2::Builder::new(TokioExecutor::new())
@@ -155,10 +156,14 @@ where
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let silent = async {
         let greeted = timeout_at(deadline, greeted.cancelled());
-        let greeted = shared.closing.run_until_cancelled(greeted).await;
-        drop(permit);
-        if matches!(greeted, Some(Ok(()))) {
+        let stays = match shared.closing.run_until_cancelled(greeted).await {
             // From here on the engine's own deadlines hold.
+            Some(greeted) => greeted.is_ok(),
+            // The shell closes: a link ends by itself, and nothing else has a reason to stay.
+            None => lock(&link).is_some(),
+        };
+        drop(permit);
+        if stays {
             std::future::pending::<()>().await;
         }
     };
@@ -187,7 +192,7 @@ struct Serving {
     /// Something was said.
     greeted: CancellationToken,
     /// The control stream, once it is there.
-    link: Mutex<Option<Arc<Link>>>,
+    link: Arc<Mutex<Option<Arc<Link>>>>,
 }
 
 #[async_trait]
@@ -206,15 +211,13 @@ impl Tandem for Serving {
                     "a connection has one control stream",
                 ));
             }
-            let id = self.shared.draw_link();
-            let (link, said) = Link::new(id, self.stop.clone());
+            let (link, said) = Link::new(self.shared.draw_link(), self.stop.clone());
+            if !self.shared.admit(&link) {
+                return Err(Status::unavailable("closing"));
+            }
             *here = Some(Arc::clone(&link));
             (link, said)
         };
-        if self.shared.closing.is_cancelled() {
-            return Err(Status::unavailable("closing"));
-        }
-        self.shared.links().insert(link.id, Arc::clone(&link));
         self.shared.tell(
             &link,
             Event::Accepted {
