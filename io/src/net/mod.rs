@@ -29,6 +29,7 @@ pub mod address;
 mod asks;
 mod bounds;
 mod client;
+mod cut;
 mod dial;
 pub mod identity;
 mod lanes;

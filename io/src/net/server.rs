@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tandem_core::event::Event;
@@ -36,6 +36,7 @@ use super::asks::{self, Replies};
 use super::bounds::{
     BACKLOG, HEADERS_MAX, HTTP_FRAME, LISTENER_WINDOW, SEND_BUFFER, STREAM_WINDOW, STREAMS_MAX,
 };
+use super::cut::Cut;
 use super::link::Link;
 use super::{NetError, Shared, lock};
 
@@ -146,7 +147,11 @@ where
         link: Arc::clone(&link),
     };
     let service = TandemServer::new(serving).max_decoding_message_size(FRAME_BYTES_MAX);
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let cut = Cut {
+        stop: stop.child_token(),
+        tasks: shared.tasks.clone(),
+    };
+    let connection = http2::Builder::new(cut.clone())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(LISTENER_WINDOW)
         .max_frame_size(HTTP_FRAME)
@@ -177,7 +182,8 @@ where
             }
         }
     }
-    // The streams of the connection have ended with it, so the link's task ends by itself.
+    // Not the link: its task first hears what arrived before the end.
+    cut.stop.cancel();
 }
 
 /// What is said on a control stream.
