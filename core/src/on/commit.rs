@@ -1,12 +1,11 @@
 //! The store has answered.
 
-use crate::action::{Action, DiskWish};
+use crate::action::Action;
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::ids::CommitId;
 use crate::message::Message;
-use crate::on::disk::Job;
 use crate::time::Duration;
 use crate::timers::Timer;
 
@@ -33,7 +32,11 @@ impl Engine {
     /// A failed commit is tried again.
     pub(crate) fn retry_store(&mut self) {
         if let Some((commit, records, sync)) = self.commits.retry() {
-            self.act(Action::Commit { commit, records, sync });
+            self.act(Action::Commit {
+                commit,
+                records,
+                sync,
+            });
         } else if self.commits.has_failed() {
             self.timers.set_sooner(Timer::Store, self.now + STORE_RETRY);
         }
@@ -53,9 +56,7 @@ impl Engine {
                 self.told.1.merge(&knowledge);
             }
             After::Create(object) => self.create_object(object),
-            After::Finish(object) => {
-                self.job(Job::Finished(object), DiskWish::FinishObject { object });
-            }
+            After::Finish(object) => self.finish_object(object),
         }
     }
 }

@@ -7,14 +7,20 @@ use crate::action::{Action, DiskWish};
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
+use crate::fetch::backoff::Backoff;
+use crate::fetch::download::Download;
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
-use crate::ids::{ChunkHash, ChunkIx, LinkId, NodeId, ObjectId, PayloadId, ReqId};
+use crate::ids::{ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId, ReqId};
 use crate::object::{Object, Stage};
 use crate::on::disk::Job;
 use crate::records::{self, Holding};
 use crate::time::Duration;
 use crate::timers::Timer;
+use crate::tree::register::Content;
+
+/// Claims that are hashed at once, of a file of which nothing else is missing.
+const CLAIMS_AT_ONCE: usize = 16;
 
 /// How long written chunks may stay unsynced: what a power loss makes us hash again; by eye.
 const HARDEN: Duration = Duration::from_secs(5);
@@ -25,7 +31,7 @@ impl Engine {
         if self.objects.contains_key(&object) {
             return true;
         }
-        match Object::new(size, chunk_size, self.config.retries) {
+        match Object::new(size, chunk_size, self.config.retries, self.now) {
             Some(new) => {
                 self.objects.insert(object, new);
                 true
@@ -36,7 +42,9 @@ impl Engine {
 
     /// Returns whether a range might be had without anybody being asked.
     pub(crate) fn may_be_here(&self, object: ObjectId, offset: u64, len: u32) -> bool {
-        self.objects.get(&object).is_some_and(|kept| kept.may_be_here(offset, len))
+        self.objects
+            .get(&object)
+            .is_some_and(|kept| kept.may_be_here(offset, len))
     }
 
     /// Has a reader wait for a range of an object, and has the range fetched.
@@ -47,7 +55,7 @@ impl Engine {
         kept.readers.insert(req);
         if kept.exhausted {
             kept.exhausted = false;
-            kept.backoff.progress();
+            kept.download.link_up();
         }
         self.get_going(object);
         self.want_range(object, offset, len);
@@ -59,7 +67,7 @@ impl Engine {
             kept.whole = true;
             if kept.exhausted {
                 kept.exhausted = false;
-                kept.backoff.progress();
+                kept.download.link_up();
             }
             self.get_going(object);
             self.want_more(object);
@@ -93,8 +101,9 @@ impl Engine {
 
     /// Records what is on disk of an object.
     fn hold(&mut self, object: ObjectId, holding: Holding) {
-        self.kept.insert(object.node, (object.version, holding));
-        self.commits.put(records::object(object), records::encode(&holding));
+        self.kept.insert(object, holding);
+        self.commits
+            .put(records::object(object), records::encode(&holding));
     }
 
     /// Gives the disk a job on an object.
@@ -121,7 +130,7 @@ impl Engine {
         if !is_open {
             return;
         }
-        let chunks = kept.present.chunks_covering(offset, u64::from(len));
+        let chunks = kept.held().chunks_covering(offset, u64::from(len));
         for chunk in chunks {
             self.want_chunk(object, chunk);
         }
@@ -131,10 +140,14 @@ impl Engine {
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
-        if kept.claims.contains(&chunk) {
+        if kept.claims().has(chunk) {
             if kept.checking.insert(chunk) {
-                let (offset, len) = kept.present.chunk_range(chunk);
-                let wish = DiskWish::HashChunk { object, offset, len };
+                let (offset, len) = kept.held().chunk_range(chunk);
+                let wish = DiskWish::HashChunk {
+                    object,
+                    offset,
+                    len,
+                };
                 self.object_job(object, Job::Checked { object, chunk }, wish);
             }
         } else if kept.lacks(chunk) && kept.wanted.insert(chunk) {
@@ -167,8 +180,7 @@ impl Engine {
         partial: Option<u64>,
         complete: Option<u64>,
     ) {
-        let is_recorded_complete =
-            self.kept.get(&object.node) == Some(&(object.version, Holding::Complete));
+        let is_recorded_complete = self.kept.get(&object) == Some(&Holding::Complete);
         let salt = self.rng.next_u64();
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
@@ -196,7 +208,7 @@ impl Engine {
         let found = sidecar.filter(|_| partial == Some(size));
         let read = found.map(|bytes| Sidecar::decode(&bytes, Some((object, size))));
         match read {
-            Some(Ok(found)) if found.header().chunk_size == kept.present.chunk_size() => {
+            Some(Ok(found)) if found.header().chunk_size == kept.held().chunk_size() => {
                 self.adopt(object, &found, salt);
             }
             Some(Ok(_)) => {
@@ -218,23 +230,31 @@ impl Engine {
             return;
         };
         kept.stage = Stage::Partial;
-        kept.present = found.durable().clone();
-        kept.hashes.clone_from(found.hashes());
-        kept.claims.clear();
-        for chunk in found.claims().held() {
-            // A claim without a hash (version 1) can't be proven here, and counts as absent.
-            if found.hash(chunk).is_some() {
-                kept.present.set(chunk);
-                kept.claims.insert(chunk);
-            }
+        kept.download = Download::resume(found, self.now, Backoff::of_fetch(self.config.retries));
+        // A claim without a hash (version 1) can't be proven here, and counts as absent.
+        let unproven: Vec<ChunkIx> = found
+            .claims()
+            .held()
+            .filter(|chunk| found.hash(*chunk).is_none())
+            .collect();
+        for chunk in unproven {
+            kept.download.lost(chunk);
         }
-        kept.soft = !kept.claims.is_empty();
+        kept.soft = kept.claims().have() > 0;
         let (writer, opened) = found.writer(salt);
         kept.writer = Some(writer);
         let len = found.valid_len();
-        self.object_job(object, Job::Marked(object), DiskWish::CutSidecar { object, len });
+        self.object_job(
+            object,
+            Job::Marked(object),
+            DiskWish::CutSidecar { object, len },
+        );
         let record = opened.to_vec();
-        self.object_job(object, Job::Marked(object), DiskWish::MarkSidecar { object, record });
+        self.object_job(
+            object,
+            Job::Marked(object),
+            DiskWish::MarkSidecar { object, record },
+        );
     }
 
     /// An object's record is stored: its file is made.
@@ -249,7 +269,7 @@ impl Engine {
         let header = Header {
             object,
             file_size: kept.size(),
-            chunk_size: kept.present.chunk_size(),
+            chunk_size: kept.held().chunk_size(),
             salt,
         };
         let (writer, bytes) =
@@ -297,9 +317,20 @@ impl Engine {
         }
         let record = writer.append(Record::Chunk { chunk, hash }).to_vec();
         kept.storing.insert(chunk);
-        let (offset, len) = kept.present.chunk_range(chunk);
-        let job = Job::Stored { object, chunk, hash, len, link };
-        let wish = DiskWish::StoreChunk { object, offset, payload, record };
+        let (offset, len) = kept.held().chunk_range(chunk);
+        let job = Job::Stored {
+            object,
+            chunk,
+            hash,
+            len,
+            link,
+        };
+        let wish = DiskWish::StoreChunk {
+            object,
+            offset,
+            payload,
+            record,
+        };
         self.object_job(object, job, wish);
     }
 
@@ -311,16 +342,15 @@ impl Engine {
         if kept.stage == Stage::Broken {
             return;
         }
-        let (_, len) = kept.present.chunk_range(chunk);
-        kept.present.set(chunk);
-        kept.hashes.insert(chunk, hash);
+        let (_, len) = kept.held().chunk_range(chunk);
+        kept.download.arrived(self.now, chunk, hash);
         kept.soft = true;
-        kept.backoff.progress();
         kept.chunks_fetched += 1;
         kept.bytes_fetched += u64::from(len);
         self.counters.chunks_fetched += 1;
         self.counters.bytes_fetched += u64::from(len);
-        self.timers.set_sooner(Timer::Harden(object), self.now + HARDEN);
+        self.timers
+            .set_sooner(Timer::Harden(object), self.now + HARDEN);
         self.want_progress(object);
         self.wake(object);
         self.finish_if_complete(object);
@@ -337,17 +367,21 @@ impl Engine {
             return;
         };
         kept.checking.remove(&chunk);
-        if kept.stage == Stage::Broken || !kept.claims.remove(&chunk) {
+        if kept.stage == Stage::Broken || !kept.claims().has(chunk) {
             return;
         }
         self.counters.claims_checked += 1;
-        let (_, len) = kept.present.chunk_range(chunk);
-        let recorded = kept.hashes.get(&chunk).copied();
-        let holds = found.is_ok_and(|(read, hash)| read == len && recorded == Some(hash));
-        if !holds {
+        let (_, len) = kept.held().chunk_range(chunk);
+        let recorded = kept.download.hash(chunk);
+        let proven = match (found, recorded) {
+            (Ok((read, hash)), Some(recorded)) if read == len && hash == recorded => Some(hash),
+            (Ok(_) | Err(_), _) => None,
+        };
+        if let Some(hash) = proven {
+            kept.download.confirmed(chunk, hash);
+        } else {
             // After a power loss that is no rot: the record may have outlived its bytes.
-            kept.present.clear(chunk);
-            kept.hashes.remove(&chunk);
+            kept.download.lost(chunk);
             if let Some(writer) = kept.writer.as_mut() {
                 let record = writer.append(Record::Lost { chunk }).to_vec();
                 let wish = DiskWish::MarkSidecar { object, record };
@@ -363,11 +397,19 @@ impl Engine {
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
-        if kept.stage != Stage::Partial || !kept.present.is_complete() || !kept.storing.is_empty() {
+        if kept.stage != Stage::Partial || !kept.storing.is_empty() {
             return;
         }
-        if let Some(&claim) = kept.claims.first() {
-            self.want_chunk(object, claim);
+        if !kept.download.is_complete() {
+            // Where claims are all that is missing, they are proven now.
+            let mut missing = kept.download.wanted_in(0, u64::MAX);
+            if missing.next().is_none() {
+                drop(missing);
+                let claims: Vec<ChunkIx> = kept.claims().held().take(CLAIMS_AT_ONCE).collect();
+                for claim in claims {
+                    self.want_chunk(object, claim);
+                }
+            }
             return;
         }
         kept.stage = Stage::Syncing;
@@ -400,10 +442,16 @@ impl Engine {
         };
         if kept.stage == Stage::Syncing {
             kept.stage = Stage::Finishing;
-            let hashes: Vec<_> = kept.hashes.iter().map(|(&ix, &hash)| (ix, hash)).collect();
+            let hashes: Vec<_> = kept
+                .download
+                .hashes()
+                .iter()
+                .map(|(&ix, &hash)| (ix, hash))
+                .collect();
             for (chunk, hash) in hashes {
                 self.hashes.entry(object).or_default().insert(chunk, hash);
-                self.commits.put(records::hash(object, chunk), records::encode(&hash));
+                self.commits
+                    .put(records::hash(object, chunk), records::encode(&hash));
             }
             self.hold(object, Holding::Complete);
             self.commits.harden();
@@ -414,16 +462,33 @@ impl Engine {
         let Some(upto) = kept.syncing.take() else {
             return;
         };
-        let is_all = kept.storing.is_empty() && !kept.soft && kept.claims.is_empty();
+        let is_all = kept.storing.is_empty() && !kept.soft && kept.claims().have() == 0;
         let Some(writer) = kept.writer.as_mut() else {
             return;
         };
-        let mark = if stopping && is_all { Record::Clean } else { Record::Durable { upto } };
+        let mark = if stopping && is_all {
+            Record::Clean
+        } else {
+            Record::Durable { upto }
+        };
         let record = writer.append(mark).to_vec();
         let wish = DiskWish::MarkSidecar { object, record };
         self.object_job(object, Job::Marked(object), wish);
         if self.objects.get(&object).is_some_and(|kept| kept.soft) {
-            self.timers.set_sooner(Timer::Harden(object), self.now + HARDEN);
+            self.timers
+                .set_sooner(Timer::Harden(object), self.now + HARDEN);
+        }
+    }
+
+    /// An object is on record as complete: its file goes to its place, unless its version was
+    /// superseded meanwhile.
+    pub(crate) fn finish_object(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Finishing {
+            let wish = DiskWish::FinishObject { object };
+            self.object_job(object, Job::Finished(object), wish);
         }
     }
 
@@ -433,7 +498,6 @@ impl Engine {
             kept.stage = Stage::Complete;
             kept.writer = None;
             kept.soft = false;
-            kept.hashes.clear();
             self.close_idle_lanes(object);
             self.wake(object);
             self.want_done(object);
@@ -442,7 +506,10 @@ impl Engine {
 
     /// The disk has refused a job on an object: it is looked at again after a pause.
     pub(crate) fn object_failed(&mut self, object: ObjectId, what: &str, why: DiskError) {
-        self.fault(Fault::Disk { what: alloc::format!("{what} {object:?}"), why });
+        self.fault(Fault::Disk {
+            what: alloc::format!("{what} {object:?}"),
+            why,
+        });
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -462,13 +529,8 @@ impl Engine {
         };
         if kept.stage == Stage::Broken && kept.jobs == 0 && !kept.pausing {
             kept.stage = Stage::Unknown;
-            kept.present = crate::fetch::bitmap::ChunkBitmap::with_chunk_size(
-                kept.size(),
-                kept.present.chunk_size(),
-            )
-            .expect("these sizes were found possible");
-            kept.claims.clear();
-            kept.hashes.clear();
+            let (size, chunk_size) = (kept.size(), kept.held().chunk_size());
+            kept.download.forget(size, chunk_size, self.now);
             kept.checking.clear();
             kept.storing.clear();
             let is_wanted = kept.whole || !kept.readers.is_empty();
@@ -499,9 +561,7 @@ impl Engine {
                 self.act(Action::Drop { payload });
             }
             self.bury_if_idle(object);
-        } else if self.kept.get(&object.node).is_some_and(|(version, _)| *version == object.version)
-        {
-            self.kept.remove(&object.node);
+        } else if self.kept.remove(&object).is_some() {
             self.forget_hashes(object);
             self.discard(object);
         }
@@ -524,11 +584,10 @@ impl Engine {
         self.objects.remove(&object);
         self.timers.cancel(Timer::Harden(object));
         self.timers.cancel(Timer::Retry(object));
-        if self.kept.get(&object.node).is_some_and(|(version, _)| *version == object.version) {
-            self.kept.remove(&object.node);
+        if self.kept.remove(&object).is_some() {
+            self.forget_hashes(object);
+            self.discard(object);
         }
-        self.forget_hashes(object);
-        self.discard(object);
     }
 
     /// Forgets the hashes of a version that nobody can be served any more.
@@ -541,24 +600,18 @@ impl Engine {
     }
 
     /// The last handle of a file was closed.
-    pub(crate) fn closed(&mut self, node: NodeId) {
-        let objects: Vec<_> = self.objects_of(node).collect();
-        let has_name = self.tree.node(node).is_some();
-        for object in objects {
-            self.unwant_idle(object);
-            self.close_idle_lanes(object);
-            if !has_name {
-                self.doom(object);
-            }
+    pub(crate) fn closed(&mut self, object: ObjectId) {
+        self.unwant_idle(object);
+        self.close_idle_lanes(object);
+        if !self.is_needed(object) {
+            self.doom(object);
         }
     }
 
-    /// Returns the objects of a node, whatever their version.
-    pub(crate) fn objects_of(&self, node: NodeId) -> impl Iterator<Item = ObjectId> + '_ {
-        let first = ObjectId { node, version: crate::ids::Dot::default() };
-        self.objects
-            .range(first..)
-            .map(|(object, _)| *object)
-            .take_while(move |object| object.node == node)
+    /// Returns whether a version is one that a file shows.
+    pub(crate) fn is_needed(&self, object: ObjectId) -> bool {
+        let node = object.node;
+        let is_current = |content: &Content| content.stamp.dot == object.version;
+        self.tree.node(node).is_some() && self.tree.registers().versions_of(node).any(is_current)
     }
 }

@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use crate::action::DiskWish;
 use crate::engine::{Engine, Last, RestoreError, Start};
 use crate::ids::ActorId;
+use crate::ids::{NodeId, ObjectId};
 use crate::link::Peer;
 use crate::message::Role;
 use crate::on::disk::Job;
 use crate::records::{self, Stored};
-use crate::ids::{NodeId, ObjectId};
+use crate::tree::store::Applied;
 
 impl Engine {
     /// Takes in what the store holds.
@@ -27,7 +28,11 @@ impl Engine {
                     is_new = false;
                     self.me = me;
                 }
-                Stored::Register(arrival, register) => self.tree.restore(arrival, register),
+                Stored::Register(arrival, register) => {
+                    if let Applied::Refused(_) = self.tree.restore(arrival, register) {
+                        return Err(RestoreError::Record { key });
+                    }
+                }
                 Stored::Inode(node, ino) => self.inodes.restore(node, ino),
                 Stored::Peer(peer, known) => {
                     let mut met = Peer::new(false, self.now);
@@ -62,9 +67,8 @@ impl Engine {
             self.me.knowledge.clone(),
         );
         for (object, holding) in objects {
-            let shown = self.tree.node(object.node).and_then(|node| node.version);
-            if shown == Some(object.version) {
-                self.kept.insert(object.node, (object.version, holding));
+            if self.is_needed(object) {
+                self.kept.insert(object, holding);
             } else {
                 self.discard(object);
             }
