@@ -96,18 +96,18 @@ fn a_harmed_sidecar_is_found_and_the_result_exact_s29_s32() {
         ("cut to nothing", true, Vec::clear),
         ("cut within its header", true, |bytes| bytes.truncate(40)),
         ("cut within a record", false, |bytes| {
-            bytes.truncate(65 + 32 * 4 + 7)
+            bytes.truncate(65 + 32 * 4 + 7);
         }),
         ("a bit of its header flipped", true, |bytes| {
-            bytes[6] ^= 0x10
+            bytes[6] ^= 0x10;
         }),
         ("a bit of a record flipped", false, |bytes| {
-            bytes[65 + 32 * 2 + 9] ^= 1
+            bytes[65 + 32 * 2 + 9] ^= 1;
         }),
         ("of another file", true, |bytes| bytes[25] ^= 0xff),
         ("from the future", true, |bytes| bytes[4] = 9),
         ("no sidecar at all", true, |bytes| {
-            bytes[..4].copy_from_slice(b"PK\x03\x04")
+            bytes[..4].copy_from_slice(b"PK\x03\x04");
         }),
         ("noise", true, |bytes| *bytes = pattern(77, 0, 5_000)),
     ];

@@ -54,8 +54,9 @@ impl Picture {
     /// Returns what it says of a file, by its path from the root.
     #[track_caller]
     pub(crate) fn file(&self, path: &str) -> Option<FilePicture> {
-        let files = self.0["files"].as_array().expect("files are a list");
+        let files = self.0["files"].as_array();
         files
+            .unwrap_or_else(|| panic!("no files: {self:?}"))
             .iter()
             .find(|file| file["path"] == path)
             .cloned()

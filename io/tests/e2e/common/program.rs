@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -22,7 +21,6 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
-    pub(crate) signal: Option<i32>,
     pub(crate) out: Vec<u8>,
     pub(crate) err: String,
 }
@@ -79,7 +77,6 @@ pub(crate) fn run(charges: &Charges, command: &mut Command, bound: Duration) -> 
     let status = status.unwrap_or_else(|| panic!("{command:?} took over {bound:?}: {err}"));
     Said {
         code: status.code(),
-        signal: status.signal(),
         out: fs::read(&out).unwrap(),
         err,
     }
@@ -160,11 +157,6 @@ impl Running {
     /// Returns what it wrote to its standard error.
     pub(crate) fn err(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.err).unwrap_or_default()).into_owned()
-    }
-
-    /// Returns its process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Tells whether it still runs.

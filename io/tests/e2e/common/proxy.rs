@@ -27,7 +27,6 @@ struct Shared {
     rate: AtomicU64,
     /// When the next byte may pass.
     next: Mutex<Instant>,
-    accepted: AtomicU64,
 }
 
 impl Proxy {
@@ -42,7 +41,6 @@ impl Proxy {
             down: AtomicU64::default(),
             rate: AtomicU64::default(),
             next: Mutex::new(Instant::now()),
-            accepted: AtomicU64::default(),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -85,11 +83,6 @@ impl Proxy {
     /// Returns how many bytes have come from the target.
     pub(crate) fn down(&self) -> u64 {
         self.shared.down.load(Ordering::SeqCst)
-    }
-
-    /// Returns how many connections were accepted and led on.
-    pub(crate) fn accepted(&self) -> u64 {
-        self.shared.accepted.load(Ordering::SeqCst)
     }
 }
 
@@ -134,7 +127,6 @@ fn carry(shared: &Arc<Shared>, client: TcpStream, target: SocketAddr) -> io::Res
     let server = TcpStream::connect_timeout(&target, Duration::from_secs(2))?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    shared.accepted.fetch_add(1, Ordering::SeqCst);
     shared
         .open()
         .extend([client.try_clone()?, server.try_clone()?]);
