@@ -196,6 +196,7 @@ impl Engine {
             knowledge: VersionVector::new(),
             complete: false,
             counter: 0,
+            inodes: 0,
         };
         let mut engine = Self {
             now: start.now,
@@ -289,7 +290,7 @@ impl Engine {
                 knowledge: self.me.knowledge.clone(),
             });
         }
-        if let Some((commit, records, sync)) = self.commits.close() {
+        if let Some((commit, records, sync)) = self.commits.begin() {
             self.act(Action::Commit {
                 commit,
                 records,
