@@ -296,12 +296,13 @@ impl Driver {
 
     fn drain(&self, engine: &mut Engine, answers: &mut Vec<Later>) {
         while let Some(action) = engine.poll_action() {
-            match action {
-                // Whoever waits for the first exchange is told, and needs to hear it once.
-                Action::Fault(fault @ Fault::Refused { .. }) if !engine.is_complete() => {
-                    tracing::info!("{fault}");
-                }
-                action => self.queue(action, answers),
+            // Whoever waits for the first exchange is told, and needs to hear it once.
+            if let Action::Fault(fault @ Fault::Refused { .. }) = &action
+                && !engine.is_complete()
+            {
+                tracing::info!("{fault}");
+            } else {
+                self.queue(action, answers);
             }
         }
     }
@@ -433,3 +434,6 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -403,9 +403,12 @@ fn check_fuse() -> Result<(), PointError> {
         .read(true)
         .write(true)
         .open("/dev/fuse")
-        .map_err(|why| match why.kind() {
-            io::ErrorKind::PermissionDenied => PointError::NoFuseForUser,
-            _ => PointError::NoFuse { why },
+        .map_err(|why| {
+            if why.kind() == io::ErrorKind::PermissionDenied {
+                PointError::NoFuseForUser
+            } else {
+                PointError::NoFuse { why }
+            }
         })?;
     if rustix::process::geteuid().is_root() {
         return Ok(());
