@@ -1,0 +1,121 @@
+//! `tandem-sim`: runs seeds, and says how to see again what went wrong.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tandem_sim::reach::Reach;
+use tandem_sim::run;
+
+const USAGE: &str = "usage:
+  tandem-sim run --seed 0x5eed [--trace] [--without 3,17]
+  tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let result = match words.split_first() {
+        Some((&"run", rest)) => one(rest),
+        Some((&"runs", rest)) => many(rest),
+        _ => Err(USAGE.to_owned()),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Nothing is left to be done when stderr is closed.
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn value<'a>(words: &[&'a str], flag: &str) -> Option<&'a str> {
+    let at = words.iter().position(|word| *word == flag)?;
+    words.get(at + 1).copied()
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| format!("{text:?} is no number: {error}"))
+}
+
+fn say(text: &str) {
+    // Nothing is left to be done when stdout is closed.
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+fn one(words: &[&str]) -> Result<u8, String> {
+    let seed = number(value(words, "--seed").ok_or(USAGE)?)?;
+    let off = value(words, "--without").unwrap_or_default();
+    let off: Result<Vec<u32>, _> = off
+        .split(',')
+        .filter(|part| !part.is_empty())
+        .map(str::parse)
+        .collect();
+    let off = off.map_err(|error| format!("--without: {error}"))?;
+    let outcome = run::run(seed, &off, words.contains(&"--trace"));
+    for line in &outcome.lines {
+        say(line);
+    }
+    Ok(report(&outcome))
+}
+
+fn report(outcome: &run::Outcome) -> u8 {
+    let (seed, hash, events) = (outcome.seed, outcome.hash, outcome.events);
+    match &outcome.failure {
+        None => {
+            say(&format!(
+                "seed {seed:#x}: {events} events, trace {hash:016x}"
+            ));
+            0
+        }
+        Some(failure) => {
+            say(&format!("seed {seed:#x}: {failure}"));
+            say(&format!(
+                "planned events that happened: {:?}",
+                outcome.fired
+            ));
+            say(&format!(
+                "again: cargo run -p tandem-sim --release -- run --seed {seed:#x} --trace"
+            ));
+            failure.kind.code()
+        }
+    }
+}
+
+fn many(words: &[&str]) -> Result<u8, String> {
+    let from = number(value(words, "--from").unwrap_or("0"))?;
+    let count = number(value(words, "--count").unwrap_or("1000"))?;
+    let (mut reach, mut events, mut worst, mut failed) = (Reach::default(), 0, 0, 0);
+    let start = std::time::Instant::now();
+    for seed in from..from + count {
+        let outcome = run::run_twice(seed);
+        reach.merge(&outcome.reach);
+        events += 2 * outcome.events;
+        if outcome.failure.is_some() {
+            failed += 1;
+            worst = report(&outcome);
+            if !words.contains(&"--keep-going") {
+                return Ok(worst);
+            }
+        }
+    }
+    let secs = start.elapsed().as_secs_f64();
+    say(&format!(
+        "{count} seeds, each twice, {failed} failed; {events} events in {secs:.1} s"
+    ));
+    if words.contains(&"--coverage") {
+        for (mark, hits) in reach.iter() {
+            say(&format!("{hits:>9}  {mark}"));
+        }
+        for mark in tandem_sim::reach::EXPECTED {
+            if reach.count(mark) == 0 {
+                say(&format!("    never  {mark}"));
+            }
+        }
+    }
+    Ok(worst)
+}
