@@ -84,11 +84,6 @@ impl Commits {
         self.gathering.sync = true;
     }
 
-    /// Returns whether anything is gathered.
-    pub(crate) fn has_gathered(&self) -> bool {
-        !self.gathering.is_empty()
-    }
-
     /// Returns whether nothing is under way.
     pub(crate) fn is_settled(&self) -> bool {
         self.gathering.is_empty() && self.pending.is_empty() && self.failed.is_empty()
@@ -155,7 +150,10 @@ impl Commits {
         let records = group
             .records
             .iter()
-            .map(|(key, value)| Record { key: key.clone(), value: value.clone() })
+            .map(|(key, value)| Record {
+                key: key.clone(),
+                value: value.clone(),
+            })
             .collect();
         self.pending.insert(commit, group);
         (commit, records, sync)
@@ -187,7 +185,13 @@ mod tests {
         assert!(commits.retry().is_none(), "the second is still under way");
         commits.stored(second);
         let (_, records, _) = commits.retry().unwrap();
-        assert_eq!(records, vec![Record { key: vec![2], value: Some(vec![20]) }]);
+        assert_eq!(
+            records,
+            vec![Record {
+                key: vec![2],
+                value: Some(vec![20])
+            }]
+        );
     }
 
     #[test]
@@ -199,6 +203,12 @@ mod tests {
         commits.put(vec![1], vec![11]);
         assert!(commits.close().is_none());
         let (_, records, _) = commits.retry().unwrap();
-        assert_eq!(records, vec![Record { key: vec![1], value: Some(vec![11]) }]);
+        assert_eq!(
+            records,
+            vec![Record {
+                key: vec![1],
+                value: Some(vec![11])
+            }]
+        );
     }
 }

@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::folder::Folder;
 use crate::handle::Handles;
 use crate::ids::{
-    ActorId, Arrival, AskId, ChunkHash, ChunkIx, Dot, FetchId, Fh, JobId, Lamport, LinkId, NodeId,
+    ActorId, Arrival, AskId, ChunkHash, ChunkIx, Dot, FetchId, Fh, JobId, Lamport, LinkId,
     ObjectId, PeerId, ReqId,
 };
 use crate::inodes::Inodes;
@@ -36,7 +36,7 @@ use crate::time::{Duration, Time};
 use crate::timers::Timers;
 use crate::tree::register::{Register, Stamp};
 use crate::tree::store::Applied;
-use crate::tree::Tree;
+use crate::tree::view::Tree;
 use crate::version::VersionVector;
 
 /// What an engine is told once, at its start.
@@ -143,7 +143,6 @@ pub enum RestoreError {
 pub struct Engine {
     pub(crate) config: Config,
     pub(crate) now: Time,
-    pub(crate) started: Time,
     pub(crate) rng: Rng,
     /// Drawn at each start: tells a reconnect of this process from a copy of it.
     pub(crate) session: u64,
@@ -158,8 +157,8 @@ pub struct Engine {
     pub(crate) links: Links,
     pub(crate) bound: BTreeMap<u64, Bound>,
     pub(crate) objects: BTreeMap<ObjectId, Object>,
-    /// The version of each file of which something is on disk, and how much.
-    pub(crate) kept: BTreeMap<NodeId, (Dot, Holding)>,
+    /// The versions of files of which something is on disk, and how much.
+    pub(crate) kept: BTreeMap<ObjectId, Holding>,
     /// Objects that have chunks to ask for, in the order of their first want.
     pub(crate) demand: VecDeque<ObjectId>,
     pub(crate) fetches: BTreeMap<FetchId, Fetch>,
@@ -197,7 +196,6 @@ impl Engine {
         };
         let mut engine = Self {
             now: start.now,
-            started: start.now,
             session: rng.next_u64(),
             rng,
             me,
@@ -280,14 +278,19 @@ impl Engine {
     /// Gives what was gathered to the store.
     fn close_commit(&mut self) {
         if core::mem::take(&mut self.news) {
-            self.commits.put(records::myself(), records::encode(&self.me));
+            self.commits
+                .put(records::myself(), records::encode(&self.me));
             self.commits.then(After::Tell {
                 upto: self.tree.registers().last_arrival(),
                 knowledge: self.me.knowledge.clone(),
             });
         }
         if let Some((commit, records, sync)) = self.commits.close() {
-            self.act(Action::Commit { commit, records, sync });
+            self.act(Action::Commit {
+                commit,
+                records,
+                sync,
+            });
         }
     }
 
@@ -310,7 +313,10 @@ impl Engine {
     /// Draws the stamp of an update of ours: greater than all that is known here.
     pub(crate) fn stamp(&mut self) -> Stamp {
         self.me.counter += 1;
-        let dot = Dot { actor: self.me.actor, counter: self.me.counter };
+        let dot = Dot {
+            actor: self.me.actor,
+            counter: self.me.counter,
+        };
         self.me.knowledge.cover(dot);
         let lamport = Lamport(self.tree.registers().lamport().0.saturating_add(1));
         Stamp { lamport, dot }

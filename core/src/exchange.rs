@@ -56,8 +56,8 @@ impl Outbox {
             }
             reached = arrival;
             if !self.theirs.covers(register.stamp().dot) {
-                bytes += weight(register);
-                batch.push(register.clone());
+                bytes += weight(&register);
+                batch.push(register);
             }
         }
         if ended {
@@ -104,14 +104,21 @@ fn weight(register: &Register) -> usize {
     FIXED
         + match register {
             Register::Entry(entry) => {
-                let dead = entry.deleted.as_ref().map_or(0, |known| known.actors() * 16);
-                let before = entry.previous.as_ref().map_or(0, |(_, name)| name.as_bytes().len());
+                let dead = entry
+                    .deleted
+                    .as_ref()
+                    .map_or(0, |known| known.actors() * 16);
+                let before = entry
+                    .previous
+                    .as_ref()
+                    .map_or(0, |(_, name)| name.as_bytes().len());
                 entry.name.as_bytes().len() + before + dead
             }
             Register::Attrs(attrs) => {
-                let one = |(name, value): (&crate::tree::name::XattrName, &alloc::sync::Arc<[u8]>)| {
-                    name.as_bytes().len() + value.len()
-                };
+                let one =
+                    |(name, value): (&crate::tree::name::XattrName, &alloc::sync::Arc<[u8]>)| {
+                        name.as_bytes().len() + value.len()
+                    };
                 attrs.xattrs.iter().map(one).sum()
             }
             Register::Content(content) => {

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use crate::action::Placed;
 use crate::event::{Fingerprint, Sighting};
 use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, NodeId};
-use crate::time::Time;
+use crate::limits::{GROWING_MAX, LOOKS_IN_FLIGHT_MAX, QUIET};
+use crate::time::{Time, WallTime};
 use crate::tree::name::Name;
 
 /// Which file on its file system: inode number and birth time.
@@ -21,28 +22,33 @@ pub(crate) fn file_key(print: &Fingerprint) -> FileKey {
     (print.ino, print.born_ns)
 }
 
+/// A name of a directory.
+pub(crate) type Spot = (NodeId, Name);
+
 /// A name that is to be looked at.
 #[derive(Debug)]
 pub(crate) struct Look {
     /// When it is ripe; `None` while it is under way.
-    pub due: Option<Time>,
+    due: Option<Time>,
     /// When the first hint came that has not been looked after.
-    pub first: Time,
+    first: Time,
     /// Whether another hint came while it was under way, and when that is ripe.
-    pub again: Option<Time>,
+    again: Option<Time>,
 }
 
 /// A file whose change time alone has moved: its chunks on record are hashed again.
 #[derive(Debug)]
 pub(crate) struct Recheck {
+    /// Which recheck of its file it is: a read that was begun for an earlier one says nothing.
+    pub round: u64,
     /// What was seen.
     pub sighting: Sighting,
     /// The wall clock then.
-    pub day: u32,
+    pub wall: WallTime,
     /// The chunks that remain.
     pub left: Vec<(ChunkIx, ChunkHash)>,
     /// Peers' asks that wait for the result.
-    pub asks: Vec<(AskId, crate::ids::LinkId, ChunkIx)>,
+    pub asks: Vec<AskId>,
 }
 
 /// The shared folder.
@@ -55,10 +61,11 @@ pub(crate) struct Folder {
     queued: BTreeSet<NodeId>,
     /// Listings under way, and whether a hint below the directory came since.
     pub listing: BTreeMap<JobId, (NodeId, bool)>,
-    /// Names that are to be looked at, by directory.
-    pub looks: BTreeMap<(NodeId, Name), Look>,
-    /// Names that were not found, and since when.
-    pub missing: BTreeMap<(NodeId, Name), Time>,
+    looks: BTreeMap<Spot, Look>,
+    ripening: BTreeSet<(Time, Spot)>,
+    looking: usize,
+    /// Names that were not found, and whether they are being looked at once more.
+    pub missing: BTreeMap<Spot, bool>,
     /// Files that are being hashed again.
     pub rechecks: BTreeMap<NodeId, Recheck>,
     /// Whether the scan at the start has been finished.
@@ -114,8 +121,96 @@ impl Folder {
         }
     }
 
-    /// Returns whether nothing is to be listed or looked at now.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.to_list.is_empty() && self.listing.is_empty()
+    /// Wants a name looked at: at once if whoever wrote it is done, else after a quiet time, and
+    /// at the latest when it has been growing for long.
+    pub(crate) fn look(&mut self, spot: Spot, now: Time, is_settled: bool) {
+        let first = match self.looks.get(&spot) {
+            Some(Look {
+                due: Some(_),
+                first,
+                ..
+            }) => *first,
+            Some(Look { due: None, .. }) | None => now,
+        };
+        let ripe = if is_settled {
+            now
+        } else {
+            (now + QUIET).min(first + GROWING_MAX)
+        };
+        match self.looks.get_mut(&spot) {
+            Some(look) => match look.due {
+                Some(old) => {
+                    self.ripening.remove(&(old, spot.clone()));
+                    look.due = Some(ripe);
+                    self.ripening.insert((ripe, spot));
+                }
+                None => {
+                    let sooner = look.again.map_or(ripe, |again| again.min(ripe));
+                    look.again = Some(sooner);
+                }
+            },
+            None => {
+                let look = Look {
+                    due: Some(ripe),
+                    first,
+                    again: None,
+                };
+                self.looks.insert(spot.clone(), look);
+                self.ripening.insert((ripe, spot));
+            }
+        }
+    }
+
+    /// Takes out a name that is ripe for a look, if there is room for one.
+    pub(crate) fn next_look(&mut self, now: Time) -> Option<Spot> {
+        let (due, _) = self.ripening.first()?;
+        if *due > now || self.looking >= LOOKS_IN_FLIGHT_MAX {
+            return None;
+        }
+        let (_, spot) = self.ripening.pop_first()?;
+        if let Some(look) = self.looks.get_mut(&spot) {
+            look.due = None;
+        }
+        self.looking += 1;
+        Some(spot)
+    }
+
+    /// Takes in that a look has ended: it is forgotten, or due again.
+    pub(crate) fn looked(&mut self, spot: &Spot) {
+        self.looking = self.looking.saturating_sub(1);
+        let Some(look) = self.looks.remove(spot) else {
+            return;
+        };
+        if let Some(ripe) = look.again {
+            let look = Look {
+                due: Some(ripe),
+                first: ripe,
+                again: None,
+            };
+            self.looks.insert(spot.clone(), look);
+            self.ripening.insert((ripe, spot.clone()));
+        }
+    }
+
+    /// Returns when the next look is ripe.
+    pub(crate) fn next_ripe(&self) -> Option<Time> {
+        if self.looking >= LOOKS_IN_FLIGHT_MAX {
+            return None;
+        }
+        self.ripening.first().map(|(due, _)| *due)
+    }
+
+    /// Returns whether every directory is listed, and nothing is looked at or ripe for it at
+    /// `now`.
+    pub(crate) fn is_idle(&self, now: Time) -> bool {
+        self.to_list.is_empty()
+            && self.listing.is_empty()
+            && self.looking == 0
+            && self.ripening.first().is_none_or(|(due, _)| *due > now)
+    }
+
+    /// Returns whether directories are yet to be listed.
+    pub(crate) fn is_listing(&self) -> bool {
+        !self.to_list.is_empty() || !self.listing.is_empty()
     }
 }

@@ -33,3 +33,5 @@ mod object;
 mod on;
 mod records;
 mod timers;
+
+pub use records::is_record;

@@ -60,6 +60,14 @@ pub const LANE_FILES_MAX: usize = 64;
 /// Listings of directories under way at once: keeps a disk queue busy without filling memory.
 pub const LISTS_IN_FLIGHT_MAX: usize = 4;
 
+/// Looks at single names under way at once: a burst of hints queues here, in names, and not as
+/// jobs of the disk.
+pub const LOOKS_IN_FLIGHT_MAX: usize = 64;
+
+/// How long a name that was not found is given to turn up elsewhere, before a second look that
+/// deletes it: a rename's two hints come within a drain of the watcher; by eye.
+pub const MISSING_GRACE: Duration = Duration::from_millis(50);
+
 /// Links that have been accepted and not yet said hello: a stranger can hold this many.
 pub const GREETING_MAX: usize = 64;
 

@@ -48,7 +48,11 @@ pub(crate) struct Link {
 impl Link {
     /// Returns a link that has just come to be.
     pub(crate) fn new(peer: PeerId, ours: bool, now: Time) -> Self {
-        let state = if ours { LinkState::Dialling } else { LinkState::Greeting };
+        let state = if ours {
+            LinkState::Dialling
+        } else {
+            LinkState::Greeting
+        };
         Self {
             peer,
             ours,
@@ -75,6 +79,27 @@ impl Link {
     }
 }
 
+/// Why we do not get through to a peer that answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Barred {
+    /// It said so.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// It is somebody else.
+    #[error("another key answers at its address; ask for a new ticket")]
+    WrongKey,
+}
+
+impl Barred {
+    /// Tells whether trying again may help without anybody doing anything.
+    pub(crate) fn is_passing(self) -> bool {
+        match self {
+            Self::Refused(why) => why.is_passing(),
+            Self::WrongKey => false,
+        }
+    }
+}
+
 /// A peer that is dialled, or that was ever let in.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -93,7 +118,7 @@ pub(crate) struct Peer {
     /// When it was last heard of.
     pub heard: Option<Time>,
     /// Why it does not let us in.
-    pub refused: Option<Refusal>,
+    pub refused: Option<Barred>,
     /// Where we stand in its stream.
     pub cursor: Option<Cursor>,
 }

@@ -133,11 +133,9 @@ impl Object {
                             .chunks_covering(offset, u64::from(len))
                             .all(|chunk| !self.claims.contains(&chunk)))
             }
-            Stage::Unknown
-            | Stage::Loading
-            | Stage::Absent
-            | Stage::Creating
-            | Stage::Broken => false,
+            Stage::Unknown | Stage::Loading | Stage::Absent | Stage::Creating | Stage::Broken => {
+                false
+            }
         }
     }
 

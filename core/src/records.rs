@@ -189,7 +189,10 @@ impl Key<'_> {
     }
 
     fn object(&mut self) -> Option<ObjectId> {
-        Some(ObjectId { node: NodeId(self.dot()?), version: self.dot()? })
+        Some(ObjectId {
+            node: NodeId(self.dot()?),
+            version: self.dot()?,
+        })
     }
 }
 

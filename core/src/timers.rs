@@ -10,7 +10,7 @@ use crate::time::Time;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
+pub(crate) enum Timer {
     /// A link is to be probed, suspected or given up.
     Link(LinkId),
     /// A peer is to be dialled.

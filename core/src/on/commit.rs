@@ -33,7 +33,11 @@ impl Engine {
     /// A failed commit is tried again.
     pub(crate) fn retry_store(&mut self) {
         if let Some((commit, records, sync)) = self.commits.retry() {
-            self.act(Action::Commit { commit, records, sync });
+            self.act(Action::Commit {
+                commit,
+                records,
+                sync,
+            });
         } else if self.commits.has_failed() {
             self.timers.set_sooner(Timer::Store, self.now + STORE_RETRY);
         }

@@ -19,8 +19,8 @@ pub(crate) enum Job {
     Recheck {
         /// Of which file.
         node: NodeId,
-        /// Which chunk.
-        chunk: ChunkIx,
+        /// For which of its rechecks.
+        round: u64,
         /// What its hash should be.
         hash: ChunkHash,
     },
@@ -69,10 +69,14 @@ impl Engine {
             Job::Listed(dir) => self.on_listed(job, dir, outcome),
             Job::Looked(dir, name) => self.on_looked(dir, name, outcome),
             Job::Serve(ask) => self.on_served(ask, outcome),
-            Job::Recheck { node, chunk, hash } => self.on_rechecked(node, chunk, hash, outcome),
+            Job::Recheck { node, round, hash } => self.on_rechecked(node, round, hash, outcome),
             Job::Loaded(object) => {
                 match outcome {
-                    Ok(DiskDone::Loaded { sidecar, partial, complete }) => {
+                    Ok(DiskDone::Loaded {
+                        sidecar,
+                        partial,
+                        complete,
+                    }) => {
                         self.on_loaded(object, sidecar, partial, complete);
                     }
                     other => self.object_refused(object, "looking for", other),
@@ -89,7 +93,13 @@ impl Engine {
                 }
                 self.job_ended(object);
             }
-            Job::Stored { object, chunk, hash, len, link } => {
+            Job::Stored {
+                object,
+                chunk,
+                hash,
+                len,
+                link,
+            } => {
                 self.landed_bytes(link, len);
                 if let Some(kept) = self.objects.get_mut(&object) {
                     kept.storing.remove(&chunk);
@@ -135,7 +145,10 @@ impl Engine {
             }
             Job::Removed => match outcome {
                 Ok(_) | Err(DiskError::NotFound) => {}
-                Err(why) => self.fault(Fault::Disk { what: "removing an object".into(), why }),
+                Err(why) => self.fault(Fault::Disk {
+                    what: "removing an object".into(),
+                    why,
+                }),
             },
         }
     }

@@ -6,7 +6,7 @@ use crate::action::Action;
 use crate::engine::Engine;
 use crate::error::Fault;
 use crate::event::Fetched;
-use crate::ids::{ChunkIx, FetchId, LinkId, NodeId, ObjectId, ReqId};
+use crate::ids::{ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, ReqId};
 use crate::limits::{FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, LANES};
 use crate::message::Want;
 use crate::object::Stage;
@@ -70,7 +70,10 @@ impl Engine {
             if kept.lacks(chunk) {
                 wanted.push(chunk);
             }
-            next = chunk.0.checked_add(1).and_then(|at| kept.present.next_missing(ChunkIx(at)));
+            next = chunk
+                .0
+                .checked_add(1)
+                .and_then(|at| kept.present.next_missing(ChunkIx(at)));
         }
         kept.wanted.extend(wanted);
         if kept.wanted.is_empty() {
@@ -138,10 +141,25 @@ impl Engine {
         }
         self.counters.chunks_asked += 1;
         let is_of_use = true;
-        self.fetches.insert(fetch, Fetch { object, chunk, link, len, is_of_use });
+        self.fetches.insert(
+            fetch,
+            Fetch {
+                object,
+                chunk,
+                link,
+                len,
+                is_of_use,
+            },
+        );
         let want = Want { object, chunk };
         let lane = chunk.0 % LANES;
-        self.act(Action::Fetch { fetch, link, lane, want, len });
+        self.act(Action::Fetch {
+            fetch,
+            link,
+            lane,
+            want,
+            len,
+        });
         true
     }
 
@@ -160,20 +178,27 @@ impl Engine {
     }
 
     fn close_lanes(&mut self, object: ObjectId) {
-        let Some(link) = self.objects.get_mut(&object).and_then(|kept| kept.lanes.take()) else {
+        let Some(link) = self
+            .objects
+            .get_mut(&object)
+            .and_then(|kept| kept.lanes.take())
+        else {
             return;
         };
+        // Lanes are the file's: another version of it may be using them.
         let node = object.node;
+        let first = ObjectId {
+            node,
+            version: Dot::default(),
+        };
         let is_shared = self
-            .objects_of(node)
-            .any(|other| other != object && self.has_lanes(other, link));
+            .objects
+            .range(first..)
+            .take_while(|(other, _)| other.node == node)
+            .any(|(_, kept)| kept.lanes == Some(link));
         if !is_shared && self.links.links.contains_key(&link) {
             self.act(Action::CloseLanes { link, node });
         }
-    }
-
-    fn has_lanes(&self, object: ObjectId, link: LinkId) -> bool {
-        self.objects.get(&object).is_some_and(|kept| kept.lanes == Some(link))
     }
 
     /// Closes an object's lanes if nobody needs them.
@@ -182,12 +207,14 @@ impl Engine {
             .inodes
             .get(object.node)
             .is_some_and(|ino| self.handles.opens_of(ino) > 0);
-        let is_idle = self.objects.get(&object).is_some_and(|kept| {
-            kept.asked.is_empty() && kept.wanted.is_empty() && !kept.whole
-        });
-        let is_over = self.objects.get(&object).is_some_and(|kept| {
-            kept.doomed || matches!(kept.stage, Stage::Complete)
-        });
+        let is_idle = self
+            .objects
+            .get(&object)
+            .is_some_and(|kept| kept.asked.is_empty() && kept.wanted.is_empty() && !kept.whole);
+        let is_over = self
+            .objects
+            .get(&object)
+            .is_some_and(|kept| kept.doomed || matches!(kept.stage, Stage::Complete));
         if is_over || (is_idle && !is_open) {
             self.close_lanes(object);
         }
@@ -227,15 +254,29 @@ impl Engine {
             return;
         };
         self.heard_on(asked.link);
-        let Fetch { object, chunk, link, len, is_of_use } = asked;
+        let Fetch {
+            object,
+            chunk,
+            link,
+            len,
+            is_of_use,
+        } = asked;
         if let Some(kept) = self.objects.get_mut(&object) {
             if kept.asked.get(&chunk) == Some(&fetch) {
                 kept.asked.remove(&chunk);
             }
         }
         match outcome {
-            Fetched::Data { payload, len: got, computed, recorded } => {
-                let known = self.objects.get(&object).map(|kept| kept.hashes.get(&chunk).copied());
+            Fetched::Data {
+                payload,
+                len: got,
+                computed,
+                recorded,
+            } => {
+                let known = self
+                    .objects
+                    .get(&object)
+                    .map(|kept| kept.hashes.get(&chunk).copied());
                 let Some(known) = known.filter(|_| is_of_use) else {
                     self.counters.chunks_dropped += 1;
                     self.landed_bytes(link, len);
@@ -252,7 +293,11 @@ impl Engine {
                 self.act(Action::Drop { payload });
                 if let Some(link) = self.links.links.get(&link) {
                     let peer = link.peer;
-                    self.fault(Fault::ChunkCorrupt { object, chunk, peer });
+                    self.fault(Fault::ChunkCorrupt {
+                        object,
+                        chunk,
+                        peer,
+                    });
                 }
                 self.try_again(object, chunk);
             }
@@ -287,9 +332,16 @@ impl Engine {
     /// Counts a failed attempt at a chunk.
     fn try_again(&mut self, object: ObjectId, chunk: ChunkIx) {
         self.want_again(object, chunk);
-        let attempts = self.objects.get(&object).map_or(0, |kept| kept.backoff.attempts());
+        let attempts = self
+            .objects
+            .get(&object)
+            .map_or(0, |kept| kept.backoff.attempts());
         if !self.pause(object, None) {
-            self.fault(Fault::ChunkMissing { object, chunk, attempts });
+            self.fault(Fault::ChunkMissing {
+                object,
+                chunk,
+                attempts,
+            });
         }
     }
 

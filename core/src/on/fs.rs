@@ -61,7 +61,16 @@ impl Engine {
             FsCall::Read { fh, offset, len } => {
                 let deadline = self.now + self.config.read_deadline;
                 let object = None;
-                self.read(req, Waiting { fh, offset, len, deadline, object });
+                self.read(
+                    req,
+                    Waiting {
+                        fh,
+                        offset,
+                        len,
+                        deadline,
+                        object,
+                    },
+                );
                 return;
             }
             FsCall::Lookup { parent, name } => self.lookup(parent, &name),
@@ -70,7 +79,12 @@ impl Engine {
             FsCall::Open { ino, write } => self.open(ino, write),
             FsCall::Release { fh } => self.release(fh),
             FsCall::OpenDir { ino } => self.open_dir(ino),
-            FsCall::ReadDir { fh, from, count, plus } => self.read_dir(fh, from, count, plus),
+            FsCall::ReadDir {
+                fh,
+                from,
+                count,
+                plus,
+            } => self.read_dir(fh, from, count, plus),
             FsCall::ReleaseDir { fh } => self.release_dir(fh),
             FsCall::GetXattr { ino, name } => self.get_xattr(ino, &name),
             FsCall::ListXattr { ino } => self.list_xattr(ino),
@@ -93,7 +107,8 @@ impl Engine {
     pub(crate) fn ino(&mut self, node: NodeId) -> Ino {
         let (ino, drawn) = self.inodes.of(node);
         if drawn {
-            self.commits.put(records::inode(node), records::encode(&ino));
+            self.commits
+                .put(records::inode(node), records::encode(&ino));
         }
         ino
     }
@@ -114,7 +129,7 @@ impl Engine {
             gid: view.gid,
             nlink: view.nlink,
             size,
-            mtime: view.mtime,
+            mtime: view.mtime.unwrap_or_default(),
         })
     }
 
@@ -180,17 +195,17 @@ impl Engine {
         let version = self.current(node);
         let fh = self.handles.open(ino, Open::File { last, version });
         // Pages are invalidated exactly when the version changes, so those that are left hold.
-        Ok(FsReply::Opened { fh, keep_cache: true })
+        Ok(FsReply::Opened {
+            fh,
+            keep_cache: true,
+        })
     }
 
     /// Returns the version that a file shows, and the size of its chunks in bytes.
     pub(crate) fn current(&self, node: NodeId) -> Option<(ObjectId, u32)> {
         let view = self.tree.node(node)?;
         match view.body? {
-            Body::File { chunk_size, .. } => {
-                let version = view.version?;
-                Some((ObjectId { node, version }, *chunk_size))
-            }
+            Body::File { chunk_size, .. } => Some((view.object?, *chunk_size)),
             Body::Link { .. } => None,
         }
     }
@@ -238,7 +253,11 @@ impl Engine {
             .get(&object)
             .is_some_and(|kept| kept.is_readable(read.offset, len));
         if is_here {
-            let stored = Stored { object, offset: read.offset, len };
+            let stored = Stored {
+                object,
+                offset: read.offset,
+                len,
+            };
             self.reply(req, Ok(FsReply::Data(stored)));
             return;
         }
@@ -247,7 +266,13 @@ impl Engine {
             return;
         }
         self.timers.set(Timer::Read(req), read.deadline);
-        self.waiting.insert(req, Waiting { object: Some(object), ..read });
+        self.waiting.insert(
+            req,
+            Waiting {
+                object: Some(object),
+                ..read
+            },
+        );
         self.demand(object, req, read.offset, len);
     }
 
@@ -270,7 +295,13 @@ impl Engine {
     /// Looks again at a read that waits: it is answered, or goes on waiting to the same deadline.
     pub(crate) fn read_again(&mut self, req: ReqId) {
         if let Some(read) = self.take_waiting(req) {
-            self.read(req, Waiting { object: None, ..read });
+            self.read(
+                req,
+                Waiting {
+                    object: None,
+                    ..read
+                },
+            );
         }
     }
 
@@ -285,14 +316,18 @@ impl Engine {
     }
 
     fn release(&mut self, fh: Fh) -> Result<FsReply, FsError> {
-        match self.handles.get(fh) {
-            Some(Open::File { .. }) => {}
+        let version = match self.handles.get(fh) {
+            Some(Open::File { version, .. }) => *version,
             Some(Open::Directory { .. }) | None => return Err(FsError::BadHandle),
-        }
+        };
         let released = self.handles.release(fh).ok_or(FsError::BadHandle)?;
         if released.last {
-            if let Some(node) = self.inodes.node(released.ino) {
-                self.closed(node);
+            let now = self
+                .inodes
+                .node(released.ino)
+                .and_then(|node| self.current(node));
+            for (object, _) in [version, now].into_iter().flatten() {
+                self.closed(object);
             }
         }
         Ok(FsReply::Done)
@@ -305,13 +340,7 @@ impl Engine {
         Ok(FsReply::OpenedDir { fh })
     }
 
-    fn read_dir(
-        &mut self,
-        fh: Fh,
-        from: u64,
-        count: u32,
-        plus: bool,
-    ) -> Result<FsReply, FsError> {
+    fn read_dir(&mut self, fh: Fh, from: u64, count: u32, plus: bool) -> Result<FsReply, FsError> {
         let ino = self.handles.ino(fh).ok_or(FsError::BadHandle)?;
         let Some(Open::Directory { .. }) = self.handles.get(fh) else {
             return Err(FsError::NotDirectory);
@@ -340,7 +369,11 @@ impl Engine {
             if plus && at > 2 {
                 self.inodes.looked_up(shown.ino);
             }
-            items.push(DirItem { name, shown, next: at as u64 });
+            items.push(DirItem {
+                name,
+                shown,
+                next: at as u64,
+            });
         }
         Ok(FsReply::Items(items))
     }
@@ -350,12 +383,16 @@ impl Engine {
         let Some(dir) = self.inodes.node(ino) else {
             return Vec::new();
         };
-        let parent = self.tree.places(dir).next().map_or(NodeId::ROOT, |(parent, _)| parent);
-        let dots = [
-            (Arc::from(&b"."[..]), dir),
-            (Arc::from(&b".."[..]), parent),
-        ];
-        let names = self.tree.list(dir).map(|(name, node)| (name.as_bytes().into(), node));
+        let parent = self
+            .tree
+            .places(dir)
+            .next()
+            .map_or(NodeId::ROOT, |(parent, _)| parent);
+        let dots = [(Arc::from(&b"."[..]), dir), (Arc::from(&b".."[..]), parent)];
+        let names = self
+            .tree
+            .list(dir)
+            .map(|(name, node)| (name.as_bytes().into(), node));
         dots.into_iter().chain(names).collect()
     }
 
@@ -371,7 +408,10 @@ impl Engine {
 
     fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<FsReply, FsError> {
         let view = self.tree.node(self.node(ino)?).ok_or(FsError::NoEntry)?;
-        let found = view.xattrs.iter().find(|(known, _)| known.as_bytes() == name);
+        let found = view
+            .xattrs
+            .iter()
+            .find(|(known, _)| known.as_bytes() == name);
         match found {
             Some((_, value)) => Ok(FsReply::Value(value.clone())),
             None => Err(FsError::NoAttribute),

@@ -9,12 +9,13 @@ use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
-use crate::ids::{ChunkHash, ChunkIx, LinkId, NodeId, ObjectId, PayloadId, ReqId};
+use crate::ids::{ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId, ReqId};
 use crate::object::{Object, Stage};
 use crate::on::disk::Job;
 use crate::records::{self, Holding};
 use crate::time::Duration;
 use crate::timers::Timer;
+use crate::tree::register::Content;
 
 /// How long written chunks may stay unsynced: what a power loss makes us hash again; by eye.
 const HARDEN: Duration = Duration::from_secs(5);
@@ -36,7 +37,9 @@ impl Engine {
 
     /// Returns whether a range might be had without anybody being asked.
     pub(crate) fn may_be_here(&self, object: ObjectId, offset: u64, len: u32) -> bool {
-        self.objects.get(&object).is_some_and(|kept| kept.may_be_here(offset, len))
+        self.objects
+            .get(&object)
+            .is_some_and(|kept| kept.may_be_here(offset, len))
     }
 
     /// Has a reader wait for a range of an object, and has the range fetched.
@@ -93,8 +96,9 @@ impl Engine {
 
     /// Records what is on disk of an object.
     fn hold(&mut self, object: ObjectId, holding: Holding) {
-        self.kept.insert(object.node, (object.version, holding));
-        self.commits.put(records::object(object), records::encode(&holding));
+        self.kept.insert(object, holding);
+        self.commits
+            .put(records::object(object), records::encode(&holding));
     }
 
     /// Gives the disk a job on an object.
@@ -134,7 +138,11 @@ impl Engine {
         if kept.claims.contains(&chunk) {
             if kept.checking.insert(chunk) {
                 let (offset, len) = kept.present.chunk_range(chunk);
-                let wish = DiskWish::HashChunk { object, offset, len };
+                let wish = DiskWish::HashChunk {
+                    object,
+                    offset,
+                    len,
+                };
                 self.object_job(object, Job::Checked { object, chunk }, wish);
             }
         } else if kept.lacks(chunk) && kept.wanted.insert(chunk) {
@@ -167,8 +175,7 @@ impl Engine {
         partial: Option<u64>,
         complete: Option<u64>,
     ) {
-        let is_recorded_complete =
-            self.kept.get(&object.node) == Some(&(object.version, Holding::Complete));
+        let is_recorded_complete = self.kept.get(&object) == Some(&Holding::Complete);
         let salt = self.rng.next_u64();
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
@@ -232,9 +239,17 @@ impl Engine {
         let (writer, opened) = found.writer(salt);
         kept.writer = Some(writer);
         let len = found.valid_len();
-        self.object_job(object, Job::Marked(object), DiskWish::CutSidecar { object, len });
+        self.object_job(
+            object,
+            Job::Marked(object),
+            DiskWish::CutSidecar { object, len },
+        );
         let record = opened.to_vec();
-        self.object_job(object, Job::Marked(object), DiskWish::MarkSidecar { object, record });
+        self.object_job(
+            object,
+            Job::Marked(object),
+            DiskWish::MarkSidecar { object, record },
+        );
     }
 
     /// An object's record is stored: its file is made.
@@ -298,8 +313,19 @@ impl Engine {
         let record = writer.append(Record::Chunk { chunk, hash }).to_vec();
         kept.storing.insert(chunk);
         let (offset, len) = kept.present.chunk_range(chunk);
-        let job = Job::Stored { object, chunk, hash, len, link };
-        let wish = DiskWish::StoreChunk { object, offset, payload, record };
+        let job = Job::Stored {
+            object,
+            chunk,
+            hash,
+            len,
+            link,
+        };
+        let wish = DiskWish::StoreChunk {
+            object,
+            offset,
+            payload,
+            record,
+        };
         self.object_job(object, job, wish);
     }
 
@@ -320,7 +346,8 @@ impl Engine {
         kept.bytes_fetched += u64::from(len);
         self.counters.chunks_fetched += 1;
         self.counters.bytes_fetched += u64::from(len);
-        self.timers.set_sooner(Timer::Harden(object), self.now + HARDEN);
+        self.timers
+            .set_sooner(Timer::Harden(object), self.now + HARDEN);
         self.want_progress(object);
         self.wake(object);
         self.finish_if_complete(object);
@@ -403,7 +430,8 @@ impl Engine {
             let hashes: Vec<_> = kept.hashes.iter().map(|(&ix, &hash)| (ix, hash)).collect();
             for (chunk, hash) in hashes {
                 self.hashes.entry(object).or_default().insert(chunk, hash);
-                self.commits.put(records::hash(object, chunk), records::encode(&hash));
+                self.commits
+                    .put(records::hash(object, chunk), records::encode(&hash));
             }
             self.hold(object, Holding::Complete);
             self.commits.harden();
@@ -418,12 +446,17 @@ impl Engine {
         let Some(writer) = kept.writer.as_mut() else {
             return;
         };
-        let mark = if stopping && is_all { Record::Clean } else { Record::Durable { upto } };
+        let mark = if stopping && is_all {
+            Record::Clean
+        } else {
+            Record::Durable { upto }
+        };
         let record = writer.append(mark).to_vec();
         let wish = DiskWish::MarkSidecar { object, record };
         self.object_job(object, Job::Marked(object), wish);
         if self.objects.get(&object).is_some_and(|kept| kept.soft) {
-            self.timers.set_sooner(Timer::Harden(object), self.now + HARDEN);
+            self.timers
+                .set_sooner(Timer::Harden(object), self.now + HARDEN);
         }
     }
 
@@ -442,7 +475,10 @@ impl Engine {
 
     /// The disk has refused a job on an object: it is looked at again after a pause.
     pub(crate) fn object_failed(&mut self, object: ObjectId, what: &str, why: DiskError) {
-        self.fault(Fault::Disk { what: alloc::format!("{what} {object:?}"), why });
+        self.fault(Fault::Disk {
+            what: alloc::format!("{what} {object:?}"),
+            why,
+        });
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -499,9 +535,7 @@ impl Engine {
                 self.act(Action::Drop { payload });
             }
             self.bury_if_idle(object);
-        } else if self.kept.get(&object.node).is_some_and(|(version, _)| *version == object.version)
-        {
-            self.kept.remove(&object.node);
+        } else if self.kept.remove(&object).is_some() {
             self.forget_hashes(object);
             self.discard(object);
         }
@@ -524,11 +558,10 @@ impl Engine {
         self.objects.remove(&object);
         self.timers.cancel(Timer::Harden(object));
         self.timers.cancel(Timer::Retry(object));
-        if self.kept.get(&object.node).is_some_and(|(version, _)| *version == object.version) {
-            self.kept.remove(&object.node);
+        if self.kept.remove(&object).is_some() {
+            self.forget_hashes(object);
+            self.discard(object);
         }
-        self.forget_hashes(object);
-        self.discard(object);
     }
 
     /// Forgets the hashes of a version that nobody can be served any more.
@@ -541,24 +574,18 @@ impl Engine {
     }
 
     /// The last handle of a file was closed.
-    pub(crate) fn closed(&mut self, node: NodeId) {
-        let objects: Vec<_> = self.objects_of(node).collect();
-        let has_name = self.tree.node(node).is_some();
-        for object in objects {
-            self.unwant_idle(object);
-            self.close_idle_lanes(object);
-            if !has_name {
-                self.doom(object);
-            }
+    pub(crate) fn closed(&mut self, object: ObjectId) {
+        self.unwant_idle(object);
+        self.close_idle_lanes(object);
+        if !self.is_needed(object) {
+            self.doom(object);
         }
     }
 
-    /// Returns the objects of a node, whatever their version.
-    pub(crate) fn objects_of(&self, node: NodeId) -> impl Iterator<Item = ObjectId> + '_ {
-        let first = ObjectId { node, version: crate::ids::Dot::default() };
-        self.objects
-            .range(first..)
-            .map(|(object, _)| *object)
-            .take_while(move |object| object.node == node)
+    /// Returns whether a version is one that a file shows.
+    pub(crate) fn is_needed(&self, object: ObjectId) -> bool {
+        let node = object.node;
+        let is_current = |content: &Content| content.stamp.dot == object.version;
+        self.tree.node(node).is_some() && self.tree.registers().versions_of(node).any(is_current)
     }
 }

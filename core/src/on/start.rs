@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use crate::action::DiskWish;
 use crate::engine::{Engine, Last, RestoreError, Start};
 use crate::ids::ActorId;
+use crate::ids::{NodeId, ObjectId};
 use crate::link::Peer;
 use crate::message::Role;
 use crate::on::disk::Job;
 use crate::records::{self, Stored};
-use crate::ids::{NodeId, ObjectId};
 
 impl Engine {
     /// Takes in what the store holds.
@@ -62,9 +62,8 @@ impl Engine {
             self.me.knowledge.clone(),
         );
         for (object, holding) in objects {
-            let shown = self.tree.node(object.node).and_then(|node| node.version);
-            if shown == Some(object.version) {
-                self.kept.insert(object.node, (object.version, holding));
+            if self.is_needed(object) {
+                self.kept.insert(object, holding);
             } else {
                 self.discard(object);
             }

@@ -1,0 +1,120 @@
+//! The tree has changed: the kernel forgets what it may have kept, and reads go on with the
+//! version that is shown now.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::action::{Action, Invalidation};
+use crate::engine::Engine;
+use crate::ids::{Dot, NodeId, ObjectId};
+use crate::on::fs::Open;
+use crate::tree::view::Change;
+
+impl Engine {
+    /// Follows changes of the tree. The engine has switched: from here on it answers anew, and
+    /// what the kernel kept of the old is invalidated.
+    pub(crate) fn on_changes(&mut self, changes: Vec<Change>) {
+        let mut superseded: BTreeSet<Dot> = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::Appeared { dir, name, .. } => {
+                    if let Some(parent) = self.inodes.known(dir) {
+                        self.invalidate(Invalidation::Entry { parent, name });
+                        self.invalidate(Invalidation::Inode {
+                            ino: parent,
+                            data: true,
+                        });
+                    }
+                }
+                Change::Vanished { dir, name, node } => {
+                    if let Some(parent) = self.inodes.known(dir) {
+                        let is_gone = self.tree.places(node).next().is_none();
+                        let told = match self.inodes.known(node) {
+                            Some(child) if is_gone => Invalidation::Delete {
+                                parent,
+                                child,
+                                name,
+                            },
+                            Some(_) | None => Invalidation::Entry { parent, name },
+                        };
+                        self.invalidate(told);
+                        self.invalidate(Invalidation::Inode {
+                            ino: parent,
+                            data: true,
+                        });
+                    }
+                }
+                Change::Attributes { node } => self.forget_inode(node, false),
+                Change::Content { node, from, to } => {
+                    if from.is_some() && to.is_some() {
+                        self.forget_inode(node, true);
+                        self.refresh_handles(node);
+                    }
+                    superseded.extend(from);
+                }
+            }
+        }
+        for version in superseded {
+            self.supersede(version);
+        }
+    }
+
+    fn invalidate(&mut self, what: Invalidation) {
+        self.act(Action::Invalidate(what));
+    }
+
+    fn forget_inode(&mut self, node: NodeId, data: bool) {
+        if let Some(ino) = self.inodes.known(node) {
+            self.invalidate(Invalidation::Inode { ino, data });
+        }
+    }
+
+    /// Has open handles show a file's version of now: should it lose its name, they keep that.
+    fn refresh_handles(&mut self, node: NodeId) {
+        let Some(ino) = self.inodes.get(node) else {
+            return;
+        };
+        let Some(shown) = self.shown(node) else {
+            return;
+        };
+        let now = self.current(node);
+        let open: Vec<_> = self.handles.on(ino).map(|(fh, _)| fh).collect();
+        for fh in open {
+            if let Some(Open::File { last, version }) = self.handles.get_mut(fh) {
+                *last = shown;
+                *version = now;
+            }
+        }
+    }
+
+    /// A version is not shown any more where it was: its readers look again, and it goes unless
+    /// a handle still holds it.
+    fn supersede(&mut self, version: Dot) {
+        let is_it = |object: &&ObjectId| object.version == version;
+        let found = self
+            .objects
+            .keys()
+            .find(is_it)
+            .or_else(|| self.kept.keys().find(is_it));
+        let Some(&object) = found else {
+            return;
+        };
+        self.wake(object);
+        self.want_moved(object);
+        if self.is_needed(object) || self.is_held_open(object) {
+            return;
+        }
+        self.doom(object);
+    }
+
+    /// Returns whether a handle shows this version of a file that has lost its last name.
+    fn is_held_open(&self, object: ObjectId) -> bool {
+        let Some(ino) = self.inodes.get(object.node) else {
+            return false;
+        };
+        self.handles.on(ino).any(|(_, open)| match open {
+            Open::File { version, .. } => version.is_some_and(|(held, _)| held == object),
+            Open::Directory { .. } => false,
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! A picture of the engine, for people and tests.
+
+use alloc::collections::BTreeMap;
+
+use crate::engine::Engine;
+use crate::ids::ObjectId;
+use crate::object::Object;
+use crate::status::{Counters, FileStatus, LinkState, PeerStatus, Status};
+use crate::time::{Duration, Time};
+use crate::timers::Timer;
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Engine {
+    /// Returns a picture of the engine at `now`.
+    pub fn status(&self, now: Time) -> Status {
+        Status {
+            me: self.config.me,
+            name: self.config.name.clone(),
+            role: self.config.role,
+            folder: self.me.folder,
+            actor: self.me.actor,
+            scanning: self.is_scanning(),
+            complete: self.me.complete,
+            nodes: self.tree.count(),
+            bytes: self.tree.bytes(),
+            peers: self.peers(now),
+            files: self
+                .objects
+                .iter()
+                .map(|(object, kept)| self.file(*object, kept))
+                .collect(),
+            counters: self.counters,
+        }
+    }
+
+    /// Returns whether the shared folder is being listed for the first time since the start.
+    pub fn is_scanning(&self) -> bool {
+        self.config.role == crate::message::Role::Full && !self.folder.scanned
+    }
+
+    /// Returns whether an exchange of registers was ever completed.
+    pub fn is_complete(&self) -> bool {
+        self.me.complete
+    }
+
+    /// Returns what was counted since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn peers(&self, now: Time) -> alloc::vec::Vec<PeerStatus> {
+        let mut pictures = BTreeMap::new();
+        for (&peer, known) in &self.links.peers {
+            let link = known.link.and_then(|link| self.links.links.get(&link));
+            let next = self.timers.when(Timer::Dial(peer));
+            pictures.insert(
+                peer,
+                PeerStatus {
+                    peer,
+                    name: known.name.clone(),
+                    role: known.role,
+                    link: link.map_or(LinkState::Gone, |link| link.state),
+                    attempts: known.backoff.attempts(),
+                    next_attempt_ms: next.map(|next| millis(next.since(now))),
+                    heard_ms: known.heard.map(|heard| millis(now.since(heard))),
+                    refused: Self::refusal_of(known),
+                    behind: link.map_or(0, |link| link.outbox.behind(self.told.0)),
+                },
+            );
+        }
+        pictures.into_values().collect()
+    }
+
+    fn file(&self, object: ObjectId, kept: &Object) -> FileStatus {
+        let handles = self
+            .inodes
+            .get(object.node)
+            .map_or(0, |ino| self.handles.opens_of(ino));
+        let is_complete = kept.is_readable(0, u32::MAX) && kept.writer.is_none();
+        let (chunks_present, bytes_present) = if is_complete {
+            (kept.present.total(), kept.size())
+        } else {
+            (kept.present.have(), kept.present.have_bytes())
+        };
+        FileStatus {
+            path: self.tree.path(object.node).unwrap_or_default(),
+            size: kept.size(),
+            chunks: kept.present.total(),
+            chunks_present,
+            bytes_present,
+            chunks_fetched: kept.chunks_fetched,
+            bytes_fetched: kept.bytes_fetched,
+            waiting: u32::try_from(kept.readers.len()).unwrap_or(u32::MAX),
+            handles: u32::try_from(handles).unwrap_or(u32::MAX),
+            state: kept.fetch_state(self.source().is_some()),
+        }
+    }
+}

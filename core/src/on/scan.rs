@@ -1,0 +1,242 @@
+//! The shared folder is listed and looked at.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::action::DiskWish;
+use crate::engine::Engine;
+use crate::error::{DiskError, Fault};
+use crate::event::{DiskDone, Fingerprint, Hint, Sighting};
+use crate::folder::{Spot, file_key};
+use crate::ids::{JobId, NodeId};
+use crate::limits::{LISTS_IN_FLIGHT_MAX, MISSING_GRACE};
+use crate::on::disk::Job;
+use crate::time::WallTime;
+use crate::timers::Timer;
+use crate::tree::name::Name;
+
+impl Engine {
+    /// Has the next directories listed and the next names looked at.
+    pub(crate) fn pump_lists(&mut self) {
+        if self.stopping {
+            return;
+        }
+        while self.folder.listing.len() < LISTS_IN_FLIGHT_MAX {
+            let Some(dir) = self.folder.next_list() else {
+                break;
+            };
+            let Some(path) = self.tree.path(dir) else {
+                continue;
+            };
+            self.folder
+                .listing
+                .insert(JobId(self.next_job), (dir, false));
+            self.job(Job::Listed(dir), DiskWish::List { path });
+        }
+        while let Some((dir, name)) = self.folder.next_look(self.now) {
+            match self.path_of(dir, &name) {
+                Some(path) => self.job(Job::Looked(dir, name), DiskWish::Look { path }),
+                None => self.folder.looked(&(dir, name)),
+            }
+        }
+        match self.folder.next_ripe() {
+            Some(ripe) => self.timers.set(Timer::Looks, ripe),
+            None => self.timers.cancel(Timer::Looks),
+        }
+        if !self.folder.is_listing() {
+            self.folder.scanned = true;
+        }
+    }
+
+    fn path_of(&self, dir: NodeId, name: &Name) -> Option<Vec<Name>> {
+        let mut path = self.tree.path(dir)?;
+        path.push(name.clone());
+        Some(path)
+    }
+
+    /// Has what was not found looked at once more, when nothing else is going on.
+    pub(crate) fn pump_missing(&mut self) {
+        let waits = self.folder.missing.values().any(|confirming| !confirming);
+        if self.stopping || !waits || self.timers.when(Timer::Missing).is_some() {
+            return;
+        }
+        self.timers.set(Timer::Missing, self.now + MISSING_GRACE);
+    }
+
+    /// What was not found has had time to turn up elsewhere.
+    pub(crate) fn confirm_missing(&mut self) {
+        if !self.folder.is_idle(self.now) {
+            return;
+        }
+        let now = self.now;
+        let mut spots = Vec::new();
+        for (spot, confirming) in &mut self.folder.missing {
+            if !*confirming {
+                *confirming = true;
+                spots.push(spot.clone());
+            }
+        }
+        for spot in spots {
+            self.folder.look(spot, now, true);
+        }
+    }
+
+    /// The watcher has a hint.
+    pub(crate) fn on_hint(&mut self, hint: Hint) {
+        let (path, is_settled, is_deep) = match hint {
+            Hint::Path { path, settled } => (path, settled, false),
+            Hint::Subtree { path } => (path, true, true),
+        };
+        if is_deep {
+            if let Some(dir) = self.tree.resolve(&path) {
+                self.folder.hinted(dir);
+                self.folder.list(dir);
+                return;
+            }
+        }
+        let mut dir = NodeId::ROOT;
+        let mut left = path.iter().peekable();
+        while let Some(name) = left.next() {
+            let is_last = left.peek().is_none();
+            let below = self.tree.lookup(dir, name.as_bytes());
+            match below {
+                Some(node) if !is_last => dir = node,
+                Some(_) | None => {
+                    // What is below a name that is not known yet is found with it.
+                    self.folder.hinted(dir);
+                    let now = self.now;
+                    self.folder
+                        .look((dir, name.clone()), now, is_settled || !is_last);
+                    return;
+                }
+            }
+        }
+        self.folder.hinted(dir);
+        self.folder.list(dir);
+    }
+
+    /// Has a file looked at under each of its names.
+    pub(crate) fn look_at_node(&mut self, node: NodeId) {
+        let spots: Vec<Spot> = self
+            .tree
+            .places(node)
+            .map(|(dir, name)| (dir, name.clone()))
+            .collect();
+        for spot in spots {
+            self.folder.look(spot, self.now, true);
+        }
+    }
+
+    /// A directory was listed.
+    pub(crate) fn on_listed(
+        &mut self,
+        job: JobId,
+        dir: NodeId,
+        outcome: Result<DiskDone, DiskError>,
+    ) {
+        let hinted = self
+            .folder
+            .listing
+            .remove(&job)
+            .is_none_or(|(_, hinted)| hinted);
+        self.counters.listed += 1;
+        match outcome {
+            Ok(DiskDone::Listed {
+                this,
+                items,
+                complete,
+                wall,
+            }) => {
+                if self.is_listing_of(dir, &this) {
+                    self.take_listing(dir, items, complete, wall, hinted);
+                } else {
+                    self.look_at_node(dir);
+                }
+            }
+            Ok(other) => self.drop_payload(Ok(other)),
+            Err(DiskError::NotFound | DiskError::WrongKind) => self.look_at_node(dir),
+            Err(why) => {
+                let path = self.tree.path(dir).unwrap_or_default();
+                self.fault(Fault::Disk {
+                    what: alloc::format!("listing {path:?}"),
+                    why,
+                });
+            }
+        }
+    }
+
+    /// Returns whether a listing is of the directory that it was asked of, and not of another
+    /// that stands there by now.
+    fn is_listing_of(&mut self, dir: NodeId, this: &Fingerprint) -> bool {
+        match self.folder.placed(dir) {
+            Some(placed) => file_key(&placed.print) == file_key(this),
+            None => {
+                self.place(dir, dir.0, *this);
+                true
+            }
+        }
+    }
+
+    fn take_listing(
+        &mut self,
+        dir: NodeId,
+        items: Vec<(Name, Sighting)>,
+        is_complete: bool,
+        wall: WallTime,
+        hinted: bool,
+    ) {
+        let listed: BTreeSet<Name> = items.iter().map(|(name, _)| name.clone()).collect();
+        let absent: Vec<Name> = self
+            .tree
+            .list(dir)
+            .filter(|(name, _)| is_complete && !listed.contains(*name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for (name, sighting) in items {
+            // What was seen before a hint came may be older than what a look has seen since.
+            if hinted {
+                self.folder.look((dir, name.clone()), self.now, true);
+            } else {
+                self.seen(dir, &name, &sighting, wall);
+            }
+            if let Some(below) = self.tree.lookup(dir, name.as_bytes()) {
+                if self.is_directory(below) {
+                    self.folder.list(below);
+                }
+            }
+        }
+        for name in absent {
+            self.not_seen(dir, &name);
+        }
+    }
+
+    /// A name was looked at.
+    pub(crate) fn on_looked(
+        &mut self,
+        dir: NodeId,
+        name: Name,
+        outcome: Result<DiskDone, DiskError>,
+    ) {
+        let spot = (dir, name);
+        self.folder.looked(&spot);
+        match outcome {
+            Ok(DiskDone::Looked {
+                sighting: Some(sighting),
+                wall,
+            }) => {
+                self.seen(spot.0, &spot.1, &sighting, wall);
+            }
+            Ok(DiskDone::Looked { sighting: None, .. })
+            | Err(DiskError::NotFound | DiskError::WrongKind) => self.not_seen(spot.0, &spot.1),
+            Ok(other) => self.drop_payload(Ok(other)),
+            Err(why) => {
+                // What could not be read is not missing.
+                self.folder.missing.remove(&spot);
+                self.fault(Fault::Disk {
+                    what: alloc::format!("looking at {}", spot.1),
+                    why,
+                });
+            }
+        }
+    }
+}

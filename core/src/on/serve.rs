@@ -1,0 +1,227 @@
+//! A peer asks for a chunk of a file of the shared folder.
+//!
+//! Law (P1): only a read between two equal fingerprints of the version takes a first hash; it is
+//! stored before it is sent; and every serving is checked against it.
+
+use crate::action::{Action, DiskWish};
+use crate::commits::After;
+use crate::engine::Engine;
+use crate::error::{DiskError, Fault};
+use crate::event::DiskDone;
+use crate::ids::{AskId, ChunkHash, ChunkIx, LinkId, ObjectId};
+use crate::limits::ASKS_PER_LINK_MAX;
+use crate::message::{Answer, Want};
+use crate::on::disk::Job;
+use crate::records;
+use crate::tree::register::{Body, Digest, Register};
+
+/// A chunk that a peer waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Serving {
+    /// On which link.
+    pub link: LinkId,
+    /// What it wants.
+    pub want: Want,
+    /// How many bytes that has.
+    pub len: u32,
+}
+
+impl Engine {
+    /// A peer asks.
+    pub(crate) fn on_asked(&mut self, link: LinkId, ask: AskId, want: Want) {
+        let Some(asker) = self.links.links.get_mut(&link) else {
+            self.act(Action::Answer {
+                ask,
+                answer: Answer::Failed,
+            });
+            return;
+        };
+        if !asker.is_greeted() || asker.asks >= ASKS_PER_LINK_MAX {
+            self.act(Action::Answer {
+                ask,
+                answer: Answer::Failed,
+            });
+            return;
+        }
+        asker.asks += 1;
+        self.heard_on(link);
+        self.asks.insert(ask, Serving { link, want, len: 0 });
+        self.serve(ask);
+    }
+
+    /// Sets about answering an ask.
+    pub(crate) fn serve(&mut self, ask: AskId) {
+        let Some(serving) = self.asks.get(&ask).copied() else {
+            return;
+        };
+        let ObjectId { node, version } = serving.want.object;
+        if let Some(recheck) = self.folder.rechecks.get_mut(&node) {
+            recheck.asks.push(ask);
+            return;
+        }
+        let placed = self.folder.placed(node).copied();
+        let is_placed = placed.is_some_and(|placed| placed.version == version);
+        let path = self.tree.path(node);
+        let body = self.tree.node(node).and_then(|view| view.body.cloned());
+        let (Some(path), Some(Body::File { size, chunk_size }), true) = (path, body, is_placed)
+        else {
+            let was_here = self.inodes_or_registers_know(serving.want.object);
+            let answer = if was_here {
+                Answer::Gone
+            } else {
+                Answer::NotHeld
+            };
+            self.answer(ask, answer);
+            return;
+        };
+        let offset = u64::from(serving.want.chunk.0) * u64::from(chunk_size);
+        if offset >= size {
+            self.answer(ask, Answer::NotHeld);
+            return;
+        }
+        let left = size - offset;
+        let len = u32::try_from(left).map_or(chunk_size, |left| left.min(chunk_size));
+        if let Some(serving) = self.asks.get_mut(&ask) {
+            serving.len = len;
+        }
+        self.job(Job::Serve(ask), DiskWish::ReadChunk { path, offset, len });
+    }
+
+    /// Returns whether a version was ever known here.
+    fn inodes_or_registers_know(&self, object: ObjectId) -> bool {
+        self.me.knowledge.covers(object.version) && self.me.knowledge.covers(object.node.0)
+    }
+
+    /// The disk has read a chunk for a peer.
+    pub(crate) fn on_served(&mut self, ask: AskId, outcome: Result<DiskDone, DiskError>) {
+        let Some(serving) = self.asks.get(&ask).copied() else {
+            self.drop_payload(outcome);
+            return;
+        };
+        let object = serving.want.object;
+        let chunk = serving.want.chunk;
+        let (payload, len, hash, before, after) = match outcome {
+            Ok(DiskDone::Chunk {
+                payload,
+                len,
+                hash,
+                before,
+                after,
+            }) => (payload, len, hash, before, after),
+            Ok(other) => {
+                self.drop_payload(Ok(other));
+                self.answer(ask, Answer::Failed);
+                return;
+            }
+            Err(DiskError::NotFound | DiskError::WrongKind) => {
+                self.look_at_node(object.node);
+                self.answer(ask, Answer::Gone);
+                return;
+            }
+            Err(DiskError::NoSpace | DiskError::Denied | DiskError::Io) => {
+                self.answer(ask, Answer::Failed);
+                return;
+            }
+        };
+        let placed = self.folder.placed(object.node).copied();
+        let holds = placed.is_some_and(|placed| {
+            placed.version == object.version && placed.print == before && before == after
+        });
+        if !holds || len != serving.len {
+            self.act(Action::Drop { payload });
+            if self.folder.rechecks.contains_key(&object.node) {
+                self.serve(ask);
+                return;
+            }
+            self.look_at_node(object.node);
+            self.answer(ask, Answer::Gone);
+            return;
+        }
+        let recorded = self
+            .hashes
+            .get(&object)
+            .and_then(|hashes| hashes.get(&chunk))
+            .copied();
+        match recorded {
+            Some(recorded) if recorded == hash => {
+                self.answer(ask, Answer::Data { hash, payload });
+            }
+            Some(_) => {
+                // The same fingerprint and other bytes: rot, or a program that writes through a
+                // mapping and whose times are not updated yet. Neither may be served.
+                self.fault(Fault::ChunkRotten { object, chunk });
+                self.act(Action::Drop { payload });
+                self.look_at_node(object.node);
+                self.answer(ask, Answer::Failed);
+            }
+            None => {
+                self.record_hash(object, chunk, hash);
+                let answer = Answer::Data { hash, payload };
+                self.commits.then(After::Answer { ask, answer });
+            }
+        }
+    }
+
+    /// Puts a chunk's first hash on record, and the digest with the last of them.
+    fn record_hash(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
+        let hashes = self.hashes.entry(object).or_default();
+        hashes.insert(chunk, hash);
+        let count = hashes.len() as u64;
+        self.commits
+            .put(records::hash(object, chunk), records::encode(&hash));
+        let body = self
+            .tree
+            .node(object.node)
+            .and_then(|view| view.body.cloned());
+        let Some(Body::File { size, chunk_size }) = body else {
+            return;
+        };
+        let is_known = self.tree.registers().digest(object).is_some();
+        if count == size.div_ceil(u64::from(chunk_size)) && !is_known {
+            let hash = self.digest_of(object);
+            let stamp = self.stamp();
+            self.make(Register::Digest(Digest {
+                object,
+                stamp,
+                hash,
+            }));
+        } else {
+            // A hash that was told must be on record after a power loss too.
+            self.commits.harden();
+        }
+    }
+
+    /// Returns the hash over all hashes of a version, in the order of its chunks.
+    fn digest_of(&self, object: ObjectId) -> u128 {
+        let mut manifest = alloc::vec::Vec::new();
+        if let Some(hashes) = self.hashes.get(&object) {
+            for hash in hashes.values() {
+                manifest.extend_from_slice(&hash.0.to_le_bytes());
+            }
+        }
+        ChunkHash::of(&manifest).0
+    }
+
+    /// Answers an ask, if its link is still there.
+    pub(crate) fn answer(&mut self, ask: AskId, answer: Answer) {
+        let Some(serving) = self.asks.remove(&ask) else {
+            if let Answer::Data { payload, .. } = answer {
+                self.act(Action::Drop { payload });
+            }
+            return;
+        };
+        if let Some(link) = self.links.links.get_mut(&serving.link) {
+            link.asks = link.asks.saturating_sub(1);
+        }
+        if let Answer::Data { .. } = answer {
+            self.counters.chunks_served += 1;
+            self.counters.bytes_served += u64::from(serving.len);
+        }
+        self.act(Action::Answer { ask, answer });
+    }
+
+    /// Forgets the asks of a link that has ended.
+    pub(crate) fn asks_lost(&mut self, link: LinkId) {
+        self.asks.retain(|_, serving| serving.link != link);
+    }
+}

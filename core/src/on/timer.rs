@@ -1,0 +1,23 @@
+//! A deadline has passed.
+
+use crate::engine::Engine;
+use crate::timers::Timer;
+
+impl Engine {
+    /// Attends to every deadline that has passed.
+    pub(crate) fn on_tick(&mut self) {
+        while let Some(timer) = self.timers.pop(self.now) {
+            match timer {
+                Timer::Link(link) => self.link_silent(link),
+                Timer::Dial(peer) => self.dial(peer),
+                Timer::Read(req) => self.read_overdue(req),
+                Timer::Retry(object) => self.retry(object),
+                Timer::Harden(object) => self.harden(object),
+                Timer::Missing => self.confirm_missing(),
+                Timer::Store => self.retry_store(),
+                // The upkeep takes the looks that are ripe.
+                Timer::Looks => {}
+            }
+        }
+    }
+}
