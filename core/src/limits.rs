@@ -79,3 +79,18 @@ pub const GROWING_MAX: Duration = Duration::from_secs(10);
 
 /// How long a changed file must be quiet before a version of it is published.
 pub const QUIET: Duration = Duration::from_millis(1_000);
+
+/// Versions of one file that stand side by side, and those that a new one names as standing
+/// beside it: each is an edit that somebody made while apart and nobody looked at since, so
+/// that a hundred would be many; by eye.
+pub const SIBLINGS_MAX: usize = 256;
+
+/// Names of one node, deleted ones that are not yet forgotten included: ext4 has 65,000 links.
+pub const ENTRIES_PER_NODE_MAX: usize = 65_000;
+
+/// Lamport times and counters of updates are below this: half of what 64 bits hold, so that the
+/// next one can always be made, and the top bit marks a conflict copy.
+pub const COUNTER_MAX: u64 = (1 << 63) - 1;
+
+/// The chunk sizes that a file may have, in bytes: powers of two between these.
+pub const CHUNK_SIZES: core::ops::RangeInclusive<u32> = 512..=16 * 1024 * 1024;

@@ -10,9 +10,11 @@ use alloc::vec::Vec;
 
 use crate::fetch::backoff::Backoff;
 use crate::fetch::bitmap::ChunkBitmap;
+use crate::fetch::download::Download;
 use crate::fetch::record::SidecarWriter;
 use crate::fetch_state::FetchState;
 use crate::ids::{ChunkHash, ChunkIx, FetchId, LinkId, PayloadId, ReqId};
+use crate::time::Time;
 
 /// How much of an object is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +44,8 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 pub(crate) struct Object {
     pub stage: Stage,
-    /// The chunks that are written, claims included.
-    pub present: ChunkBitmap,
-    /// The chunks that were written in an earlier run and are not proven.
-    pub claims: BTreeSet<ChunkIx>,
-    /// The hashes of chunks that are present.
-    pub hashes: BTreeMap<ChunkIx, ChunkHash>,
+    /// Which chunks are here, which are claims, their hashes, and when to ask again.
+    pub download: Download,
     /// What appends to the sidecar, while it is partial.
     pub writer: Option<SidecarWriter>,
     /// How many records were in the sidecar when the sync under way began.
@@ -73,8 +71,6 @@ pub(crate) struct Object {
     pub jobs: u32,
     /// Whether it is to be removed once no job is under way: its version is not shown any more.
     pub doomed: bool,
-    /// When to ask again.
-    pub backoff: Backoff,
     /// Whether it waits for its backoff.
     pub pausing: bool,
     /// Whether the attempts ran out.
@@ -89,12 +85,14 @@ pub(crate) struct Object {
 
 impl Object {
     /// Returns an object of which nothing is known, or `None` for sizes that have no chunks.
-    pub(crate) fn new(size: u64, chunk_size: u32, retries: u32) -> Option<Self> {
+    pub(crate) fn new(size: u64, chunk_size: u32, retries: u32, now: Time) -> Option<Self> {
+        if size == 0 {
+            return None;
+        }
+        let backoff = Backoff::of_fetch(retries);
         Some(Self {
             stage: Stage::Unknown,
-            present: ChunkBitmap::with_chunk_size(size, chunk_size)?,
-            claims: BTreeSet::new(),
-            hashes: BTreeMap::new(),
+            download: Download::new(size, chunk_size, now, backoff)?,
             writer: None,
             syncing: None,
             soft: false,
@@ -107,7 +105,6 @@ impl Object {
             checking: BTreeSet::new(),
             jobs: 0,
             doomed: false,
-            backoff: Backoff::of_fetch(retries),
             pausing: false,
             exhausted: false,
             lanes: None,
@@ -118,21 +115,28 @@ impl Object {
 
     /// Returns its size in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.present.file_size()
+        self.download.size()
+    }
+
+    /// Returns its proven chunks.
+    pub(crate) fn held(&self) -> &ChunkBitmap {
+        self.download
+            .held()
+            .expect("an object has at least one byte")
+    }
+
+    /// Returns the chunks that were written in an earlier run and are not proven.
+    pub(crate) fn claims(&self) -> &ChunkBitmap {
+        self.download
+            .claims()
+            .expect("an object has at least one byte")
     }
 
     /// Returns whether a range is readable as it is.
     pub(crate) fn is_readable(&self, offset: u64, len: u32) -> bool {
         match self.stage {
             Stage::Complete | Stage::Finishing => true,
-            Stage::Partial | Stage::Syncing => {
-                self.present.has_range(offset, u64::from(len))
-                    && (self.claims.is_empty()
-                        || self
-                            .present
-                            .chunks_covering(offset, u64::from(len))
-                            .all(|chunk| !self.claims.contains(&chunk)))
-            }
+            Stage::Partial | Stage::Syncing => self.download.has_range(offset, u64::from(len)),
             Stage::Unknown | Stage::Loading | Stage::Absent | Stage::Creating | Stage::Broken => {
                 false
             }
@@ -144,14 +148,19 @@ impl Object {
     pub(crate) fn may_be_here(&self, offset: u64, len: u32) -> bool {
         match self.stage {
             Stage::Unknown | Stage::Loading | Stage::Finishing | Stage::Complete => true,
-            Stage::Partial | Stage::Syncing => self.present.has_range(offset, u64::from(len)),
+            Stage::Partial | Stage::Syncing => self
+                .download
+                .wanted_in(offset, u64::from(len))
+                .next()
+                .is_none(),
             Stage::Absent | Stage::Creating | Stage::Broken => false,
         }
     }
 
     /// Returns whether a chunk is neither here nor on its way.
     pub(crate) fn lacks(&self, chunk: ChunkIx) -> bool {
-        !self.present.has(chunk)
+        !self.held().has(chunk)
+            && !self.claims().has(chunk)
             && !self.asked.contains_key(&chunk)
             && !self.storing.contains(&chunk)
             && !self.arrived.iter().any(|(arrived, ..)| *arrived == chunk)

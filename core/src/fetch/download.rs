@@ -89,6 +89,12 @@ impl Download {
         fresh.map(|fresh| *self = fresh).is_some()
     }
 
+    /// Forgets which chunks are here, for the disk to be asked again; the attempts still count.
+    pub fn forget(&mut self, size: u64, chunk_size: u32, now: Time) -> bool {
+        let fresh = Self::new(size, chunk_size, now, self.backoff.clone());
+        fresh.map(|fresh| *self = fresh).is_some()
+    }
+
     /// Says that a chunk came from a peer, was found to have this hash, which is the right one,
     /// and was written.
     ///

@@ -61,7 +61,7 @@ impl Engine {
         if !is_open || !kept.whole || kept.wanted.len() >= WHOLE_QUEUE / 2 {
             return;
         }
-        let mut next = kept.present.next_missing(ChunkIx(0));
+        let mut next = kept.held().next_missing(ChunkIx(0));
         let mut wanted = Vec::new();
         while let Some(chunk) = next {
             if kept.wanted.len() + wanted.len() >= WHOLE_QUEUE {
@@ -73,7 +73,7 @@ impl Engine {
             next = chunk
                 .0
                 .checked_add(1)
-                .and_then(|at| kept.present.next_missing(ChunkIx(at)));
+                .and_then(|at| kept.held().next_missing(ChunkIx(at)));
         }
         kept.wanted.extend(wanted);
         if kept.wanted.is_empty() {
@@ -122,7 +122,7 @@ impl Engine {
         let Some(&chunk) = kept.wanted.first() else {
             return false;
         };
-        let (_, len) = kept.present.chunk_range(chunk);
+        let (_, len) = kept.held().chunk_range(chunk);
         let Some(source) = self.links.links.get_mut(&link) else {
             return false;
         };
@@ -234,7 +234,7 @@ impl Engine {
         let len = self
             .objects
             .get(&object)
-            .map_or(0, |kept| kept.present.chunk_range(chunk).1);
+            .map_or(0, |kept| kept.held().chunk_range(chunk).1);
         self.landed_bytes(link, len);
     }
 
@@ -276,7 +276,7 @@ impl Engine {
                 let known = self
                     .objects
                     .get(&object)
-                    .map(|kept| kept.hashes.get(&chunk).copied());
+                    .map(|kept| kept.download.hash(chunk));
                 let Some(known) = known.filter(|_| is_of_use) else {
                     self.counters.chunks_dropped += 1;
                     self.landed_bytes(link, len);
@@ -335,7 +335,7 @@ impl Engine {
         let attempts = self
             .objects
             .get(&object)
-            .map_or(0, |kept| kept.backoff.attempts());
+            .map_or(0, |kept| kept.download.attempts());
         if !self.pause(object, None) {
             self.fault(Fault::ChunkMissing {
                 object,
@@ -355,7 +355,7 @@ impl Engine {
         if kept.pausing {
             return true;
         }
-        match wait.or_else(|| kept.backoff.next_delay(jitter)) {
+        match wait.or_else(|| kept.download.next_attempt(jitter)) {
             Some(delay) => {
                 kept.pausing = true;
                 self.timers.set(Timer::Retry(object), self.now + delay);
@@ -437,7 +437,7 @@ impl Engine {
         for object in waiting {
             if let Some(kept) = self.objects.get_mut(&object) {
                 kept.exhausted = false;
-                kept.backoff.progress();
+                kept.download.link_up();
                 kept.pausing = false;
             }
             self.timers.cancel(Timer::Retry(object));

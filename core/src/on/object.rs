@@ -7,6 +7,8 @@ use crate::action::{Action, DiskWish};
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
+use crate::fetch::backoff::Backoff;
+use crate::fetch::download::Download;
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
 use crate::ids::{ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId, ReqId};
@@ -17,6 +19,9 @@ use crate::time::Duration;
 use crate::timers::Timer;
 use crate::tree::register::Content;
 
+/// Claims that are hashed at once, of a file of which nothing else is missing.
+const CLAIMS_AT_ONCE: usize = 16;
+
 /// How long written chunks may stay unsynced: what a power loss makes us hash again; by eye.
 const HARDEN: Duration = Duration::from_secs(5);
 
@@ -26,7 +31,7 @@ impl Engine {
         if self.objects.contains_key(&object) {
             return true;
         }
-        match Object::new(size, chunk_size, self.config.retries) {
+        match Object::new(size, chunk_size, self.config.retries, self.now) {
             Some(new) => {
                 self.objects.insert(object, new);
                 true
@@ -50,7 +55,7 @@ impl Engine {
         kept.readers.insert(req);
         if kept.exhausted {
             kept.exhausted = false;
-            kept.backoff.progress();
+            kept.download.link_up();
         }
         self.get_going(object);
         self.want_range(object, offset, len);
@@ -62,7 +67,7 @@ impl Engine {
             kept.whole = true;
             if kept.exhausted {
                 kept.exhausted = false;
-                kept.backoff.progress();
+                kept.download.link_up();
             }
             self.get_going(object);
             self.want_more(object);
@@ -125,7 +130,7 @@ impl Engine {
         if !is_open {
             return;
         }
-        let chunks = kept.present.chunks_covering(offset, u64::from(len));
+        let chunks = kept.held().chunks_covering(offset, u64::from(len));
         for chunk in chunks {
             self.want_chunk(object, chunk);
         }
@@ -135,9 +140,9 @@ impl Engine {
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
-        if kept.claims.contains(&chunk) {
+        if kept.claims().has(chunk) {
             if kept.checking.insert(chunk) {
-                let (offset, len) = kept.present.chunk_range(chunk);
+                let (offset, len) = kept.held().chunk_range(chunk);
                 let wish = DiskWish::HashChunk {
                     object,
                     offset,
@@ -203,7 +208,7 @@ impl Engine {
         let found = sidecar.filter(|_| partial == Some(size));
         let read = found.map(|bytes| Sidecar::decode(&bytes, Some((object, size))));
         match read {
-            Some(Ok(found)) if found.header().chunk_size == kept.present.chunk_size() => {
+            Some(Ok(found)) if found.header().chunk_size == kept.held().chunk_size() => {
                 self.adopt(object, &found, salt);
             }
             Some(Ok(_)) => {
@@ -225,17 +230,17 @@ impl Engine {
             return;
         };
         kept.stage = Stage::Partial;
-        kept.present = found.durable().clone();
-        kept.hashes.clone_from(found.hashes());
-        kept.claims.clear();
-        for chunk in found.claims().held() {
-            // A claim without a hash (version 1) can't be proven here, and counts as absent.
-            if found.hash(chunk).is_some() {
-                kept.present.set(chunk);
-                kept.claims.insert(chunk);
-            }
+        kept.download = Download::resume(found, self.now, Backoff::of_fetch(self.config.retries));
+        // A claim without a hash (version 1) can't be proven here, and counts as absent.
+        let unproven: Vec<ChunkIx> = found
+            .claims()
+            .held()
+            .filter(|chunk| found.hash(*chunk).is_none())
+            .collect();
+        for chunk in unproven {
+            kept.download.lost(chunk);
         }
-        kept.soft = !kept.claims.is_empty();
+        kept.soft = kept.claims().have() > 0;
         let (writer, opened) = found.writer(salt);
         kept.writer = Some(writer);
         let len = found.valid_len();
@@ -264,7 +269,7 @@ impl Engine {
         let header = Header {
             object,
             file_size: kept.size(),
-            chunk_size: kept.present.chunk_size(),
+            chunk_size: kept.held().chunk_size(),
             salt,
         };
         let (writer, bytes) =
@@ -312,7 +317,7 @@ impl Engine {
         }
         let record = writer.append(Record::Chunk { chunk, hash }).to_vec();
         kept.storing.insert(chunk);
-        let (offset, len) = kept.present.chunk_range(chunk);
+        let (offset, len) = kept.held().chunk_range(chunk);
         let job = Job::Stored {
             object,
             chunk,
@@ -337,11 +342,9 @@ impl Engine {
         if kept.stage == Stage::Broken {
             return;
         }
-        let (_, len) = kept.present.chunk_range(chunk);
-        kept.present.set(chunk);
-        kept.hashes.insert(chunk, hash);
+        let (_, len) = kept.held().chunk_range(chunk);
+        kept.download.arrived(self.now, chunk, hash);
         kept.soft = true;
-        kept.backoff.progress();
         kept.chunks_fetched += 1;
         kept.bytes_fetched += u64::from(len);
         self.counters.chunks_fetched += 1;
@@ -364,17 +367,21 @@ impl Engine {
             return;
         };
         kept.checking.remove(&chunk);
-        if kept.stage == Stage::Broken || !kept.claims.remove(&chunk) {
+        if kept.stage == Stage::Broken || !kept.claims().has(chunk) {
             return;
         }
         self.counters.claims_checked += 1;
-        let (_, len) = kept.present.chunk_range(chunk);
-        let recorded = kept.hashes.get(&chunk).copied();
-        let holds = found.is_ok_and(|(read, hash)| read == len && recorded == Some(hash));
-        if !holds {
+        let (_, len) = kept.held().chunk_range(chunk);
+        let recorded = kept.download.hash(chunk);
+        let proven = match (found, recorded) {
+            (Ok((read, hash)), Some(recorded)) if read == len && hash == recorded => Some(hash),
+            (Ok(_) | Err(_), _) => None,
+        };
+        if let Some(hash) = proven {
+            kept.download.confirmed(chunk, hash);
+        } else {
             // After a power loss that is no rot: the record may have outlived its bytes.
-            kept.present.clear(chunk);
-            kept.hashes.remove(&chunk);
+            kept.download.lost(chunk);
             if let Some(writer) = kept.writer.as_mut() {
                 let record = writer.append(Record::Lost { chunk }).to_vec();
                 let wish = DiskWish::MarkSidecar { object, record };
@@ -390,11 +397,19 @@ impl Engine {
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
-        if kept.stage != Stage::Partial || !kept.present.is_complete() || !kept.storing.is_empty() {
+        if kept.stage != Stage::Partial || !kept.storing.is_empty() {
             return;
         }
-        if let Some(&claim) = kept.claims.first() {
-            self.want_chunk(object, claim);
+        if !kept.download.is_complete() {
+            // Where claims are all that is missing, they are proven now.
+            let mut missing = kept.download.wanted_in(0, u64::MAX);
+            if missing.next().is_none() {
+                drop(missing);
+                let claims: Vec<ChunkIx> = kept.claims().held().take(CLAIMS_AT_ONCE).collect();
+                for claim in claims {
+                    self.want_chunk(object, claim);
+                }
+            }
             return;
         }
         kept.stage = Stage::Syncing;
@@ -427,7 +442,12 @@ impl Engine {
         };
         if kept.stage == Stage::Syncing {
             kept.stage = Stage::Finishing;
-            let hashes: Vec<_> = kept.hashes.iter().map(|(&ix, &hash)| (ix, hash)).collect();
+            let hashes: Vec<_> = kept
+                .download
+                .hashes()
+                .iter()
+                .map(|(&ix, &hash)| (ix, hash))
+                .collect();
             for (chunk, hash) in hashes {
                 self.hashes.entry(object).or_default().insert(chunk, hash);
                 self.commits
@@ -442,7 +462,7 @@ impl Engine {
         let Some(upto) = kept.syncing.take() else {
             return;
         };
-        let is_all = kept.storing.is_empty() && !kept.soft && kept.claims.is_empty();
+        let is_all = kept.storing.is_empty() && !kept.soft && kept.claims().have() == 0;
         let Some(writer) = kept.writer.as_mut() else {
             return;
         };
@@ -466,7 +486,6 @@ impl Engine {
             kept.stage = Stage::Complete;
             kept.writer = None;
             kept.soft = false;
-            kept.hashes.clear();
             self.close_idle_lanes(object);
             self.wake(object);
             self.want_done(object);
@@ -498,13 +517,8 @@ impl Engine {
         };
         if kept.stage == Stage::Broken && kept.jobs == 0 && !kept.pausing {
             kept.stage = Stage::Unknown;
-            kept.present = crate::fetch::bitmap::ChunkBitmap::with_chunk_size(
-                kept.size(),
-                kept.present.chunk_size(),
-            )
-            .expect("these sizes were found possible");
-            kept.claims.clear();
-            kept.hashes.clear();
+            let (size, chunk_size) = (kept.size(), kept.held().chunk_size());
+            kept.download.forget(size, chunk_size, self.now);
             kept.checking.clear();
             kept.storing.clear();
             let is_wanted = kept.whole || !kept.readers.is_empty();

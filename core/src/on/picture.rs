@@ -81,14 +81,17 @@ impl Engine {
             .map_or(0, |ino| self.handles.opens_of(ino));
         let is_complete = kept.is_readable(0, u32::MAX) && kept.writer.is_none();
         let (chunks_present, bytes_present) = if is_complete {
-            (kept.present.total(), kept.size())
+            (kept.held().total(), kept.size())
         } else {
-            (kept.present.have(), kept.present.have_bytes())
+            (
+                kept.held().have() + kept.claims().have(),
+                kept.held().have_bytes() + kept.claims().have_bytes(),
+            )
         };
         FileStatus {
             path: self.tree.path(object.node).unwrap_or_default(),
             size: kept.size(),
-            chunks: kept.present.total(),
+            chunks: kept.held().total(),
             chunks_present,
             bytes_present,
             chunks_fetched: kept.chunks_fetched,

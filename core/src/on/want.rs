@@ -94,7 +94,7 @@ impl Engine {
         let Some(kept) = self.objects.get(&object).filter(|kept| kept.whole) else {
             return;
         };
-        let (have, size) = (kept.present.have_bytes(), kept.size());
+        let (have, size) = (kept.download.bytes(), kept.size());
         for req in self.wants_of(object) {
             let state = WantState::Progress { have, size };
             self.act(Action::Wanted { req, state });

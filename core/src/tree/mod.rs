@@ -1,6 +1,15 @@
 //! Nodes, their registers, and the tree that follows from them.
 
+pub mod check;
+pub mod conflict;
 pub mod name;
 pub mod register;
 pub mod store;
 pub mod view;
+
+mod arena;
+mod cycle;
+mod facts;
+mod invariant;
+mod seat;
+mod settle;

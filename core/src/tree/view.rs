@@ -1,12 +1,24 @@
-//! The tree that follows from the registers.
+//! The tree that follows from the registers: what is shown, and what can be asked of it.
+//!
+//! Law: it is a function of the registers, whatever the order in which they came; `check`
+//! computes the same from scratch. Every listed name leads to a node that [`Tree::node`] returns
+//! (S17).
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::iter;
+use core::ops::Bound::{Excluded, Unbounded};
 
-use crate::ids::{Arrival, Dot, EntryId, NodeId, ObjectId};
+use crate::ids::{Dot, EntryId, NodeId, ObjectId};
 use crate::time::WallTime;
+use crate::tree::arena::Arena;
+use crate::tree::cycle::Level;
+use crate::tree::facts::{self, Version};
 use crate::tree::name::Name;
-use crate::tree::register::{Body, Kind, Register, Xattrs};
-use crate::tree::store::{Applied, Registers};
+use crate::tree::register::{Body, Content, Kind, Xattrs};
+use crate::tree::seat::{Derived, Dir, Seat};
+use crate::tree::settle::Work;
+use crate::tree::store::{Ix, Registers, kind_of};
 
 /// What is shown of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,75 +86,261 @@ pub enum Change {
 }
 
 /// The registers, and the tree that follows from them, kept incrementally.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tree {
-    registers: Registers,
+    pub(super) registers: Registers,
+    /// By the numbers of `registers.cells`.
+    pub(super) seats: Arena<Seat>,
+    /// Directories whose moves closed cycles, and how far they are put back.
+    pub(super) levels: BTreeMap<Ix, Level>,
+    /// Directories in which nothing can stand yet, and who asks for them.
+    pub(super) orphans: BTreeSet<(Ix, Ix)>,
+    pub(super) count: u64,
+    pub(super) bytes: u64,
+    /// What an `apply` under way has yet to do, and what was before it.
+    pub(super) work: Work,
+    pub(super) settled: bool,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Tree {
     /// Returns the tree of no registers: an empty root.
     pub fn new() -> Self {
-        Self::default()
+        let mut tree = Self {
+            registers: Registers::new(),
+            seats: Arena::new(),
+            levels: BTreeMap::new(),
+            orphans: BTreeSet::new(),
+            count: 0,
+            bytes: 0,
+            work: Work::default(),
+            settled: true,
+        };
+        tree.seat_all();
+        tree
     }
+
     /// Returns the registers.
     pub fn registers(&self) -> &Registers {
         &self.registers
     }
-    /// Takes a register in, and appends to `changes` what it changes in the tree.
-    pub fn apply(&mut self, _register: Register, _changes: &mut Vec<Change>) -> Applied {
-        unimplemented!()
-    }
-    /// Takes a stored register in.
-    pub fn restore(&mut self, _arrival: Arrival, _register: Register) {
-        unimplemented!()
-    }
-    /// Builds the tree of what was restored.
-    pub fn settle(&mut self) {
-        unimplemented!()
-    }
+
     /// Returns the node that `name` stands for in `dir`.
-    pub fn lookup(&self, _dir: NodeId, _name: &[u8]) -> Option<NodeId> {
-        unimplemented!()
+    pub fn lookup(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
+        let ix = self.listing(dir)?.occupant(name)?;
+        Some(self.id(ix))
     }
+
     /// Lists `dir` in the order of names.
-    pub fn list(&self, _dir: NodeId) -> impl Iterator<Item = (&Name, NodeId)> {
-        core::iter::empty()
+    pub fn list(&self, dir: NodeId) -> impl Iterator<Item = (&Name, NodeId)> {
+        self.list_after(dir, None)
     }
+
+    /// Lists what comes after `name` in `dir`, in the order of names; all of it for `None`.
+    pub fn list_after(
+        &self,
+        dir: NodeId,
+        name: Option<&[u8]>,
+    ) -> impl Iterator<Item = (&Name, NodeId)> {
+        let range = (name.map_or(Unbounded, Excluded), Unbounded);
+        let listing = self.listing(dir).into_iter();
+        listing.flat_map(move |dir| {
+            let kept = dir.names.range::<[u8], _>(range);
+            let mut kept = kept.map(|(name, slot)| (name, slot.keeper.node)).peekable();
+            let derived = dir.derived.range::<[u8], _>(range);
+            let mut derived = derived.map(|(name, shown)| (name, shown.node)).peekable();
+            iter::from_fn(move || match (kept.peek(), derived.peek()) {
+                (Some((a, _)), Some((b, _))) if a < b => kept.next(),
+                (Some(_), None) => kept.next(),
+                (_, _) => derived.next(),
+            })
+            .map(|(name, ix)| (name, self.id(ix)))
+        })
+    }
+
     /// Returns what is shown of `node`, if it is visible.
-    pub fn node(&self, _node: NodeId) -> Option<NodeView<'_>> {
-        unimplemented!()
+    pub fn node(&self, node: NodeId) -> Option<NodeView<'_>> {
+        let ix = self.registers.ix(node)?;
+        let seat = &self.seats[ix.0];
+        let attrs = facts::attrs(&self.registers, ix);
+        let subdirs = || 2 + seat.dir.as_ref().map_or(0, |dir| dir.subdirs);
+        let Some(attrs) = attrs.filter(|_| ix == Ix::ROOT || seat.shown > 0) else {
+            return (ix == Ix::ROOT).then(|| NodeView::bare_root(subdirs()));
+        };
+        let content = seat
+            .winner
+            .and_then(|version| facts::content(&self.registers, version));
+        let by_hand = attrs
+            .mtime
+            .filter(|_| content.is_none_or(|content| attrs.stamp > content.stamp));
+        Some(NodeView {
+            kind: content.map_or(Kind::Directory, |content| kind_of(&content.body)),
+            mode: attrs.mode,
+            uid: attrs.uid,
+            gid: attrs.gid,
+            xattrs: &attrs.xattrs,
+            mtime: by_hand.or(content.map(|content| content.mtime)),
+            size: content.map_or(0, |content| match &content.body {
+                Body::File { size, .. } => *size,
+                Body::Link { target } => target.as_bytes().len() as u64,
+            }),
+            nlink: match content {
+                Some(_) => seat.shown,
+                None => subdirs(),
+            },
+            version: content.map(|content| content.stamp.dot),
+            object: content.map(Content::object),
+            body: content.map(|content| &content.body),
+        })
     }
-    /// Returns the visible places of `node`.
-    pub fn places(&self, _node: NodeId) -> impl Iterator<Item = (NodeId, &Name)> {
-        core::iter::empty()
+
+    /// Returns the visible places of `node`: one of a directory, one for each name of a file,
+    /// none of the root and of what is not visible.
+    pub fn places(&self, node: NodeId) -> impl Iterator<Item = (NodeId, &Name)> {
+        let ix = self.registers.ix(node);
+        ix.into_iter()
+            .flat_map(|ix| self.seats[ix.0].claims.iter().map(move |claim| (ix, claim)))
+            .filter_map(|(ix, claim)| {
+                let dir = self.seats[claim.dir.0].dir.as_ref()?;
+                let keeps = dir.names.get(&claim.name).is_some_and(|slot| {
+                    slot.keeper.node == ix && Some(slot.keeper.entry) == claim.entry
+                });
+                let name = if keeps {
+                    &claim.name
+                } else {
+                    let entry = claim.entry;
+                    let shown = Derived { node: ix, entry };
+                    dir.derived.iter().find(|(_, other)| **other == shown)?.0
+                };
+                Some((self.id(claim.dir), name))
+            })
     }
-    /// Returns the entry behind a visible name.
-    pub fn entry_at(&self, _dir: NodeId, _name: &[u8]) -> Option<EntryId> {
-        unimplemented!()
+
+    /// Returns the entry behind a visible name; `None` also for a conflict copy that has none of
+    /// its own.
+    pub fn entry_at(&self, dir: NodeId, name: &[u8]) -> Option<EntryId> {
+        let dir = self.listing(dir)?;
+        let entry = match dir.names.get(name) {
+            Some(slot) => slot.keeper.entry,
+            None => dir.derived.get(name)?.entry?,
+        };
+        Some(self.registers.entries[entry.0].register.id)
     }
+
     /// Returns the names that lead from the root to `node`'s first place.
-    pub fn path(&self, _node: NodeId) -> Option<Vec<Name>> {
-        unimplemented!()
+    pub fn path(&self, node: NodeId) -> Option<Vec<Name>> {
+        let mut path = Vec::new();
+        let mut at = node;
+        while at != NodeId::ROOT {
+            let (dir, name) = self.places(at).next()?;
+            path.push(name.clone());
+            at = dir;
+        }
+        path.reverse();
+        Some(path)
     }
+
     /// Returns the node to which `path` leads from the root.
-    pub fn resolve(&self, _path: &[Name]) -> Option<NodeId> {
-        unimplemented!()
+    pub fn resolve(&self, path: &[Name]) -> Option<NodeId> {
+        path.iter()
+            .try_fold(NodeId::ROOT, |dir, name| self.lookup(dir, name.as_bytes()))
     }
+
     /// Returns the number of visible nodes, the root apart.
     pub fn count(&self) -> u64 {
-        unimplemented!()
+        self.count
     }
+
     /// Returns the bytes of all visible files.
     pub fn bytes(&self) -> u64 {
-        unimplemented!()
+        self.bytes
     }
+
     /// Returns the directory under whose id `dir` is shown: itself, unless it is one with
     /// another of its name.
-    pub fn canonical(&self, _dir: NodeId) -> NodeId {
-        unimplemented!()
+    ///
+    /// Both can be asked for their listing, which is that of the latter.
+    pub fn canonical(&self, dir: NodeId) -> NodeId {
+        self.registers
+            .ix(dir)
+            .map_or(dir, |ix| self.id(self.canon(ix)))
     }
-    /// Returns the nodes that are one with `node` and not shown apart from it.
-    pub fn merged(&self, _node: NodeId) -> Vec<NodeId> {
-        unimplemented!()
+
+    /// Returns the nodes that are one with a visible node at one of its places, and not shown
+    /// there for that reason: of directories those of the same name, of files those of the same
+    /// name that hold the same.
+    pub fn merged(&self, node: NodeId) -> Vec<NodeId> {
+        let mut merged = BTreeSet::new();
+        let Some(ix) = self.registers.ix(node) else {
+            return Vec::new();
+        };
+        for claim in &self.seats[ix.0].claims {
+            let dir = self.seats[claim.dir.0].dir.as_ref();
+            let Some(slot) = dir.and_then(|dir| dir.names.get(&claim.name)) else {
+                continue;
+            };
+            for other in slot.all().filter(|other| other.node != ix) {
+                if self.one(ix, other.node) {
+                    merged.insert(self.id(other.node));
+                }
+            }
+        }
+        merged.into_iter().collect()
+    }
+
+    /// Tells whether two nodes of one name are one.
+    fn one(&self, a: Ix, b: Ix) -> bool {
+        let directory = |ix| facts::is_directory(&self.registers, ix);
+        if directory(a) || directory(b) {
+            return directory(a) && directory(b);
+        }
+        let essence = |ix| {
+            let content = facts::content(&self.registers, self.winner(ix)?)?;
+            facts::essence(&self.registers, content)
+        };
+        essence(a).is_some() && essence(a) == essence(b)
+    }
+
+    fn winner(&self, ix: Ix) -> Option<Version> {
+        self.seats[ix.0].winner
+    }
+
+    /// Returns the listing that shows what stands in a directory.
+    fn listing(&self, dir: NodeId) -> Option<&Dir> {
+        let canon = self.canon(self.registers.ix(dir)?);
+        self.seats[canon.0].dir.as_deref()
+    }
+
+    pub(super) fn canon(&self, ix: Ix) -> Ix {
+        self.seats[ix.0].dir.as_ref().map_or(ix, |dir| dir.canon)
+    }
+
+    pub(super) fn id(&self, ix: Ix) -> NodeId {
+        self.registers.cells[ix.0].id
+    }
+}
+
+impl NodeView<'_> {
+    /// Returns the root's while nobody gave it attributes.
+    fn bare_root(nlink: u32) -> Self {
+        static NONE: Xattrs = Xattrs::new();
+        NodeView {
+            kind: Kind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            xattrs: &NONE,
+            mtime: None,
+            size: 0,
+            nlink,
+            version: None,
+            object: None,
+            body: None,
+        }
     }
 }

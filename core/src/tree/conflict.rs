@@ -1,0 +1,222 @@
+//! Conflict copies: under which node id and under which name a version is shown that lost.
+//!
+//! Law: both are functions of the registers alone, so that all peers make the same copy. The id
+//! is the version's dot with the counter's top bit set, which no update of an actor ever has.
+//! The name is `stem (conflict from AUTHOR YYYY-MM-DD xxxx).ext`, at most 255 bytes: what does
+//! not fit is cut off the stem, between characters where they are UTF-8.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::ids::{Dot, NodeId};
+use crate::label::Label;
+use crate::limits::NAME_LEN_MAX;
+use crate::tree::name::Name;
+
+/// Counters of updates lie below this bit; those of conflict copies have it.
+pub(super) const COPY_BIT: u64 = 1 << 63;
+
+/// The longest ending of a name, its dot included, that is kept at the end of a copy's name:
+/// longer than any ending that a program goes by, by eye.
+const EXTENSION_LEN_MAX: usize = 32;
+
+/// Returns the node under which `version` is shown when it lost.
+pub fn copy_of(version: Dot) -> NodeId {
+    NodeId(Dot {
+        actor: version.actor,
+        counter: version.counter | COPY_BIT,
+    })
+}
+
+/// Returns the version that `node` is a copy of, if it is one.
+pub fn copied(node: NodeId) -> Option<Dot> {
+    (node.0.counter & COPY_BIT != 0).then_some(Dot {
+        actor: node.0.actor,
+        counter: node.0.counter & !COPY_BIT,
+    })
+}
+
+/// Returns the name of a copy of what is called `base`.
+///
+/// `day` counts from 1970-01-01. Ask with `attempt` 0 first, and with the next one when that
+/// name is taken: 4, 8, 16 and 32 hex digits are tried, then a number after them.
+pub fn copy_name(base: &Name, author: &Label, day: u32, dot: Dot, attempt: u32) -> Name {
+    let (stem, extension) = split(base.as_bytes());
+    let (year, month, day) = civil(day);
+    let digits = format!("{:032x}", mixed(dot));
+    let digits = match attempt {
+        0 => String::from(&digits[..4]),
+        1 => String::from(&digits[..8]),
+        2 => String::from(&digits[..16]),
+        3 => digits,
+        more => format!("{digits}-{more}"),
+    };
+    let author = author.as_str();
+    let suffix = format!(" (conflict from {author} {year:04}-{month:02}-{day:02} {digits})");
+
+    let room = NAME_LEN_MAX.saturating_sub(suffix.len() + extension.len());
+    let mut bytes = Vec::with_capacity(NAME_LEN_MAX);
+    bytes.extend_from_slice(cut(stem, room));
+    bytes.extend_from_slice(suffix.as_bytes());
+    bytes.extend_from_slice(extension);
+    Name::parse(&bytes).expect("a copy's name is of parts that were names and labels, and fits")
+}
+
+/// Splits a name before its ending; a dot that leads the name begins none.
+fn split(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|&byte| byte == b'.') {
+        Some(at) if at > 0 && name.len() - at <= EXTENSION_LEN_MAX => name.split_at(at),
+        Some(_) | None => (name, b""),
+    }
+}
+
+/// Returns what of `stem` fits into `room` bytes and ends between two characters, if it is UTF-8.
+fn cut(stem: &[u8], room: usize) -> &[u8] {
+    if stem.len() <= room {
+        return stem;
+    }
+    // A continuation byte has the bits 10; a character has at most three of them.
+    let end = (room.saturating_sub(3)..=room)
+        .rev()
+        .find(|&end| stem.get(end).is_none_or(|&byte| byte & 0xc0 != 0x80));
+    stem.get(..end.unwrap_or(room)).unwrap_or(stem)
+}
+
+/// Returns 128 bits of a dot, so that the first four digits differ between neighbours.
+fn mixed(dot: Dot) -> u128 {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&dot.actor.0.to_le_bytes());
+    bytes[8..].copy_from_slice(&dot.counter.to_le_bytes());
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
+
+/// Returns year, month and day of a day that counts from 1970-01-01.
+///
+/// Source: H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
+fn civil(day: u32) -> (u32, u32, u32) {
+    // Days from 0000-03-01, so that a leap day ends its year. All u64: the sum is over u32.
+    let day = u64::from(day) + 719_468;
+    let era = day / 146_097;
+    let of_era = day % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let small = |n| u32::try_from(n).expect("32 bits of days are under 12 million years");
+    (small(year), small(month), small(day))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::ActorId;
+
+    const DOT: Dot = Dot {
+        actor: ActorId(7),
+        counter: 9,
+    };
+
+    fn named(base: &[u8], attempt: u32) -> Name {
+        let ada = Label::parse("ada").unwrap();
+        copy_name(&Name::parse(base).unwrap(), &ada, 20_780, DOT, attempt)
+    }
+
+    #[test]
+    fn a_copy_is_named_after_its_author_and_day() {
+        let digits = format!("{:032x}", mixed(DOT));
+        let four = &digits[..4];
+        for (base, copy) in [
+            (
+                "notes.txt",
+                format!("notes (conflict from ada 2026-11-23 {four}).txt"),
+            ),
+            (
+                "notes",
+                format!("notes (conflict from ada 2026-11-23 {four})"),
+            ),
+            (
+                ".profile",
+                format!(".profile (conflict from ada 2026-11-23 {four})"),
+            ),
+            (
+                "a.tar.gz",
+                format!("a.tar (conflict from ada 2026-11-23 {four}).gz"),
+            ),
+        ] {
+            assert_eq!(named(base.as_bytes(), 0).to_string(), copy);
+        }
+        let lengths: Vec<_> = (0..5).map(|n| named(b"x", n).as_bytes().len()).collect();
+        let first = lengths[0];
+        assert_eq!(
+            lengths,
+            vec![first, first + 4, first + 12, first + 28, first + 30]
+        );
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (day, date) in [
+            (0, (1970, 1, 1)),
+            (58, (1970, 2, 28)),
+            (59, (1970, 3, 1)),
+            (789, (1972, 2, 29)),
+            (11_016, (2000, 2, 29)),
+            (20_780, (2026, 11, 23)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(civil(day), date);
+        }
+    }
+
+    #[test]
+    fn an_id_tells_its_version() {
+        assert_eq!(copied(copy_of(DOT)), Some(DOT));
+        assert_eq!(copied(NodeId(DOT)), None);
+        assert_eq!(copied(NodeId::ROOT), None);
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let base = "\u{20ac}".repeat(85);
+        let copy = named(base.as_bytes(), 0);
+        assert!(copy.as_bytes().len() > NAME_LEN_MAX - 3);
+        let text = core::str::from_utf8(copy.as_bytes()).unwrap();
+        assert!(text.starts_with("\u{20ac}\u{20ac}") && text.contains("\u{20ac} (conflict from "));
+    }
+
+    proptest! {
+        #[test]
+        fn every_base_has_copies_all_different(
+            base in prop::collection::vec(any::<u8>(), 1..256),
+            author in any::<std::string::String>(),
+            day in any::<u32>(),
+            actor in any::<u64>(),
+            counter in 1..COPY_BIT,
+        ) {
+            let Ok(base) = Name::parse(&base) else { return Ok(()) };
+            let author = Label::lossy(&author);
+            let dot = Dot { actor: ActorId(actor), counter };
+            let names: std::collections::BTreeSet<_> =
+                (0..6).map(|attempt| copy_name(&base, &author, day, dot, attempt)).collect();
+            prop_assert_eq!(names.len(), 6);
+            let mark = b" (conflict from ";
+            prop_assert!(names.iter().all(|name| {
+                name.as_bytes().windows(mark.len()).any(|window| window == mark)
+            }));
+            if let Ok(base) = core::str::from_utf8(base.as_bytes()) {
+                for name in &names {
+                    prop_assert!(core::str::from_utf8(name.as_bytes()).is_ok(), "{base}");
+                }
+            }
+        }
+    }
+}
