@@ -227,7 +227,7 @@ impl World {
             .filter(|object| peer.objects.is_complete(*object))
             .collect();
         peer.resume.crash(power.then_some(&complete));
-        peer.handles.crash();
+        peer.handles.crash(power);
         peer.live.crash();
         peer.bounds.crash();
         peer.truth = crate::check::truth::Truth::default();

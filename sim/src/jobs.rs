@@ -293,17 +293,15 @@ impl World {
             resume.stored(*payload, outcome.is_ok());
         }
         match (&job.wish, outcome) {
-            (DiskWish::RemoveObject { object } | DiskWish::CreateObject { object, .. }, _)
-            | (
-                DiskWish::LoadObject { object }
-                | DiskWish::CutSidecar { object, .. }
-                | DiskWish::StoreChunk { object, .. }
-                | DiskWish::MarkSidecar { object, .. }
-                | DiskWish::SyncObject { object }
-                | DiskWish::HashChunk { object, .. }
-                | DiskWish::FinishObject { object },
-                Err(_),
-            ) => resume.forget(*object),
+            (wish, Err(_)) => {
+                if let Some(object) = object(wish) {
+                    resume.doubt(object);
+                }
+            }
+            (DiskWish::RemoveObject { object } | DiskWish::CreateObject { object, .. }, Ok(_)) => {
+                resume.forget(*object);
+            }
+            (DiskWish::LoadObject { object }, Ok(_)) => resume.loaded(*object),
             (DiskWish::HashChunk { object, offset, .. }, Ok(DiskDone::Hashed { hash, .. })) => {
                 let chunk = ChunkIx(u32::try_from(offset / chunk).unwrap_or(u32::MAX));
                 let object = *object;

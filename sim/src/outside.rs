@@ -96,6 +96,11 @@ impl World {
         chance.pick(&of).cloned()
     }
 
+    fn named(&self, file: Id) -> Option<(Path, Id)> {
+        let walk = self.folder.walk();
+        walk.into_iter().find(|(_, id)| *id == file)
+    }
+
     /// Makes the planned change of this number.
     pub(crate) fn edit(&mut self, id: u32) -> Verdict {
         let mut chance = self.choices.stream(Key::Planned(id));
@@ -278,6 +283,12 @@ impl World {
     pub(crate) fn write(&mut self, mut writer: Writer) -> Verdict {
         let wall = self.wall();
         self.folder.at(wall);
+        // The watcher knows a directory that was renamed by its new name.
+        if self.folder.find(&writer.path) != Some(writer.file)
+            && let Some((path, _)) = self.named(writer.file)
+        {
+            writer.path = path;
+        }
         if writer.left == 0 {
             match &writer.end {
                 End::Close => self.hint(&mut writer.chance, &writer.path, true),

@@ -41,8 +41,12 @@ impl Handles {
         Fh(self.given.last().map_or(0, |fh| fh.0) + 1_000_000)
     }
 
-    /// The process ended: the kernel forgets handles with the mount. Inode numbers stay.
-    pub fn crash(&mut self) {
+    /// The process ended: the kernel forgets handles with the mount. Inode numbers stay, but for
+    /// those that a power loss took back.
+    pub fn crash(&mut self, power: bool) {
         self.given.clear();
+        if power {
+            self.kinds.clear();
+        }
     }
 }

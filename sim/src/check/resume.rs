@@ -18,6 +18,8 @@ pub struct Resume {
     held: BTreeMap<Want, ChunkHash>,
     asked: BTreeMap<FetchId, (LinkId, Want)>,
     here: BTreeMap<PayloadId, (Want, ChunkHash)>,
+    /// Objects on which the disk failed: their sidecars count again once they were loaded.
+    doubtful: BTreeSet<ObjectId>,
     fetches: u64,
 }
 
@@ -57,6 +59,7 @@ impl Resume {
     pub fn stored(&mut self, payload: PayloadId, done: bool) {
         if let Some((want, hash)) = self.here.remove(&payload)
             && done
+            && !self.doubtful.contains(&want.object)
         {
             self.held.insert(want, hash);
         }
@@ -69,15 +72,28 @@ impl Resume {
         }
     }
 
-    /// An object was removed or made anew, or the disk failed on it.
+    /// An object was removed or made anew.
     pub fn forget(&mut self, object: ObjectId) {
         self.held.retain(|want, _| want.object != object);
+        self.doubtful.remove(&object);
+    }
+
+    /// The disk failed on an object.
+    pub fn doubt(&mut self, object: ObjectId) {
+        self.forget(object);
+        self.doubtful.insert(object);
+    }
+
+    /// An object was loaded.
+    pub fn loaded(&mut self, object: ObjectId) {
+        self.doubtful.remove(&object);
     }
 
     /// The process ended; with power loss, only complete objects are sure.
     pub fn crash(&mut self, complete: Option<&BTreeSet<ObjectId>>) {
         self.asked.clear();
         self.here.clear();
+        self.doubtful.clear();
         if let Some(complete) = complete {
             self.held.retain(|want, _| complete.contains(&want.object));
         }
