@@ -222,10 +222,11 @@ impl Engine {
 
     /// Wants nothing more of an object that nobody waits for.
     pub(crate) fn unwant_idle(&mut self, object: ObjectId) {
-        if let Some(kept) = self.objects.get_mut(&object) {
-            if kept.readers.is_empty() && !kept.whole {
-                kept.wanted.clear();
-            }
+        if let Some(kept) = self.objects.get_mut(&object)
+            && kept.readers.is_empty()
+            && !kept.whole
+        {
+            kept.wanted.clear();
         }
     }
 
@@ -261,10 +262,10 @@ impl Engine {
             len,
             is_of_use,
         } = asked;
-        if let Some(kept) = self.objects.get_mut(&object) {
-            if kept.asked.get(&chunk) == Some(&fetch) {
-                kept.asked.remove(&chunk);
-            }
+        if let Some(kept) = self.objects.get_mut(&object)
+            && kept.asked.get(&chunk) == Some(&fetch)
+        {
+            kept.asked.remove(&chunk);
         }
         match outcome {
             Fetched::Data {
@@ -410,10 +411,10 @@ impl Engine {
             .collect();
         for (id, fetch) in lost {
             self.fetches.remove(&id);
-            if let Some(kept) = self.objects.get_mut(&fetch.object) {
-                if kept.asked.get(&fetch.chunk) == Some(&id) {
-                    kept.asked.remove(&fetch.chunk);
-                }
+            if let Some(kept) = self.objects.get_mut(&fetch.object)
+                && kept.asked.get(&fetch.chunk) == Some(&id)
+            {
+                kept.asked.remove(&fetch.chunk);
             }
             if fetch.is_of_use {
                 self.want_again(fetch.object, fetch.chunk);

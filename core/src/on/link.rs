@@ -350,11 +350,11 @@ impl Engine {
 
     /// A link has ended by itself.
     pub(crate) fn on_link_down(&mut self, link: LinkId, why: LinkDown) {
-        if why == LinkDown::Garbled {
-            if let Some(peer) = self.links.links.get(&link).map(|garbled| garbled.peer) {
-                let what = "it sent what can't be decoded, or more than a bound allows";
-                self.fault(Fault::Protocol { peer, what });
-            }
+        if why == LinkDown::Garbled
+            && let Some(peer) = self.links.links.get(&link).map(|garbled| garbled.peer)
+        {
+            let what = "it sent what can't be decoded, or more than a bound allows";
+            self.fault(Fault::Protocol { peer, what });
         }
         if why == LinkDown::WrongKey {
             let peer = self.links.links.get(&link).map(|link| link.peer);

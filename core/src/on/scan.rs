@@ -87,12 +87,10 @@ impl Engine {
             Hint::Path { path, settled } => (path, settled, false),
             Hint::Subtree { path } => (path, true, true),
         };
-        if is_deep {
-            if let Some(dir) = self.tree.resolve(&path) {
-                self.folder.hinted(dir);
-                self.folder.list(dir);
-                return;
-            }
+        if is_deep && let Some(dir) = self.tree.resolve(&path) {
+            self.folder.hinted(dir);
+            self.folder.list(dir);
+            return;
         }
         let mut dir = NodeId::ROOT;
         let mut left = path.iter().peekable();
@@ -199,10 +197,10 @@ impl Engine {
             } else {
                 self.seen(dir, &name, &sighting, wall);
             }
-            if let Some(below) = self.tree.lookup(dir, name.as_bytes()) {
-                if self.is_directory(below) {
-                    self.folder.list(below);
-                }
+            if let Some(below) = self.tree.lookup(dir, name.as_bytes())
+                && self.is_directory(below)
+            {
+                self.folder.list(below);
             }
         }
         for name in absent {

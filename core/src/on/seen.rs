@@ -50,11 +50,11 @@ impl Engine {
         };
         self.folder.missing.remove(&(dir, name.clone()));
         let known = self.tree.lookup(dir, name.as_bytes());
-        if let Some(node) = known {
-            if self.is_file_of(node, kind, &sighting.print) {
-                self.update(node, sighting, wall);
-                return;
-            }
+        if let Some(node) = known
+            && self.is_file_of(node, kind, &sighting.print)
+        {
+            self.update(node, sighting, wall);
+            return;
         }
         let mover = self
             .folder

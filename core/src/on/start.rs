@@ -10,6 +10,7 @@ use crate::link::Peer;
 use crate::message::Role;
 use crate::on::disk::Job;
 use crate::records::{self, Stored};
+use crate::tree::store::Applied;
 
 impl Engine {
     /// Takes in what the store holds.
@@ -27,7 +28,11 @@ impl Engine {
                     is_new = false;
                     self.me = me;
                 }
-                Stored::Register(arrival, register) => self.tree.restore(arrival, register),
+                Stored::Register(arrival, register) => {
+                    if let Applied::Refused(_) = self.tree.restore(arrival, register) {
+                        return Err(RestoreError::Record { key });
+                    }
+                }
                 Stored::Inode(node, ino) => self.inodes.restore(node, ino),
                 Stored::Peer(peer, known) => {
                     let mut met = Peer::new(false, self.now);

@@ -1,0 +1,340 @@
+//! The threads that work on the disk.
+//!
+//! Law: jobs of one object are done in the order in which they were given, and so are commits;
+//! every job and every commit is answered once, also one that panics. Queues have no bound of
+//! their own: the core bounds what it asks for ([`tandem_core::limits`]).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use tandem_core::action::{DiskWish, Record};
+use tandem_core::error::DiskError;
+use tandem_core::event::{DiskDone, Event};
+use tandem_core::ids::{CommitId, JobId, ObjectId};
+
+use crate::disk::folder::Folder;
+use crate::disk::metadata::{Metadata, MetadataError};
+use crate::disk::objects::Objects;
+use crate::payload::Payloads;
+use crate::sink::Sink;
+
+/// The disk of one replica, at work. When it is dropped without [`Disk::stop`] it still does
+/// what it was given, and the store is left like that of a process that was killed.
+pub struct Disk {
+    shared: Arc<Shared>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Default)]
+struct Threads {
+    workers: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<Metadata>>,
+}
+
+struct Shared {
+    folder: Option<Arc<Folder>>,
+    objects: Option<Arc<Objects>>,
+    payloads: Arc<Payloads>,
+    sink: Arc<dyn Sink>,
+    jobs: Mutex<Jobs>,
+    jobs_changed: Condvar,
+    commits: Mutex<Commits>,
+    commits_changed: Condvar,
+}
+
+struct Jobs {
+    /// One for each thread: jobs that have to keep their order.
+    ordered: Vec<VecDeque<(JobId, DiskWish)>>,
+    /// Jobs for whoever is free.
+    free: VecDeque<(JobId, DiskWish)>,
+    stopping: bool,
+}
+
+#[derive(Default)]
+struct Commits {
+    queue: VecDeque<Commit>,
+    stopping: bool,
+}
+
+struct Commit {
+    id: CommitId,
+    records: Vec<Record>,
+    sync: bool,
+}
+
+impl Disk {
+    /// Starts `threads` threads for files (at least one), and one for the metadata.
+    pub fn start(
+        folder: Option<Arc<Folder>>,
+        objects: Option<Arc<Objects>>,
+        metadata: Metadata,
+        sink: Arc<dyn Sink>,
+        payloads: Arc<Payloads>,
+        threads: usize,
+    ) -> io::Result<Self> {
+        let threads = threads.max(1);
+        let disk = Self {
+            shared: Arc::new(Shared {
+                folder,
+                objects,
+                payloads,
+                sink,
+                jobs: Mutex::new(Jobs {
+                    ordered: (0..threads).map(|_| VecDeque::new()).collect(),
+                    free: VecDeque::new(),
+                    stopping: false,
+                }),
+                jobs_changed: Condvar::new(),
+                commits: Mutex::default(),
+                commits_changed: Condvar::new(),
+            }),
+            threads: Mutex::default(),
+        };
+        {
+            let mut running = disk.threads();
+            for number in 0..threads {
+                let shared = Arc::clone(&disk.shared);
+                let name = format!("disk-{number}");
+                let worker = Builder::new()
+                    .name(name)
+                    .spawn(move || shared.work(number))?;
+                running.workers.push(worker);
+            }
+            let shared = Arc::clone(&disk.shared);
+            let write = move || shared.write(metadata);
+            running.writer = Some(Builder::new().name("metadata".into()).spawn(write)?);
+        }
+        Ok(disk)
+    }
+
+    /// Does something with files; ends with [`Event::Disk`].
+    pub fn perform(&self, job: JobId, wish: DiskWish) {
+        let mut jobs = lock(&self.shared.jobs);
+        let count = jobs.ordered.len();
+        let queue = object_of(&wish).and_then(|object| jobs.ordered.get_mut(shard(object, count)));
+        match queue {
+            Some(queue) => queue.push_back((job, wish)),
+            None => jobs.free.push_back((job, wish)),
+        }
+        // All, since one job may be for one of them only.
+        self.shared.jobs_changed.notify_all();
+    }
+
+    /// Stores records; ends with [`Event::Committed`], in the order of commits.
+    pub fn commit(&self, commit: CommitId, records: Vec<Record>, sync: bool) {
+        lock(&self.shared.commits).queue.push_back(Commit {
+            id: commit,
+            records,
+            sync,
+        });
+        self.shared.commits_changed.notify_one();
+    }
+
+    /// Does what was given so far, ends the threads and closes the store cleanly. Not to be
+    /// called by a [`Sink`], which is called by these very threads. Done twice it does nothing.
+    pub fn stop(&self) -> Result<(), MetadataError> {
+        match self.finish() {
+            Some(metadata) => metadata.close_clean(),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the threads once their queues are empty, and returns the store if it is there.
+    fn finish(&self) -> Option<Metadata> {
+        let mut threads = self.threads();
+        lock(&self.shared.jobs).stopping = true;
+        self.shared.jobs_changed.notify_all();
+        for worker in threads.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a thread of the disk has panicked");
+            }
+        }
+        // Then the commits: what a job brought may have made the engine give one more.
+        lock(&self.shared.commits).stopping = true;
+        self.shared.commits_changed.notify_all();
+        match threads.writer.take()?.join() {
+            Ok(metadata) => Some(metadata),
+            Err(_) => {
+                tracing::error!("the thread of the metadata has panicked");
+                None
+            }
+        }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        lock(&self.threads)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk")
+            .field("folder", &self.shared.folder)
+            .field("objects", &self.shared.objects)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The life of a thread that does jobs.
+    fn work(&self, number: usize) {
+        let mut own_first = true;
+        while let Some((job, wish)) = self.next_job(number, own_first) {
+            own_first = !own_first;
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(wish)));
+            let outcome = outcome.unwrap_or_else(|_| {
+                tracing::error!("{job} of the disk has panicked");
+                Err(DiskError::Io)
+            });
+            self.sink.event(Event::Disk { job, outcome });
+        }
+    }
+
+    /// Waits for a job; `None` once there will be none. Takes by turns from the two queues, so
+    /// that neither starves.
+    fn next_job(&self, number: usize, own_first: bool) -> Option<(JobId, DiskWish)> {
+        let mut jobs = lock(&self.jobs);
+        loop {
+            let taken = if own_first {
+                jobs.take_own(number).or_else(|| jobs.free.pop_front())
+            } else {
+                jobs.free.pop_front().or_else(|| jobs.take_own(number))
+            };
+            if taken.is_some() {
+                return taken;
+            }
+            if jobs.stopping {
+                return None;
+            }
+            jobs = self
+                .jobs_changed
+                .wait(jobs)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn perform(&self, wish: DiskWish) -> Result<DiskDone, DiskError> {
+        match wish {
+            DiskWish::List { path } => self.folder()?.list(&path),
+            DiskWish::Look { path } => self.folder()?.look(&path),
+            DiskWish::ReadChunk { path, offset, len } => {
+                self.folder()?
+                    .read_chunk(&path, offset, len, &self.payloads)
+            }
+            DiskWish::LoadObject { object } => self.objects()?.load(object),
+            DiskWish::CreateObject {
+                object,
+                size,
+                sidecar,
+            } => done(self.objects()?.create(object, size, &sidecar)),
+            DiskWish::CutSidecar { object, len } => done(self.objects()?.cut(object, len)),
+            DiskWish::StoreChunk {
+                object,
+                offset,
+                payload,
+                record,
+            } => {
+                // Used up first: also when it can't be written.
+                let bytes = self.payloads.take(payload).ok_or(DiskError::Io)?;
+                done(self.objects()?.store(object, offset, &bytes, &record))
+            }
+            DiskWish::MarkSidecar { object, record } => done(self.objects()?.mark(object, &record)),
+            DiskWish::SyncObject { object } => done(self.objects()?.sync(object)),
+            DiskWish::HashChunk {
+                object,
+                offset,
+                len,
+            } => self.objects()?.hash(object, offset, len),
+            DiskWish::FinishObject { object } => done(self.objects()?.finish(object)),
+            DiskWish::RemoveObject { object } => done(self.objects()?.remove(object)),
+        }
+    }
+
+    /// The shared folder; a replica without one has no such job.
+    fn folder(&self) -> Result<&Folder, DiskError> {
+        self.folder.as_deref().ok_or(DiskError::WrongKind)
+    }
+
+    /// The objects; a replica without them has no such job.
+    fn objects(&self) -> Result<&Objects, DiskError> {
+        self.objects.as_deref().ok_or(DiskError::WrongKind)
+    }
+
+    /// The life of the thread that commits: all that is waiting goes into one transaction, with
+    /// one sync if any of it asks for one.
+    ///
+    /// When that fails, each commit in it has failed: one of them alone must not hold after one
+    /// before it did not.
+    fn write(&self, mut metadata: Metadata) -> Metadata {
+        loop {
+            let group = {
+                let mut commits = lock(&self.commits);
+                while commits.queue.is_empty() && !commits.stopping {
+                    commits = self
+                        .commits_changed
+                        .wait(commits)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                std::mem::take(&mut commits.queue)
+            };
+            if group.is_empty() {
+                return metadata;
+            }
+            let sync = group.iter().any(|commit| commit.sync);
+            let sets = group.iter().map(|commit| commit.records.as_slice());
+            let outcome = metadata.commit_all(sets, sync);
+            for commit in group {
+                self.sink.event(Event::Committed {
+                    commit: commit.id,
+                    outcome,
+                });
+            }
+        }
+    }
+}
+
+impl Jobs {
+    fn take_own(&mut self, number: usize) -> Option<(JobId, DiskWish)> {
+        self.ordered.get_mut(number)?.pop_front()
+    }
+}
+
+fn done(outcome: Result<(), DiskError>) -> Result<DiskDone, DiskError> {
+    outcome.map(|()| DiskDone::Done)
+}
+
+/// Returns the object whose jobs this one has to keep its order with.
+fn object_of(wish: &DiskWish) -> Option<ObjectId> {
+    match wish {
+        DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => None,
+        DiskWish::LoadObject { object }
+        | DiskWish::CreateObject { object, .. }
+        | DiskWish::CutSidecar { object, .. }
+        | DiskWish::StoreChunk { object, .. }
+        | DiskWish::MarkSidecar { object, .. }
+        | DiskWish::SyncObject { object }
+        | DiskWish::HashChunk { object, .. }
+        | DiskWish::FinishObject { object }
+        | DiskWish::RemoveObject { object } => Some(*object),
+    }
+}
+
+/// Returns the thread of an object: by its node's counter, which counts up and so spreads well.
+fn shard(object: ObjectId, threads: usize) -> usize {
+    let mixed = object.node.0.counter ^ object.version.counter.rotate_left(32);
+    usize::try_from(mixed % threads as u64).expect("it is below a usize")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
