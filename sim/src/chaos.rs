@@ -197,7 +197,7 @@ impl World {
         } else {
             reach!(self.reach, "chaos: kill");
         }
-        self.clear(p, power);
+        self.clear(p, power, false);
         self.lose_links(p, &mut chance, power);
         chance.between(20 * MS, 8 * SEC)
     }
@@ -213,13 +213,13 @@ impl World {
         for pending in std::mem::take(&mut peer.commits) {
             peer.records.commit(pending.records, pending.sync);
         }
-        self.clear(p, false);
+        self.clear(p, false, true);
         self.lose_links(p, &mut chance, false);
         let again = chance.between(20 * MS, 5 * SEC);
         self.after(again, Item::Start(p));
     }
 
-    fn clear(&mut self, p: usize, power: bool) {
+    fn clear(&mut self, p: usize, power: bool, clean: bool) {
         let peer = &mut self.peers[p];
         let objects = peer.resume.objects();
         let complete = objects
@@ -227,7 +227,7 @@ impl World {
             .filter(|object| peer.objects.is_complete(*object))
             .collect();
         peer.resume.crash(power.then_some(&complete));
-        peer.handles.crash(power);
+        peer.handles.crash(clean);
         peer.live.crash();
         peer.bounds.crash();
         peer.truth = crate::check::truth::Truth::default();

@@ -53,6 +53,8 @@ pub struct Config {
     pub stops: u64,
     /// Changes by outside programs that are planned.
     pub edits: u64,
+    /// Whether programs make hard links.
+    pub hard_links: bool,
     /// Threads of applications on each mount.
     pub threads: usize,
     /// Typical pause of an application.
@@ -114,6 +116,7 @@ impl Config {
             } else {
                 0
             },
+            hard_links: chance.often(250),
             threads: 1 + chance.index(4),
             think: [2 * MS, 40 * MS, 300 * MS][chance.index(3)],
             heal_at,
@@ -146,6 +149,7 @@ impl Config {
             power_losses: 0,
             stops: 0,
             edits: 0,
+            hard_links: false,
             threads: 0,
             think: 10 * MS,
             heal_at: u64::MAX,

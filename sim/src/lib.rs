@@ -15,6 +15,7 @@ mod perform;
 pub mod reach;
 pub mod run;
 mod show;
+pub mod shrink;
 pub mod trace;
 pub mod user;
 mod wire;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use tandem_sim::reach::Reach;
 use tandem_sim::run;
+use tandem_sim::shrink::shrink;
 
 const USAGE: &str = "usage:
-  tandem-sim run --seed 0x5eed [--trace] [--without 3,17]
+  tandem-sim run --seed 0x5eed [--trace] [--shrink] [--without 3,17]
   tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
 ";
 
@@ -56,7 +57,14 @@ fn one(words: &[&str]) -> Result<u8, String> {
         .map(str::parse)
         .collect();
     let off = off.map_err(|error| format!("--without: {error}"))?;
-    let outcome = run::run(seed, &off, words.contains(&"--trace"));
+    let keep_trace = words.contains(&"--trace");
+    let mut outcome = run::run(seed, &off, keep_trace);
+    if words.contains(&"--shrink") && outcome.failure.is_some() {
+        let (_, without) = shrink(&outcome, 400);
+        outcome = run::run(seed, &without, keep_trace);
+        let without: Vec<String> = without.iter().map(u32::to_string).collect();
+        say(&format!("shrunk: --without {}", without.join(",")));
+    }
     for line in &outcome.lines {
         say(line);
     }

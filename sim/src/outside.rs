@@ -173,6 +173,7 @@ impl World {
             14 => self.set_attributes(&mut chance),
             _ => {
                 if let Some((from, _)) = self.some_entry(&mut chance, true)
+                    && self.config.hard_links
                     && self.folder.link(&from, &fresh)
                 {
                     reach!(self.reach, "edit: hard link");

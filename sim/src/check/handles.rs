@@ -42,10 +42,10 @@ impl Handles {
     }
 
     /// The process ended: the kernel forgets handles with the mount. Inode numbers stay, but for
-    /// those that a power loss took back.
-    pub fn crash(&mut self, power: bool) {
+    /// those that were given too late to be stored.
+    pub fn crash(&mut self, sure: bool) {
         self.given.clear();
-        if power {
+        if !sure {
             self.kinds.clear();
         }
     }
