@@ -2,6 +2,7 @@
 //! `docs/ARCHITECTURE.md`.
 
 pub mod disk;
+pub mod net;
 pub mod payload;
 pub mod sink;
 pub mod watch;

@@ -1,12 +1,11 @@
 //! The store has answered.
 
-use crate::action::{Action, DiskWish};
+use crate::action::Action;
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::ids::CommitId;
 use crate::message::Message;
-use crate::on::disk::Job;
 use crate::time::Duration;
 use crate::timers::Timer;
 
@@ -57,9 +56,7 @@ impl Engine {
                 self.told.1.merge(&knowledge);
             }
             After::Create(object) => self.create_object(object),
-            After::Finish(object) => {
-                self.job(Job::Finished(object), DiskWish::FinishObject { object });
-            }
+            After::Finish(object) => self.finish_object(object),
         }
     }
 }

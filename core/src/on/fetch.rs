@@ -319,7 +319,7 @@ impl Engine {
     }
 
     /// Wants a chunk that was asked for in vain, if somebody still waits.
-    fn want_again(&mut self, object: ObjectId, chunk: ChunkIx) {
+    pub(crate) fn want_again(&mut self, object: ObjectId, chunk: ChunkIx) {
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };

@@ -307,14 +307,33 @@ impl Engine {
             self.act(Action::Drop { payload });
             return;
         };
+        match (kept.stage, kept.writer.is_some()) {
+            (Stage::Partial, true) => {}
+            (Stage::Absent | Stage::Creating, _) => {
+                kept.arrived.push((chunk, hash, payload, link));
+                return;
+            }
+            (
+                Stage::Unknown
+                | Stage::Loading
+                | Stage::Partial
+                | Stage::Syncing
+                | Stage::Finishing
+                | Stage::Complete
+                | Stage::Broken,
+                _,
+            ) => {
+                // The disk failed meanwhile; what it holds is found out first.
+                self.counters.chunks_dropped += 1;
+                self.landed(link, object, chunk);
+                self.act(Action::Drop { payload });
+                self.want_again(object, chunk);
+                return;
+            }
+        }
         let Some(writer) = kept.writer.as_mut() else {
-            kept.arrived.push((chunk, hash, payload, link));
             return;
         };
-        if kept.stage != Stage::Partial {
-            kept.arrived.push((chunk, hash, payload, link));
-            return;
-        }
         let record = writer.append(Record::Chunk { chunk, hash }).to_vec();
         kept.storing.insert(chunk);
         let (offset, len) = kept.held().chunk_range(chunk);
@@ -477,6 +496,18 @@ impl Engine {
         if self.objects.get(&object).is_some_and(|kept| kept.soft) {
             self.timers
                 .set_sooner(Timer::Harden(object), self.now + HARDEN);
+        }
+    }
+
+    /// An object is on record as complete: its file goes to its place, unless its version was
+    /// superseded meanwhile.
+    pub(crate) fn finish_object(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        if kept.stage == Stage::Finishing {
+            let wish = DiskWish::FinishObject { object };
+            self.object_job(object, Job::Finished(object), wish);
         }
     }
 

@@ -61,8 +61,11 @@ impl Engine {
             .node_of(file_key(&sighting.print))
             .filter(|mover| self.kind(*mover) == Some(kind));
         match (known, mover) {
-            (Some(node), None) if self.kind(node) == Some(kind) => {
-                // Another file stands in its place, as after a save by rename.
+            (Some(node), None)
+                if self.kind(node) == Some(kind) && self.tree.places(node).count() == 1 =>
+            {
+                // Another file stands in its place, as after a save by rename. (Of a file with
+                // several names, the others still name the old one.)
                 self.update(node, sighting, wall);
                 if kind == Kind::Directory {
                     self.folder.list(node);

@@ -11,7 +11,7 @@ use crate::ids::{Arrival, Dot, EntryId, NodeId, ObjectId};
 use crate::time::WallTime;
 use crate::tree::conflict::{copied, copy_name, copy_of};
 use crate::tree::name::{Name, TargetPath};
-use crate::tree::register::{Attrs, Body, Content, Entry, Kind, Register, Stamp};
+use crate::tree::register::{Attrs, Body, Content, Entry, Kind, Register, Stamp, Xattrs};
 use crate::tree::store::Registers;
 use crate::tree::view::Tree;
 use crate::version::VersionVector;
@@ -30,8 +30,14 @@ pub struct View {
 pub struct Look {
     /// What it is.
     pub kind: Kind,
-    /// Its attributes; `None` for a root that has none.
-    pub attrs: Option<Attrs>,
+    /// Its permission bits.
+    pub mode: u16,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its extended attributes.
+    pub xattrs: Xattrs,
     /// Its modification time.
     pub mtime: Option<WallTime>,
     /// Its size in bytes.
@@ -49,21 +55,12 @@ impl View {
         let mut ahead = Vec::from([NodeId::ROOT]);
         while let Some(id) = ahead.pop() {
             let Some(node) = tree.node(id) else { continue };
-            let mut attrs = tree.registers().attrs(id).cloned();
-            if let (Some(object), None) = (node.object, &attrs) {
-                attrs = tree.registers().attrs(object.node).cloned();
-            }
-            let attrs = attrs.map(|attrs| Attrs {
-                node: id,
+            let look = Look {
+                kind: node.kind,
                 mode: node.mode,
                 uid: node.uid,
                 gid: node.gid,
                 xattrs: node.xattrs.clone(),
-                ..attrs
-            });
-            let look = Look {
-                kind: node.kind,
-                attrs,
                 mtime: node.mtime,
                 size: node.size,
                 nlink: node.nlink,
@@ -496,10 +493,11 @@ impl Scratch {
                 Some(Body::File { .. }) => Kind::File,
                 Some(Body::Link { .. }) => Kind::Symlink,
             },
-            attrs: attrs.map(|attrs| Attrs {
-                node: id,
-                ..attrs.clone()
-            }),
+            // The root is there before it has attributes.
+            mode: attrs.map_or(0o755, |attrs| attrs.mode),
+            uid: attrs.map_or(0, |attrs| attrs.uid),
+            gid: attrs.map_or(0, |attrs| attrs.gid),
+            xattrs: attrs.map_or_else(Xattrs::new, |attrs| attrs.xattrs.clone()),
             mtime: by_hand.or(content.map(|content| content.mtime)),
             size: match content.map(|content| &content.body) {
                 None => 0,

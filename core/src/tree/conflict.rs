@@ -209,9 +209,10 @@ mod tests {
                 (0..6).map(|attempt| copy_name(&base, &author, day, dot, attempt)).collect();
             prop_assert_eq!(names.len(), 6);
             let mark = b" (conflict from ";
-            prop_assert!(names.iter().all(|name| {
+            let marked = |name: &Name| {
                 name.as_bytes().windows(mark.len()).any(|window| window == mark)
-            }));
+            };
+            prop_assert!(names.iter().all(marked));
             if let Ok(base) = core::str::from_utf8(base.as_bytes()) {
                 for name in &names {
                     prop_assert!(core::str::from_utf8(name.as_bytes()).is_ok(), "{base}");

@@ -254,6 +254,10 @@ impl Tree {
             self.orphans.insert((claim.parent, ix));
         }
         self.question(ix);
+        // A directory that left others of its name may ask for one of them.
+        if facts::is_directory(&self.registers, ix) && self.wanted(ix).0 != claims {
+            self.work.dirty.insert(ix);
+        }
     }
 
     /// Returns what a node asks for, and which version it shows.

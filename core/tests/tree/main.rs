@@ -1,0 +1,5 @@
+//! The tree: stories of each rule, and laws over random histories.
+
+mod laws;
+mod peer;
+mod stories;

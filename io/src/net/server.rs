@@ -1,0 +1,245 @@
+//! The side that listens: it accepts connections, and serves one link on each.
+//!
+//! Law: nothing is served before a key is proven. Strangers are few and brief: at most
+//! `GREETING_MAX` connections on which nothing was said, each for `GREETING_DEADLINE`; one more
+//! is dropped at once. A connection has one control stream, which is the link, and lanes only
+//! beside it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, Socket, Type};
+use tandem_core::event::Event;
+use tandem_core::ids::PeerId;
+use tandem_core::limits::GREETING_DEADLINE;
+use tandem_proto::FRAME_BYTES_MAX;
+use tandem_proto::v1::tandem_server::{Tandem, TandemServer};
+use tandem_proto::v1::{Frame, LaneRequest};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::async_trait;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::asks::{self, Replies};
+use super::bounds::{
+    BACKLOG, HEADERS_MAX, HTTP_FRAME, LISTENER_WINDOW, SEND_BUFFER, STREAM_WINDOW, STREAMS_MAX,
+};
+use super::link::Link;
+use super::{NetError, Shared, lock};
+
+/// How long to wait after accepting has failed, which it does when descriptors run out: by eye,
+/// long enough not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on `address`; returns the address with the port that was chosen.
+pub(super) fn bind(
+    address: SocketAddr,
+    runtime: &Handle,
+) -> Result<(TcpListener, SocketAddr), NetError> {
+    let bound = match open(address) {
+        // A machine without IPv6 has one family: that is both of them.
+        Err(why) if address.ip().is_unspecified() && address.is_ipv6() && lacks_v6(&why) => open(
+            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
+        ),
+        bound => bound,
+    };
+    let _context = runtime.enter();
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the enumeration is the standard library's, and grows"
+    )]
+    bound
+        .and_then(|socket| TcpListener::from_std(socket.into()))
+        .and_then(|listener| {
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        })
+        .map_err(|why| match why.kind() {
+            io::ErrorKind::AddrInUse => NetError::InUse(address),
+            io::ErrorKind::AddrNotAvailable => NetError::NotHere(address),
+            io::ErrorKind::PermissionDenied => NetError::Denied(address),
+            _ => NetError::Listen { address, why },
+        })
+}
+
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // So that a restart finds its port free; on Windows it would let others take ours.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Tells whether an error says that there is no IPv6 here.
+fn lacks_v6(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::AddrNotAvailable
+        || why.kind() == io::ErrorKind::Unsupported
+        || why.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// Accepts connections until the shell closes.
+pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
+    let accept = async {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(why) => {
+                    tracing::warn!("accepting a connection failed: {why}");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&shared.greeting).try_acquire_owned() else {
+                tracing::debug!("too many strangers; a connection was dropped");
+                continue;
+            };
+            if stream.set_nodelay(true).is_ok() {
+                shared.spawn(serve(Arc::clone(&shared), stream, permit));
+            }
+        }
+    };
+    shared.closing.run_until_cancelled(accept).await;
+}
+
+/// Serves one connection, over any stream, to its end.
+async fn serve<S>(shared: Arc<Shared>, stream: S, permit: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let deadline = Instant::now() + GREETING_DEADLINE;
+    let handshake = timeout_at(deadline, shared.tls.accept(stream));
+    let (stream, peer) = match shared.closing.run_until_cancelled(handshake).await {
+        Some(Ok(Ok(accepted))) => accepted,
+        Some(Ok(Err(why))) => return tracing::debug!("a handshake failed: {why}"),
+        Some(Err(_)) | None => return,
+    };
+    let stop = shared.stop.child_token();
+    let greeted = CancellationToken::new();
+    let serving = Serving {
+        shared: Arc::clone(&shared),
+        peer,
+        stop: stop.clone(),
+        greeted: greeted.clone(),
+        link: Mutex::new(None),
+    };
+    let service = TandemServer::new(serving).max_decoding_message_size(FRAME_BYTES_MAX);
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(LISTENER_WINDOW)
+        .max_frame_size(HTTP_FRAME)
+        .max_header_list_size(HEADERS_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(SEND_BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let silent = async {
+        let greeted = timeout_at(deadline, greeted.cancelled());
+        let greeted = shared.closing.run_until_cancelled(greeted).await;
+        drop(permit);
+        if matches!(greeted, Some(Ok(()))) {
+            // From here on the engine's own deadlines hold.
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = silent => tracing::debug!(%peer, "a connection was cut that said nothing"),
+        ended = connection => {
+            if let Err(why) = ended {
+                tracing::debug!(%peer, "the connection broke: {why}");
+            }
+        }
+    }
+    // The streams of the connection have ended with it, so the link's task ends by itself.
+}
+
+/// What is said on a control stream.
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
+
+/// One connection, as the service sees it.
+struct Serving {
+    shared: Arc<Shared>,
+    peer: PeerId,
+    /// Cuts the connection.
+    stop: CancellationToken,
+    /// Something was said.
+    greeted: CancellationToken,
+    /// The control stream, once it is there.
+    link: Mutex<Option<Arc<Link>>>,
+}
+
+#[async_trait]
+impl Tandem for Serving {
+    type ControlStream = Frames;
+    type LaneStream = Replies;
+
+    async fn control(
+        &self,
+        request: Request<Streaming<Frame>>,
+    ) -> Result<Response<Frames>, Status> {
+        let (link, said) = {
+            let mut here = lock(&self.link);
+            if here.is_some() {
+                return Err(Status::already_exists(
+                    "a connection has one control stream",
+                ));
+            }
+            let id = self.shared.draw_link();
+            let (link, said) = Link::new(id, self.stop.clone());
+            *here = Some(Arc::clone(&link));
+            (link, said)
+        };
+        if self.shared.closing.is_cancelled() {
+            return Err(Status::unavailable("closing"));
+        }
+        self.shared.links().insert(link.id, Arc::clone(&link));
+        self.shared.tell(
+            &link,
+            Event::Accepted {
+                link: link.id,
+                peer: self.peer,
+            },
+        );
+        let (shared, greeted) = (Arc::clone(&self.shared), self.greeted.clone());
+        let mut inbound = request.into_inner();
+        self.shared.spawn(async move {
+            let why = link.hear(&shared, &mut inbound, || greeted.cancel()).await;
+            link.end(&shared, why).await;
+        });
+        let said = UnboundedReceiverStream::new(said).map(Ok);
+        Ok(Response::new(Box::pin(said)))
+    }
+
+    async fn lane(
+        &self,
+        request: Request<Streaming<LaneRequest>>,
+    ) -> Result<Response<Replies>, Status> {
+        let link = lock(&self.link).clone();
+        let Some(link) = link else {
+            return Err(Status::failed_precondition("no control stream yet"));
+        };
+        asks::serve(&self.shared, &link, request.into_inner()).map(Response::new)
+    }
+}
