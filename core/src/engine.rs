@@ -29,6 +29,7 @@ use crate::on::disk::Job;
 use crate::on::fetch::Fetch;
 use crate::on::fs::{Open, Waiting};
 use crate::on::serve::Serving;
+use crate::on::want::Wanting;
 use crate::records::{self, Bound, Holding, Myself};
 use crate::rng::Rng;
 use crate::status::Counters;
@@ -153,7 +154,9 @@ pub struct Engine {
     pub(crate) inodes: Inodes,
     pub(crate) handles: Handles<Open>,
     pub(crate) waiting: BTreeMap<ReqId, Waiting>,
-    pub(crate) wants: BTreeMap<ReqId, crate::on::want::Wanting>,
+    pub(crate) wants: BTreeMap<ReqId, Wanting>,
+    /// Whether every want has been looked for.
+    pub(crate) sought: bool,
     pub(crate) links: Links,
     pub(crate) bound: BTreeMap<u64, Bound>,
     pub(crate) objects: BTreeMap<ObjectId, Object>,
@@ -205,6 +208,7 @@ impl Engine {
             handles: Handles::new(Fh(1)),
             waiting: BTreeMap::new(),
             wants: BTreeMap::new(),
+            sought: false,
             links: Links::default(),
             bound: BTreeMap::new(),
             objects: BTreeMap::new(),

@@ -58,6 +58,8 @@ pub(crate) struct Object {
     pub whole: bool,
     /// Chunks wanted and not asked for.
     pub wanted: BTreeSet<ChunkIx>,
+    /// Whether it stands in the queue of objects with wanted chunks.
+    pub queued: bool,
     /// Chunks asked for.
     pub asked: BTreeMap<ChunkIx, FetchId>,
     /// Chunks that came before the file was made: where their bytes are, and on which link they
@@ -99,6 +101,7 @@ impl Object {
             readers: BTreeSet::new(),
             whole: false,
             wanted: BTreeSet::new(),
+            queued: false,
             asked: BTreeMap::new(),
             arrived: Vec::new(),
             storing: BTreeSet::new(),

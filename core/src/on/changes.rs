@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::action::{Action, Invalidation};
 use crate::engine::Engine;
-use crate::ids::{Dot, NodeId, ObjectId};
+use crate::ids::{NodeId, ObjectId};
 use crate::on::fs::Open;
 use crate::tree::view::Change;
 
@@ -14,7 +14,7 @@ impl Engine {
     /// Follows changes of the tree. The engine has switched: from here on it answers anew, and
     /// what the kernel kept of the old is invalidated.
     pub(crate) fn on_changes(&mut self, changes: Vec<Change>) {
-        let mut superseded: BTreeSet<Dot> = BTreeSet::new();
+        let mut superseded: BTreeSet<ObjectId> = BTreeSet::new();
         for change in changes {
             match change {
                 Change::Appeared { dir, name, .. } => {
@@ -50,12 +50,12 @@ impl Engine {
                         self.forget_inode(node, true);
                         self.refresh_handles(node);
                     }
-                    superseded.extend(from);
+                    superseded.extend(from.map(|version| ObjectId { node, version }));
                 }
             }
         }
-        for version in superseded {
-            self.supersede(version);
+        for object in superseded {
+            self.supersede(object);
         }
     }
 
@@ -89,14 +89,17 @@ impl Engine {
 
     /// A version is not shown any more where it was: its readers look again, and it goes unless
     /// a handle still holds it.
-    fn supersede(&mut self, version: Dot) {
-        let is_it = |object: &&ObjectId| object.version == version;
-        let found = self
-            .objects
-            .keys()
-            .find(is_it)
-            .or_else(|| self.kept.keys().find(is_it));
-        let Some(&object) = found else {
+    fn supersede(&mut self, shown: ObjectId) {
+        let is_kept =
+            |object: &ObjectId| self.objects.contains_key(object) || self.kept.contains_key(object);
+        // A conflict copy shows an object of the node that it is a copy of.
+        let is_it = |object: &&ObjectId| object.version == shown.version;
+        let found = Some(shown).filter(is_kept).or_else(|| {
+            let is_copy = self.tree.registers().attrs(shown.node).is_none();
+            let mut held = self.objects.keys().chain(self.kept.keys());
+            is_copy.then(|| held.find(is_it).copied()).flatten()
+        });
+        let Some(object) = found else {
             return;
         };
         self.wake(object);

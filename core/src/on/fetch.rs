@@ -39,7 +39,10 @@ pub(crate) struct Fetch {
 impl Engine {
     /// Queues an object that has wanted chunks.
     pub(crate) fn queue(&mut self, object: ObjectId) {
-        if !self.demand.contains(&object) {
+        if let Some(kept) = self.objects.get_mut(&object)
+            && !kept.queued
+        {
+            kept.queued = true;
             self.demand.push_back(object);
         }
     }
@@ -100,6 +103,8 @@ impl Engine {
             } else if self.is_waiting_for_window(object) {
                 self.demand.push_front(object);
                 return;
+            } else if let Some(kept) = self.objects.get_mut(&object) {
+                kept.queued = false;
             }
         }
     }

@@ -21,11 +21,12 @@ impl Engine {
     /// A user wants a file.
     pub(crate) fn on_want(&mut self, req: ReqId, path: Vec<Name>) {
         self.wants.insert(req, Wanting { path, object: None });
+        self.sought = false;
     }
 
     /// Sets about what is wanted and was not looked for yet: once the tree is known.
     pub(crate) fn pump_wants(&mut self) {
-        if !self.me.complete {
+        if !self.me.complete || core::mem::replace(&mut self.sought, true) {
             return;
         }
         let new: Vec<ReqId> = self
@@ -135,6 +136,7 @@ impl Engine {
         for req in self.wants_of(object) {
             if let Some(want) = self.wants.get_mut(&req) {
                 want.object = None;
+                self.sought = false;
             }
         }
         if let Some(kept) = self.objects.get_mut(&object) {
