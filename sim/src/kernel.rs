@@ -136,6 +136,9 @@ impl Kernel {
                 self.attrs.remove(ino);
                 if *data {
                     reach!(reach, "invalidate: pages");
+                    if self.open.values().any(|opened| opened.ino == *ino) {
+                        reach!(reach, "version: changed while open");
+                    }
                     self.pages.remove(ino);
                 }
             }

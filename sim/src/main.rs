@@ -12,6 +12,9 @@ const USAGE: &str = "usage:
   tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
 ";
 
+/// Runs that shrinking may take: seconds, by eye.
+const SHRINK_RUNS: u32 = 1000;
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -57,21 +60,26 @@ fn one(words: &[&str]) -> Result<u8, String> {
         .map(str::parse)
         .collect();
     let off = off.map_err(|error| format!("--without: {error}"))?;
+    let mut without = match value(words, "--without") {
+        Some(text) => format!(" --without {text}"),
+        None => String::new(),
+    };
     let keep_trace = words.contains(&"--trace");
     let mut outcome = run::run(seed, &off, keep_trace);
     if words.contains(&"--shrink") && outcome.failure.is_some() {
-        let (_, without) = shrink(&outcome, 400);
-        outcome = run::run(seed, &without, keep_trace);
-        let without: Vec<String> = without.iter().map(u32::to_string).collect();
-        say(&format!("shrunk: --without {}", without.join(",")));
+        let mut off = off;
+        off.extend(shrink(&outcome, SHRINK_RUNS).1);
+        outcome = run::run(seed, &off, keep_trace);
+        let words: Vec<String> = off.iter().map(u32::to_string).collect();
+        without = format!(" --without {}", words.join(","));
     }
     for line in &outcome.lines {
         say(line);
     }
-    Ok(report(&outcome))
+    Ok(report(&outcome, &without))
 }
 
-fn report(outcome: &run::Outcome) -> u8 {
+fn report(outcome: &run::Outcome, without: &str) -> u8 {
     let (seed, hash, events) = (outcome.seed, outcome.hash, outcome.events);
     match &outcome.failure {
         None => {
@@ -87,7 +95,7 @@ fn report(outcome: &run::Outcome) -> u8 {
                 outcome.fired
             ));
             say(&format!(
-                "again: cargo run -p tandem-sim --release -- run --seed {seed:#x} --trace"
+                "again: cargo run -p tandem-sim --release -- run --seed {seed:#x}{without} --trace"
             ));
             failure.kind.code()
         }
@@ -105,7 +113,7 @@ fn many(words: &[&str]) -> Result<u8, String> {
         events += 2 * outcome.events;
         if outcome.failure.is_some() {
             failed += 1;
-            worst = report(&outcome);
+            worst = report(&outcome, "");
             if !words.contains(&"--keep-going") {
                 return Ok(worst);
             }

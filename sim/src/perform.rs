@@ -254,7 +254,12 @@ impl World {
     fn reply(&mut self, p: usize, req: ReqId, result: Result<FsReply, FsError>) -> Verdict {
         let now = self.now;
         let peer = &mut self.peers[p];
-        peer.live.answered(now, req)?;
+        let (call, took) = peer.live.answered(now, req)?;
+        match (call, took) {
+            (FsCall::Read { .. }, 0) => reach!(self.reach, "read: at once"),
+            (FsCall::Read { .. }, _) => reach!(self.reach, "read: waited"),
+            _ => {}
+        }
         let Some((caller, call, tries)) = peer.callers.remove(&req) else {
             return Err(Failure::safety("the door", format!("{req} has no caller")));
         };
@@ -339,7 +344,7 @@ impl World {
                     let what = format!("a read of {fh}, open {open}, is answered {error:?}");
                     return Err(Failure::safety("P1", what));
                 }
-                if open && (self.config.is_calm() && self.config.edits == 0) {
+                if open && !self.peers.iter().any(|peer| peer.caused.anything()) {
                     let what = format!("a read of {fh} failed, and nothing was wrong");
                     return Err(Failure::safety("P1", what));
                 }

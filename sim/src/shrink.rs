@@ -5,7 +5,8 @@
 
 use crate::run::{Outcome, run};
 
-/// Returns the outcome with as few planned events as could be found, and those switched off.
+/// Returns the outcome with as few planned events as could be found, and those switched off
+/// beyond what already was.
 /// Delta debugging (Zeller 1999) by halves, then one by one, at most `runs` runs.
 pub fn shrink(failed: &Outcome, mut runs: u32) -> (Outcome, Vec<u32>) {
     let mut best = failed.clone();

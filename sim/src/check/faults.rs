@@ -26,6 +26,17 @@ pub struct Caused {
 }
 
 impl Caused {
+    /// Tells whether anything was done at all.
+    pub fn anything(&self) -> bool {
+        self.disk
+            || self.commit
+            || self.corrupt
+            || self.link
+            || self.crash
+            || self.power
+            || self.edit
+    }
+
     /// Judges a fault.
     pub fn explains(&self, fault: &Fault) -> Verdict {
         let explained = match fault {

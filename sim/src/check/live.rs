@@ -47,12 +47,12 @@ impl Live {
         self.waiting.insert(req, Waiting { since, call, alone });
     }
 
-    /// A call was answered.
-    pub fn answered(&mut self, now: u64, req: ReqId) -> Result<FsCall, Failure> {
+    /// A call was answered; returns it, and how long that took.
+    pub fn answered(&mut self, now: u64, req: ReqId) -> Result<(FsCall, u64), Failure> {
         match self.waiting.remove(&req) {
             Some(waiting) => {
                 self.judge(now, req, &waiting)?;
-                Ok(waiting.call)
+                Ok((waiting.call, now - waiting.since))
             }
             None => {
                 let what = format!("{req} was answered, and nobody waits for it");
