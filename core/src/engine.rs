@@ -196,6 +196,7 @@ impl Engine {
             knowledge: VersionVector::new(),
             complete: false,
             counter: 0,
+            inodes: 0,
         };
         let mut engine = Self {
             now: start.now,

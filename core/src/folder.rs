@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 
 use crate::action::Placed;
 use crate::event::{Fingerprint, Sighting};
+use crate::fetch::backoff::Backoff;
 use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, NodeId};
 use crate::limits::{GROWING_MAX, LOOKS_IN_FLIGHT_MAX, QUIET};
-use crate::time::{Time, WallTime};
+use crate::time::{Duration, Time, WallTime};
 use crate::tree::name::Name;
 
 /// Which file on its file system: inode number and birth time.
@@ -35,6 +36,58 @@ pub(crate) struct Look {
     /// Whether another hint came while it was under way, and when that is ripe.
     again: Option<Time>,
 }
+
+/// What the disk has refused to show, and when to ask again.
+#[derive(Debug)]
+pub(crate) struct Refused<K> {
+    due: BTreeSet<(Time, K)>,
+    backoff: BTreeMap<K, Backoff>,
+}
+
+impl<K> Default for Refused<K> {
+    fn default() -> Self {
+        Self {
+            due: BTreeSet::new(),
+            backoff: BTreeMap::new(),
+        }
+    }
+}
+
+impl<K: Ord + Clone> Refused<K> {
+    /// Notes a refusal; true if it is the first since it was last shown.
+    pub(crate) fn refused(&mut self, key: K, now: Time, jitter: u8) -> bool {
+        let is_first = !self.backoff.contains_key(&key);
+        let fresh = || Backoff::new(REFUSED_BASE, REFUSED_CAP, None);
+        let backoff = self.backoff.entry(key.clone()).or_insert_with(fresh);
+        let delay = backoff.next_delay(jitter).unwrap_or(REFUSED_CAP);
+        self.due.insert((now + delay, key));
+        is_first
+    }
+
+    /// Notes that it was shown.
+    pub(crate) fn shown(&mut self, key: &K) {
+        self.backoff.remove(key);
+    }
+
+    /// Takes out what is to be asked for again.
+    pub(crate) fn next(&mut self, now: Time) -> Option<K> {
+        if self.due.first()?.0 > now {
+            return None;
+        }
+        self.due.pop_first().map(|(_, key)| key)
+    }
+
+    /// Returns when the next is due.
+    pub(crate) fn when(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+}
+
+/// The first delay before a directory or name that can't be read is tried again.
+const REFUSED_BASE: Duration = Duration::from_secs(1);
+
+/// The longest: somebody has to mend its permissions or its disk first; by eye.
+const REFUSED_CAP: Duration = Duration::from_secs(60);
 
 /// A file whose change time alone has moved: its chunks on record are hashed again.
 #[derive(Debug)]
@@ -66,6 +119,10 @@ pub(crate) struct Folder {
     looking: usize,
     /// Names that were not found, and whether they are being looked at once more.
     pub missing: BTreeMap<Spot, bool>,
+    /// Directories that could not be listed.
+    pub unlisted: Refused<NodeId>,
+    /// Names that could not be looked at.
+    pub unseen: Refused<Spot>,
     /// Files that are being hashed again.
     pub rechecks: BTreeMap<NodeId, Recheck>,
     /// Whether the scan at the start has been finished.

@@ -7,6 +7,10 @@ use alloc::collections::BTreeMap;
 
 use crate::ids::{Ino, NodeId};
 
+/// How many numbers are set aside at once: after a kill, those that may have been given and not
+/// recorded are passed over.
+pub(crate) const INODES_AHEAD: u64 = 4096;
+
 /// The inode numbers of a replica.
 #[derive(Debug)]
 pub(crate) struct Inodes {
@@ -31,6 +35,11 @@ impl Inodes {
         self.by_node.insert(node, ino);
         self.by_ino.insert(ino, node);
         self.next = self.next.max(ino.0.saturating_add(1));
+    }
+
+    /// Passes over every number that may have been given before `ahead` was to be set further.
+    pub(crate) fn pass_over(&mut self, ahead: u64) {
+        self.next = self.next.max(ahead.saturating_add(INODES_AHEAD));
     }
 
     /// Returns a node's number, and whether it was drawn just now (and is to be stored).

@@ -35,6 +35,8 @@ pub(crate) struct Myself {
     pub complete: bool,
     /// Its own updates so far.
     pub counter: u64,
+    /// Inode numbers from here on are not given before this is set further.
+    pub inodes: u64,
 }
 
 /// What is known of a peer.

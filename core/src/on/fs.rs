@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::FsError;
 use crate::event::FsCall;
 use crate::ids::{Fh, Ino, NodeId, ObjectId, ReqId};
+use crate::inodes::INODES_AHEAD;
 use crate::limits::NAME_LEN_MAX;
 use crate::records;
 use crate::time::Time;
@@ -107,6 +108,10 @@ impl Engine {
     pub(crate) fn ino(&mut self, node: NodeId) -> Ino {
         let (ino, drawn) = self.inodes.of(node);
         if drawn {
+            if ino.0 >= self.me.inodes {
+                self.me.inodes = ino.0 + INODES_AHEAD;
+                self.news = true;
+            }
             self.commits
                 .put(records::inode(node), records::encode(&ino));
         }
@@ -362,8 +367,15 @@ impl Engine {
                 break;
             };
             at += 1;
-            // What has lost its name since the listing began is left out.
-            let Some(shown) = self.shown(node) else {
+            // What a name stands for at this moment is what the kernel will be told of changes
+            // to; a name that has gone since the listing began is left out.
+            let node = if at > 2 {
+                let dir = self.inodes.node(ino);
+                dir.and_then(|dir| self.tree.lookup(dir, &name))
+            } else {
+                Some(node)
+            };
+            let Some(shown) = node.and_then(|node| self.shown(node)) else {
                 continue;
             };
             if plus && at > 2 {

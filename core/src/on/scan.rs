@@ -1,6 +1,7 @@
 //! The shared folder is listed and looked at.
 
 use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::action::DiskWish;
@@ -21,6 +22,12 @@ impl Engine {
         if self.stopping {
             return;
         }
+        while let Some(dir) = self.folder.unlisted.next(self.now) {
+            self.folder.list(dir);
+        }
+        while let Some(spot) = self.folder.unseen.next(self.now) {
+            self.folder.look(spot, self.now, true);
+        }
         while self.folder.listing.len() < LISTS_IN_FLIGHT_MAX {
             let Some(dir) = self.folder.next_list() else {
                 break;
@@ -39,11 +46,17 @@ impl Engine {
                 None => self.folder.looked(&(dir, name)),
             }
         }
-        match self.folder.next_ripe() {
+        let again = [self.folder.unlisted.when(), self.folder.unseen.when()];
+        let again = again
+            .into_iter()
+            .flatten()
+            .chain(self.folder.next_ripe())
+            .min();
+        match again {
             Some(ripe) => self.timers.set(Timer::Looks, ripe),
             None => self.timers.cancel(Timer::Looks),
         }
-        if !self.folder.is_listing() {
+        if !self.folder.is_listing() && self.folder.placed(NodeId::ROOT).is_some() {
             self.folder.scanned = true;
         }
     }
@@ -145,6 +158,12 @@ impl Engine {
                 complete,
                 wall,
             }) => {
+                if complete {
+                    self.folder.unlisted.shown(&dir);
+                } else {
+                    let jitter = self.rng.next_u8();
+                    self.folder.unlisted.refused(dir, self.now, jitter);
+                }
                 if self.is_listing_of(dir, &this) {
                     self.take_listing(dir, items, complete, wall, hinted);
                 } else {
@@ -154,11 +173,11 @@ impl Engine {
             Ok(other) => self.drop_payload(Ok(other)),
             Err(DiskError::NotFound | DiskError::WrongKind) => self.look_at_node(dir),
             Err(why) => {
-                let path = self.tree.path(dir).unwrap_or_default();
-                self.fault(Fault::Disk {
-                    what: alloc::format!("listing {path:?}"),
-                    why,
-                });
+                let jitter = self.rng.next_u8();
+                if self.folder.unlisted.refused(dir, self.now, jitter) {
+                    let what = alloc::format!("listing {}", self.shown_path(dir));
+                    self.fault(Fault::Disk { what, why });
+                }
             }
         }
     }
@@ -215,7 +234,7 @@ impl Engine {
         name: Name,
         outcome: Result<DiskDone, DiskError>,
     ) {
-        let spot = (dir, name);
+        let spot = (dir, name.clone());
         self.folder.looked(&spot);
         match outcome {
             Ok(DiskDone::Looked {
@@ -230,11 +249,22 @@ impl Engine {
             Err(why) => {
                 // What could not be read is not missing.
                 self.folder.missing.remove(&spot);
-                self.fault(Fault::Disk {
-                    what: alloc::format!("looking at {}", spot.1),
-                    why,
-                });
+                let jitter = self.rng.next_u8();
+                if self.folder.unseen.refused(spot.clone(), self.now, jitter) {
+                    let (dir, name) = &spot;
+                    let what = alloc::format!("looking at {}/{name}", self.shown_path(*dir));
+                    self.fault(Fault::Disk { what, why });
+                }
+                return;
             }
         }
+        self.folder.unseen.shown(&(dir, name));
+    }
+
+    /// Returns a node's path for a person to read.
+    fn shown_path(&self, node: NodeId) -> String {
+        let path = self.tree.path(node).unwrap_or_default();
+        let names: Vec<String> = path.iter().map(ToString::to_string).collect();
+        alloc::format!("/{}", names.join("/"))
     }
 }

@@ -58,6 +58,9 @@ impl Engine {
         if start.last == Last::Lost && !is_new {
             self.reincarnate();
         }
+        if start.last != Last::Clean {
+            self.inodes.pass_over(self.me.inodes);
+        }
         if self.config.role == Role::Full {
             self.me.complete = true;
         }
