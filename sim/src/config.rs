@@ -88,7 +88,8 @@ impl Config {
         let half_open = rate(some(400, 600));
         let cuts = some(600, 12);
         let kills = some(500, 5);
-        let power_losses = some(350, 4);
+        let many = some(250, 5);
+        let power_losses = some(350, 4) * many.max(1);
         let stops = some(250, 2);
         let heal_at = chance.between(10, 40) * SEC;
         Self {

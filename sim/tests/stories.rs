@@ -1,4 +1,9 @@
 //! Named stories: what has bitten systems like this one, told with one host and one joiner.
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    reason = "the helpers of a test may fail as loudly as the test"
+)]
 
 use std::sync::Arc;
 

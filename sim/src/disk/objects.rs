@@ -241,10 +241,9 @@ impl Objects {
                     _ => {}
                 }
             }
-            for image in [&mut stored.partial, &mut stored.complete] {
-                if let Some(image) = image {
-                    image.lose_power(chance, reach);
-                }
+            let images = [&mut stored.partial, &mut stored.complete];
+            for image in images.into_iter().flatten() {
+                image.lose_power(chance, reach);
             }
             stored.partial_sure = stored.partial.is_some();
         }
