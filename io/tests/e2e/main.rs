@@ -1,0 +1,19 @@
+//! Tandem from end to end: real processes, mounts, sockets and `kill -9`.
+//!
+//! Every test has a world of its own with a watchdog, so that none can hang; see
+//! `common/watchdog.rs`. `TANDEM_E2E_LARGE=1` makes the large files as large as promised.
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "this is all test code, also outside of its tests"
+)]
+
+mod changes;
+mod commands;
+mod common;
+mod errors;
+mod host_gone;
+mod reads;
+mod resume;
+mod sidecar;
+mod tree;
