@@ -91,6 +91,9 @@ impl Config {
         let many = some(250, 5);
         let power_losses = some(350, 4) * many.max(1);
         let stops = some(250, 2);
+        let latency = [MS / 5, 5 * MS, 40 * MS, 150 * MS][chance.index(4)];
+        let byte_time = [0, 10, 1_000][chance.index(3)];
+        let disk_time = [MS / 20, MS, 15 * MS][chance.index(3)];
         let heal_at = chance.between(10, 40) * SEC;
         Self {
             joiners: if chance.often(150) { 2 } else { 1 },
@@ -98,9 +101,9 @@ impl Config {
             dirs: chance.between(0, 4),
             chunk_size: 512 << chance.below(8),
             chunks_max: chance.between(1, 24),
-            latency: [MS / 5, 5 * MS, 40 * MS, 150 * MS][chance.index(4)],
-            byte_time: [0, 10, 1_000][chance.index(3)],
-            disk_time: [MS / 20, MS, 15 * MS][chance.index(3)],
+            latency,
+            byte_time,
+            disk_time,
             corrupt,
             store_errors,
             folder_errors,
@@ -121,7 +124,11 @@ impl Config {
             threads: 1 + chance.index(4),
             think: [2 * MS, 40 * MS, 300 * MS][chance.index(3)],
             heal_at,
-            read_deadline: chance.between(2, 20) * SEC,
+            // Long enough for a few round trips, each as slow as they get, and a megabyte.
+            read_deadline: chance.between(2, 20) * SEC
+                + 40 * latency
+                + 200 * disk_time
+                + byte_time * 1_000_000,
             retries: u32::try_from(chance.between(2, 8)).unwrap_or(5),
             heartbeat: chance.between(500, 5_000) * MS,
         }
