@@ -71,7 +71,9 @@ fn one(words: &[&str]) -> Result<u8, String> {
         off.extend(shrink(&outcome, SHRINK_RUNS).1);
         outcome = run::run(seed, &off, keep_trace);
         let words: Vec<String> = off.iter().map(u32::to_string).collect();
-        without = format!(" --without {}", words.join(","));
+        if !words.is_empty() {
+            without = format!(" --without {}", words.join(","));
+        }
     }
     for line in &outcome.lines {
         say(line);
