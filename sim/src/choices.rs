@@ -140,6 +140,15 @@ impl Chance {
         self.below(1000) < u64::from(permille)
     }
 
+    /// Draws how much of something survives: often all of it, often nothing, else any part.
+    pub fn part(&mut self, whole: usize) -> usize {
+        match self.below(5) {
+            0 | 1 => whole,
+            2 => 0,
+            _ => self.index(whole + 1),
+        }
+    }
+
     /// Draws one of a few.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.index(from.len()))

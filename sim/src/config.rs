@@ -5,7 +5,7 @@
 
 use crate::choices::Chance;
 
-/// A nanosecond, a millisecond and a second of virtual time, in nanoseconds.
+/// A millisecond of virtual time, in nanoseconds.
 pub const MS: u64 = 1_000_000;
 /// A second of virtual time, in nanoseconds.
 pub const SEC: u64 = 1_000 * MS;
@@ -165,18 +165,5 @@ impl Config {
             retries: 5,
             heartbeat: 2 * SEC,
         }
-    }
-
-    /// Tells whether nothing can go wrong but what outside programs do.
-    pub fn is_calm(&self) -> bool {
-        let rates = [
-            self.corrupt,
-            self.store_errors,
-            self.folder_errors,
-            self.commit_errors,
-            self.dial_errors,
-        ];
-        let planned = self.cuts + self.kills + self.power_losses + self.stops;
-        rates.iter().all(|rate| *rate == 0) && planned == 0
     }
 }

@@ -333,9 +333,4 @@ impl World {
         self.after(delay, Item::Tell(p, boot, Box::new(event)));
         Ok(())
     }
-
-    /// Returns whether the host runs.
-    pub fn host_runs(&self) -> bool {
-        self.peers[HOST].engine.is_some()
-    }
 }

@@ -83,8 +83,7 @@ impl Journal {
             .zip(&self.before)
             .take_while(|(a, b)| a == b)
             .count();
-        let kept = chance.between(same as u64, self.now.len() as u64);
-        let kept = usize::try_from(kept).unwrap_or(same);
+        let kept = same + chance.part(self.now.len() - same);
         let mut left = self.now[..kept].to_vec();
         if self.before.len() > kept && chance.often(500) {
             reach!(reach, "sidecar: old tail came back");
@@ -231,7 +230,7 @@ impl Objects {
                 journal.lose_power(chance, reach);
             }
             if stored.partial.is_some() && !stored.partial_sure {
-                match chance.below(4) {
+                match chance.below(6) {
                     0 => stored.partial = None,
                     1 => stored.sidecar = None,
                     2 => {

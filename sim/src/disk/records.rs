@@ -32,7 +32,7 @@ impl Records {
 
     /// Loses power. Returns whether a commit was lost.
     pub fn lose_power(&mut self, chance: &mut Chance) -> bool {
-        let kept = chance.index(self.since.len() + 1);
+        let kept = chance.part(self.since.len());
         let lost = kept < self.since.len();
         for records in self.since.drain(..).take(kept) {
             apply(&mut self.synced, &records);
