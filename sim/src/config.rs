@@ -1,7 +1,7 @@
 //! The configuration of a run: everything that differs from run to run, drawn from the seed.
 //!
 //! Law: swarm testing. Each rate is zero in many runs, so that what one fault hides another run
-//! shows, and some runs have no faults at all: there nothing may fail.
+//! shows, and some runs have no faults at all.
 
 use crate::choices::Chance;
 

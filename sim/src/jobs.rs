@@ -13,7 +13,7 @@ use crate::check::Verdict;
 use crate::disk::folder::{Node, wall};
 use crate::peer::{Begun, Job};
 use crate::reach;
-use crate::world::{HOST, Item, World};
+use crate::world::{Item, World};
 
 /// Returns the object that a wish is about.
 pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
