@@ -296,7 +296,10 @@ impl Peer {
         for ((dir, name), (node, _)) in &view.names {
             assert!(view.nodes.contains_key(node), "S17: {name} leads nowhere");
             let mut places = self.tree.places(*node);
-            assert!(places.any(|place| place == (*dir, name)), "{name} is no place");
+            assert!(
+                places.any(|place| place == (*dir, name)),
+                "{name} is no place"
+            );
             let path = self.tree.path(*node).unwrap();
             assert_eq!(self.tree.resolve(&path), Some(*node));
         }
