@@ -10,6 +10,7 @@ use tandem_core::event::{Event, FsCall};
 use tandem_core::fetch::sidecar::Sidecar;
 use tandem_core::ids::{Arrival, Fh, Ino, ReqId};
 use tandem_core::message::{Batch, Message, Refusal, Secret};
+use tandem_core::status::LinkState;
 use tandem_core::time::Duration;
 
 use crate::stage::{Held, Stage, path, photo};
@@ -26,6 +27,12 @@ fn bo_reads() -> (Stage, Fh) {
     assert_eq!(stage.bytes("bo", read), photo()[600..700]);
     stage.trace();
     (stage, fh)
+}
+
+/// Returns how the link to the only peer of `name` stands.
+fn link_of(stage: &mut Stage, name: &str) -> LinkState {
+    let now = stage.now;
+    stage.side(name).engine().status(now).peers[0].link
 }
 
 // Meeting.
@@ -231,7 +238,10 @@ fn the_host_falls_silent_and_comes_back() {
     stage.tell_heartbeats();
     stage.mute("ada");
     let absent = stage.read("bo", fh, 0, 10);
-    stage.wait(secs(20));
+    stage.wait(secs(10));
+    assert_eq!(link_of(&mut stage, "bo"), LinkState::Suspect);
+    stage.wait(secs(10));
+    assert_eq!(link_of(&mut stage, "bo"), LinkState::Gone);
     insta::assert_snapshot!("the_host_falls_silent", stage.trace());
     let here = stage.read("bo", fh, 600, 10);
     assert_eq!(stage.bytes("bo", here), photo()[600..610]);

@@ -36,6 +36,17 @@ pub(crate) enum Held {
     Messages,
 }
 
+/// A message that an engine sent, or was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Traffic {
+    /// Which side.
+    pub(crate) side: usize,
+    /// By the link's number there.
+    pub(crate) link: LinkId,
+    pub(crate) is_sent: bool,
+    pub(crate) message: Message,
+}
+
 /// Fails the next disk job whose wish it picks.
 pub(crate) type Failing = (fn(&DiskWish) -> bool, DiskError);
 
@@ -52,6 +63,8 @@ pub(crate) struct Stage {
     waiting: Vec<(Held, usize, Event)>,
     /// Whose cable is out, without anybody being told.
     muted: BTreeSet<usize>,
+    /// Every message, in the order of what happened to it.
+    pub(crate) traffic: Vec<Traffic>,
     next: u64,
     script: Script,
 }
@@ -72,9 +85,18 @@ impl Stage {
             held: BTreeSet::new(),
             waiting: Vec::new(),
             muted: BTreeSet::new(),
+            traffic: Vec::new(),
             next: 0,
             script,
         }
+    }
+
+    /// Sets the stage for these, as they are.
+    pub(crate) fn of(sides: Vec<Side>) -> Self {
+        let mut stage = Self::new(&[]);
+        stage.script = Script::of(&sides);
+        stage.sides = sides;
+        stage
     }
 
     /// Ada shares `photo`, of three chunks and a bit, and bo has joined; the trace begins after.
@@ -232,6 +254,20 @@ impl Stage {
         self.held.insert((self.ix(name), what));
     }
 
+    /// Lets the first few of what is held back go on.
+    pub(crate) fn let_by(&mut self, name: &str, what: Held, count: usize) {
+        let ix = self.ix(name);
+        for _ in 0..count {
+            let is_it = |(kind, to, _): &(Held, usize, Event)| (*kind, *to) == (what, ix);
+            let Some(at) = self.waiting.iter().position(is_it) else {
+                return;
+            };
+            let (_, to, event) = self.waiting.remove(at);
+            self.queue.push_back((to, event));
+            self.settle();
+        }
+    }
+
     /// Lets go of what was held back.
     pub(crate) fn release(&mut self, name: &str, what: Held) {
         let ix = self.ix(name);
@@ -377,9 +413,10 @@ impl Stage {
                 Event::Said { link, .. } | Event::Asked { link, .. } => {
                     self.ends.contains_key(&(ix, *link))
                 }
-                Event::LinkDown { link, .. } => {
-                    self.ends.remove(&(ix, *link));
-                    true
+                // Who hung up hears no more; a connection that failed had no ends.
+                Event::LinkDown { link, why } => {
+                    let had = self.ends.remove(&(ix, *link)).is_some();
+                    had || *why == LinkDown::Unreachable
                 }
                 Event::Fetched { fetch, .. } => {
                     let is_there = self.fetches.remove(&(ix, *fetch)).is_some();
@@ -416,6 +453,14 @@ impl Stage {
             return;
         };
         self.script.tell(self.now, &side.name, what);
+        if let Event::Said { link, message } = &event {
+            self.traffic.push(Traffic {
+                side: ix,
+                link: *link,
+                is_sent: false,
+                message: message.clone(),
+            });
+        }
         engine.handle(self.now, event);
         self.act(ix);
     }
@@ -444,6 +489,12 @@ impl Stage {
             }
             Action::Dial { link, peer } => self.dial(ix, link, peer),
             Action::Send { link, message } => {
+                self.traffic.push(Traffic {
+                    side: ix,
+                    link,
+                    is_sent: true,
+                    message: message.clone(),
+                });
                 if let Some(&(to, link)) = self.ends.get(&(ix, link))
                     && !self.is_muted(ix, to)
                 {

@@ -198,7 +198,7 @@ impl Script {
             Register::Content(content) => {
                 let body = match &content.body {
                     Body::File { size, .. } => format!("{size} bytes"),
-                    Body::Link { target } => format!("to {}", name(target.as_bytes())),
+                    Body::Link { target } => format!("the target {}", name(target.as_bytes())),
                 };
                 let base = self.vector(&content.context);
                 format!("{dot} {} has {body}, on {base}", self.node(content.node))
@@ -598,7 +598,7 @@ impl Script {
             text = text.replace(&peer.to_string(), called);
         }
         for (node, called) in &self.nodes {
-            text = text.replace(&format!("{node:?}"), called);
+            text = text.replace(&format!("{node:?}v"), &format!("{called}@"));
         }
         for (actor, called) in &self.actors {
             text = text.replace(&format!("{actor:?}:"), &format!("{called}:"));
