@@ -214,7 +214,7 @@ impl Running {
             driver: Arc::clone(&self.base.driver),
             place: self.place.clone(),
             store: home.holder().to_owned(),
-            mount: self.mount.as_ref().map(|mount| mount.point().to_owned()),
+            mounted: self.mount.is_some(),
             listening: self
                 .parts
                 .net
@@ -317,7 +317,7 @@ struct Live {
     driver: Arc<Driver>,
     place: PathBuf,
     store: PathBuf,
-    mount: Option<PathBuf>,
+    mounted: bool,
     listening: Vec<String>,
 }
 
@@ -327,7 +327,7 @@ impl Controlled for Live {
         let around = Surroundings {
             place: &self.place,
             store: &self.store,
-            mount: self.mount.as_deref(),
+            mounted: self.mounted,
             listening: self.listening.clone(),
         };
         Some(Report::new(&status, around))
