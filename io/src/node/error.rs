@@ -171,7 +171,4 @@ pub enum NodeError {
     /// The metadata.
     #[error("can't open the metadata: {0}")]
     Metadata(MetadataError),
-    /// The metadata could not be closed.
-    #[error("can't close the metadata: {0}; the next start checks it")]
-    Close(MetadataError),
 }

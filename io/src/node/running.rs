@@ -279,16 +279,17 @@ impl Running {
         self.parts.net.shutdown();
         self.base.runtime.block_on(self.parts.net.closed());
         driver.shutdown();
-        // Closed cleanly means that everything is there; a kill is what it otherwise looks like.
-        let closed = if finished {
-            self.parts.disk.stop().map_err(NodeError::Close)
-        } else if driver.is_broken() {
+        if finished && let Err(error) = self.parts.disk.stop() {
+            // Everything is there; only the word that it is could not be written (a full disk).
+            tracing::warn!("can't close the metadata: {error}; the next start checks them");
+        }
+        drop(self.control);
+        unmounted?;
+        if finished || driver.is_broken() {
             Ok(())
         } else {
             Err(NodeError::Unfinished(STOP_WITHIN.as_secs()))
-        };
-        drop(self.control);
-        unmounted.map_err(NodeError::from).and(closed)
+        }
     }
 
     fn await_stopped(&self) -> bool {
