@@ -96,9 +96,9 @@ pub enum NodeError {
         why: LabelError,
     },
     /// What the store says can't be taken up.
-    #[error("can't use the metadata in {path}: {why}; move that directory away to start over from what is on disk", path = .path.display())]
+    #[error("can't use {path}: {why}; move that directory away to start over from what is on disk", path = .path.display())]
     Restore {
-        /// Which `.tandem`.
+        /// Which metadata.
         path: PathBuf,
         /// Why.
         why: RestoreError,

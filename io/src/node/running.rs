@@ -79,7 +79,7 @@ impl Base {
         };
         let engine =
             Engine::restore(config, start, opened.records).map_err(|why| NodeError::Restore {
-                path: home.to_owned(),
+                path: home.join("metadata"),
                 why,
             })?;
         let payloads = Arc::new(Payloads::default());
