@@ -54,109 +54,90 @@ impl Group {
     }
 }
 
-/// The commits of an engine.
+/// The commits of an engine. One is under way at a time, and what is gathered meanwhile goes into
+/// the next: so none can hold while an earlier one does not.
 #[derive(Debug, Default)]
 pub(crate) struct Commits {
     next: u64,
     gathering: Group,
-    pending: BTreeMap<CommitId, Group>,
-    failed: Group,
+    pending: Option<(CommitId, Group)>,
+    /// Whether the last one failed and waits for its time.
+    held: bool,
 }
 
 impl Commits {
-    /// Adds a record to the commit of this event.
+    /// Adds a record to the next commit.
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.gathering.records.insert(key, Some(value));
     }
 
-    /// Removes a record with the commit of this event.
+    /// Removes a record with the next commit.
     pub(crate) fn remove(&mut self, key: Vec<u8>) {
         self.gathering.records.insert(key, None);
     }
 
-    /// Has something done once the commit of this event holds.
+    /// Has something done once the next commit holds.
     pub(crate) fn then(&mut self, after: After) {
         self.gathering.after.push(after);
     }
 
-    /// Makes the commit of this event one that survives power loss.
+    /// Makes the next commit one that survives power loss.
     pub(crate) fn harden(&mut self) {
         self.gathering.sync = true;
     }
 
-    /// Returns whether nothing is under way.
+    /// Returns whether nothing is gathered or under way.
     pub(crate) fn is_settled(&self) -> bool {
-        self.gathering.is_empty() && self.pending.is_empty() && self.failed.is_empty()
+        self.gathering.is_empty() && self.pending.is_none()
     }
 
-    /// Closes the commit of this event.
-    ///
-    /// While an earlier one has failed and was not retried, it joins that one.
-    pub(crate) fn close(&mut self) -> Option<(CommitId, Vec<Record>, bool)> {
-        if self.gathering.is_empty() {
+    /// Begins the next commit, if there is anything to store and none is under way or held back.
+    pub(crate) fn begin(&mut self) -> Option<(CommitId, Vec<Record>, bool)> {
+        if self.gathering.is_empty() || self.pending.is_some() || self.held {
             return None;
         }
         let group = core::mem::take(&mut self.gathering);
-        if !self.failed.is_empty() {
-            join(&mut self.failed, group);
-            return None;
-        }
-        Some(self.give(group))
+        let commit = CommitId(self.next);
+        self.next += 1;
+        let sync = group.sync;
+        let record = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| Record {
+            key: key.clone(),
+            value: value.clone(),
+        };
+        let records = group.records.iter().map(record).collect();
+        self.pending = Some((commit, group));
+        Some((commit, records, sync))
     }
 
     /// Takes in that a commit holds, and returns what waited for it.
     pub(crate) fn stored(&mut self, commit: CommitId) -> Vec<After> {
-        self.pending
-            .remove(&commit)
-            .map_or_else(Vec::new, |group| group.after)
+        match self.pending.take() {
+            Some((pending, group)) if pending == commit => group.after,
+            other => {
+                self.pending = other;
+                Vec::new()
+            }
+        }
     }
 
-    /// Takes in that a commit failed: it is kept for another attempt, and everything later is
-    /// kept behind it.
+    /// Takes in that a commit failed: it is the beginning of the next one, which is held back
+    /// until [`Commits::release`].
     pub(crate) fn failed(&mut self, commit: CommitId) {
-        let Some(group) = self.pending.remove(&commit) else {
+        let Some((pending, mut group)) = self.pending.take() else {
             return;
         };
-        // A later commit under way may store a newer value of the same key; this one may not
-        // take it back.
-        let stale = |key: &Vec<u8>| {
-            self.pending
-                .range(commit..)
-                .any(|(_, later)| later.records.contains_key(key))
-        };
-        let mut group = group;
-        group.records.retain(|key, _| !stale(key));
-        join(&mut self.failed, group);
-    }
-
-    /// Returns what failed, as a commit to be tried again.
-    pub(crate) fn retry(&mut self) -> Option<(CommitId, Vec<Record>, bool)> {
-        if self.failed.is_empty() || !self.pending.is_empty() {
-            return None;
+        if pending == commit {
+            join(&mut group, core::mem::take(&mut self.gathering));
+            self.gathering = group;
+            self.held = true;
+        } else {
+            self.pending = Some((pending, group));
         }
-        let group = core::mem::take(&mut self.failed);
-        Some(self.give(group))
     }
 
-    /// Returns whether something failed and waits.
-    pub(crate) fn has_failed(&self) -> bool {
-        !self.failed.is_empty()
-    }
-
-    fn give(&mut self, group: Group) -> (CommitId, Vec<Record>, bool) {
-        let commit = CommitId(self.next);
-        self.next += 1;
-        let sync = group.sync;
-        let records = group
-            .records
-            .iter()
-            .map(|(key, value)| Record {
-                key: key.clone(),
-                value: value.clone(),
-            })
-            .collect();
-        self.pending.insert(commit, group);
-        (commit, records, sync)
+    /// Lets the next commit go.
+    pub(crate) fn release(&mut self) {
+        self.held = false;
     }
 }
 
@@ -173,42 +154,44 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_failed_commit_never_takes_back_a_later_one() {
-        let mut commits = Commits::default();
-        commits.put(vec![1], vec![10]);
-        commits.put(vec![2], vec![20]);
-        let (first, ..) = commits.close().unwrap();
-        commits.put(vec![1], vec![11]);
-        let (second, ..) = commits.close().unwrap();
-        commits.failed(first);
-        assert!(commits.retry().is_none(), "the second is still under way");
-        commits.stored(second);
-        let (_, records, _) = commits.retry().unwrap();
-        assert_eq!(
-            records,
-            vec![Record {
-                key: vec![2],
-                value: Some(vec![20])
-            }]
-        );
+    fn ack(at: u64) -> After {
+        let (link, upto) = (LinkId(1), Arrival(at));
+        After::Ack { link, upto }
+    }
+
+    fn acked(after: &[After]) -> Vec<u64> {
+        let mut upto = Vec::new();
+        for after in after {
+            if let After::Ack {
+                upto: Arrival(at), ..
+            } = after
+            {
+                upto.push(*at);
+            }
+        }
+        upto
     }
 
     #[test]
-    fn what_comes_after_a_failure_waits_behind_it() {
+    fn what_comes_after_a_failure_waits_for_it_and_acknowledges_in_order() {
         let mut commits = Commits::default();
         commits.put(vec![1], vec![10]);
-        let (first, ..) = commits.close().unwrap();
-        commits.failed(first);
+        commits.put(vec![2], vec![20]);
+        commits.then(ack(26));
+        let (first, ..) = commits.begin().unwrap();
         commits.put(vec![1], vec![11]);
-        assert!(commits.close().is_none());
-        let (_, records, _) = commits.retry().unwrap();
-        assert_eq!(
-            records,
-            vec![Record {
-                key: vec![1],
-                value: Some(vec![11])
-            }]
-        );
+        commits.then(ack(35));
+        assert!(commits.begin().is_none(), "one at a time");
+        commits.failed(first);
+        assert!(commits.begin().is_none(), "it is held back");
+        commits.release();
+        let (second, records, _) = commits.begin().unwrap();
+        let value = |key: u8, value: u8| Record {
+            key: vec![key],
+            value: Some(vec![value]),
+        };
+        assert_eq!(records, vec![value(1, 11), value(2, 20)]);
+        assert_eq!(acked(&commits.stored(second)), [26, 35]);
+        assert!(commits.is_settled());
     }
 }

@@ -290,7 +290,7 @@ impl Engine {
                 knowledge: self.me.knowledge.clone(),
             });
         }
-        if let Some((commit, records, sync)) = self.commits.close() {
+        if let Some((commit, records, sync)) = self.commits.begin() {
             self.act(Action::Commit {
                 commit,
                 records,

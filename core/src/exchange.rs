@@ -94,6 +94,9 @@ impl Outbox {
 
     /// Returns how many registers up to `upto` are not acknowledged, at most.
     pub(crate) fn behind(&self, upto: Arrival) -> u64 {
+        if self.in_flight == 0 && self.cursor >= upto {
+            return 0;
+        }
         upto.0.saturating_sub(self.acked.0)
     }
 }

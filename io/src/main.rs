@@ -1,2 +1,7 @@
 //! The `tandem` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tandem_io::cli::run()
+}

@@ -1,6 +1,10 @@
 //! Two network shells on loopback: the real TCP, TLS, HTTP/2 and gRPC, and in place of the engine
 //! a test that looks at the events.
 #![expect(clippy::unwrap_used, reason = "what a test can't make stops the test")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "any event but the one that is expected fails the test"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -783,4 +787,62 @@ async fn a_frame_of_an_unknown_kind_ends_the_link_s31() {
         panic!("it was not accepted");
     };
     assert_eq!(host.is_down(link).await, LinkDown::Garbled);
+}
+
+/// With the clock paused, time passes when nothing else happens: deadlines are met at once.
+#[tokio::test(start_paused = true)]
+async fn who_connects_and_says_nothing_is_cut() {
+    let mut host = Node::host();
+    // Not even a handshake.
+    let mut silent = TcpStream::connect(host.socket()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, silent.read_to_end(&mut answer)).await;
+    assert_eq!(read.unwrap().unwrap(), 0);
+    host.is_silent();
+
+    // A handshake, and a control stream on which nothing is said.
+    let mut somebody = stranger(&host, true).await;
+    let frames = tokio_stream::pending::<v1::Frame>();
+    let control = timeout(PATIENCE, somebody.control(frames)).await.unwrap();
+    let Event::Accepted { link, .. } = host.next().await else {
+        panic!("it was not accepted");
+    };
+    assert_eq!(host.is_down(link).await, LinkDown::Lost);
+    let mut heard = control.unwrap().into_inner();
+    assert!(timeout(PATIENCE, heard.message()).await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dialling_that_nobody_answers_ends() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = PeerId([9; 32]);
+    let mut joiner = Node::knowing(peer, vec![silent.local_addr().unwrap().into()]);
+    joiner.net.dial(LINK, peer);
+    assert_eq!(joiner.is_down(LINK).await, LinkDown::Unreachable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_closes_even_if_the_peer_does_not() {
+    let mut host = Node::host();
+    let mut somebody = stranger(&host, true).await;
+    let (say, frames) = unbounded_channel();
+    say.send(v1::Frame::from(&Message::Ping)).unwrap();
+    let frames = tokio_stream::wrappers::UnboundedReceiverStream::new(frames);
+    let control = timeout(PATIENCE, somebody.control(frames)).await.unwrap();
+    let Event::Accepted { link, .. } = host.next().await else {
+        panic!("it was not accepted");
+    };
+    assert_eq!(host.hears(link).await, Message::Ping);
+    host.net.close(link);
+    let mut heard = control.unwrap().into_inner();
+    assert!(
+        timeout(PATIENCE, heard.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .is_none()
+    );
+    // It has had its end of the stream, keeps its own open, and is cut.
+    timeout(PATIENCE, say.closed()).await.unwrap();
+    host.is_silent();
 }

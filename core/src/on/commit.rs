@@ -1,6 +1,5 @@
 //! The store has answered.
 
-use crate::action::Action;
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
@@ -29,17 +28,9 @@ impl Engine {
         }
     }
 
-    /// A failed commit is tried again.
+    /// A failed commit is tried again, by the upkeep.
     pub(crate) fn retry_store(&mut self) {
-        if let Some((commit, records, sync)) = self.commits.retry() {
-            self.act(Action::Commit {
-                commit,
-                records,
-                sync,
-            });
-        } else if self.commits.has_failed() {
-            self.timers.set_sooner(Timer::Store, self.now + STORE_RETRY);
-        }
+        self.commits.release();
     }
 
     /// Does what waited for a commit.

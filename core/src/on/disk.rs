@@ -11,6 +11,8 @@ use crate::tree::name::Name;
 pub(crate) enum Job {
     /// A directory of the shared folder is listed.
     Listed(NodeId),
+    /// The shared folder itself is looked at.
+    RootLooked,
     /// A name of the shared folder is looked at.
     Looked(NodeId, Name),
     /// A chunk is read for a peer.
@@ -67,6 +69,7 @@ impl Engine {
         };
         match what {
             Job::Listed(dir) => self.on_listed(job, dir, outcome),
+            Job::RootLooked => self.on_root_looked(outcome),
             Job::Looked(dir, name) => self.on_looked(dir, name, outcome),
             Job::Serve(ask) => self.on_served(ask, outcome),
             Job::Recheck { node, round, hash } => self.on_rechecked(node, round, hash, outcome),

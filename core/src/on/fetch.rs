@@ -309,7 +309,13 @@ impl Engine {
             }
             Fetched::Gone | Fetched::NotHeld => {
                 self.landed_bytes(link, len);
-                if is_of_use {
+                if !is_of_use {
+                    return;
+                }
+                if self.tree.node(object.node).is_none() {
+                    // The file was deleted: no newer version will come in its place.
+                    self.exhaust(object);
+                } else {
                     self.want_again(object, chunk);
                     self.pause(object, Some(GONE_RETRY));
                 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::action::DiskWish;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
-use crate::event::{DiskDone, Fingerprint, Hint, Sighting};
+use crate::event::{DiskDone, Fingerprint, Hint, Seen, Sighting};
 use crate::folder::{Spot, file_key};
 use crate::ids::{JobId, NodeId};
 use crate::limits::{LISTS_IN_FLIGHT_MAX, MISSING_GRACE};
@@ -35,6 +35,11 @@ impl Engine {
             let Some(path) = self.tree.path(dir) else {
                 continue;
             };
+            if dir == NodeId::ROOT {
+                // The root stands in no listing.
+                let path = Vec::new();
+                self.job(Job::RootLooked, DiskWish::Look { path });
+            }
             self.folder
                 .listing
                 .insert(JobId(self.next_job), (dir, false));
@@ -135,6 +140,19 @@ impl Engine {
             .collect();
         for spot in spots {
             self.folder.look(spot, self.now, true);
+        }
+    }
+
+    /// The shared folder itself was looked at: its attributes are the root's.
+    pub(crate) fn on_root_looked(&mut self, outcome: Result<DiskDone, DiskError>) {
+        match outcome {
+            Ok(DiskDone::Looked {
+                sighting: Some(sighting),
+                ..
+            }) if sighting.what == Seen::Directory => self.update_root(&sighting),
+            // The listing, asked for at the same time, tells what is wrong with it.
+            Ok(other) => self.drop_payload(Ok(other)),
+            Err(_) => {}
         }
     }
 

@@ -300,6 +300,25 @@ impl Engine {
         }
     }
 
+    /// The root has the attributes of the shared folder.
+    pub(crate) fn update_root(&mut self, sighting: &Sighting) {
+        if self.tree.registers().attrs(NodeId::ROOT).is_some() {
+            self.update_attrs(NodeId::ROOT, sighting);
+            return;
+        }
+        let stamp = self.stamp();
+        self.make(Register::Attrs(Attrs {
+            node: NodeId::ROOT,
+            stamp,
+            kind: Kind::Directory,
+            mode: sighting.mode,
+            uid: sighting.uid,
+            gid: sighting.gid,
+            mtime: Some(sighting.print.mtime),
+            xattrs: sighting.xattrs.clone(),
+        }));
+    }
+
     fn update_attrs(&mut self, node: NodeId, sighting: &Sighting) {
         let Some(known) = self.tree.registers().attrs(node).cloned() else {
             return;

@@ -2,4 +2,5 @@
 
 mod laws;
 mod peer;
+mod scale;
 mod stories;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tandem_core::event::{Event, LinkDown};
 use tandem_core::ids::PeerId;
 use tandem_proto::v1::Frame;
@@ -26,6 +26,7 @@ use tonic::codegen::http::{Request, Response, Uri};
 use super::bounds::{
     DIALLER_WINDOW, HEADERS_MAX, HTTP_FRAME, OPEN_DEADLINE, SEND_BUFFER, STREAM_WINDOW,
 };
+use super::cut::Cut;
 use super::link::Link;
 use super::{Shared, dial};
 
@@ -57,7 +58,11 @@ async fn talk<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let handshake = http2::Builder::new(TokioExecutor::new())
+    let cut = Cut {
+        stop: link.stop.clone(),
+        tasks: link.tasks.clone(),
+    };
+    let handshake = http2::Builder::new(cut)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(DIALLER_WINDOW)
         .max_frame_size(HTTP_FRAME)

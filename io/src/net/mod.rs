@@ -29,6 +29,7 @@ pub mod address;
 mod asks;
 mod bounds;
 mod client;
+mod cut;
 mod dial;
 pub mod identity;
 mod lanes;
@@ -130,13 +131,11 @@ impl Net {
 
     /// Performs `Action::Dial`.
     pub fn dial(&self, link: LinkId, peer: PeerId) {
-        if self.shared.closing.is_cancelled() {
-            return;
-        }
         let (link, said) = Link::new(link, self.shared.stop.child_token());
-        self.shared.links().insert(link.id, Arc::clone(&link));
-        let shared = Arc::clone(&self.shared);
-        self.shared.spawn(client::run(shared, link, said, peer));
+        if self.shared.admit(&link) {
+            let shared = Arc::clone(&self.shared);
+            self.shared.spawn(client::run(shared, link, said, peer));
+        }
     }
 
     /// Performs `Action::Send`. What is said on a link that has ended is lost.
@@ -249,6 +248,17 @@ impl Shared {
 
     fn link(&self, id: LinkId) -> Option<Arc<Link>> {
         self.links().get(&id).cloned()
+    }
+
+    /// Takes a link in, unless the shell closes.
+    fn admit(&self, link: &Arc<Link>) -> bool {
+        // Under the lock, so that whoever closes the links finds this one, or it finds them closed.
+        let mut links = self.links();
+        if self.closing.is_cancelled() {
+            return false;
+        }
+        links.insert(link.id, Arc::clone(link));
+        true
     }
 
     /// Draws the id of an accepted link: odd, and never again.

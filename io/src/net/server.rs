@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tandem_core::event::Event;
@@ -36,6 +36,7 @@ use super::asks::{self, Replies};
 use super::bounds::{
     BACKLOG, HEADERS_MAX, HTTP_FRAME, LISTENER_WINDOW, SEND_BUFFER, STREAM_WINDOW, STREAMS_MAX,
 };
+use super::cut::Cut;
 use super::link::Link;
 use super::{NetError, Shared, lock};
 
@@ -137,15 +138,20 @@ where
     };
     let stop = shared.stop.child_token();
     let greeted = CancellationToken::new();
+    let link = Arc::new(Mutex::new(None));
     let serving = Serving {
         shared: Arc::clone(&shared),
         peer,
         stop: stop.clone(),
         greeted: greeted.clone(),
-        link: Mutex::new(None),
+        link: Arc::clone(&link),
     };
     let service = TandemServer::new(serving).max_decoding_message_size(FRAME_BYTES_MAX);
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let cut = Cut {
+        stop: stop.child_token(),
+        tasks: shared.tasks.clone(),
+    };
+    let connection = http2::Builder::new(cut.clone())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(LISTENER_WINDOW)
         .max_frame_size(HTTP_FRAME)
@@ -155,10 +161,14 @@ where
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let silent = async {
         let greeted = timeout_at(deadline, greeted.cancelled());
-        let greeted = shared.closing.run_until_cancelled(greeted).await;
-        drop(permit);
-        if matches!(greeted, Some(Ok(()))) {
+        let stays = match shared.closing.run_until_cancelled(greeted).await {
             // From here on the engine's own deadlines hold.
+            Some(greeted) => greeted.is_ok(),
+            // The shell closes: a link ends by itself, and nothing else has a reason to stay.
+            None => lock(&link).is_some(),
+        };
+        drop(permit);
+        if stays {
             std::future::pending::<()>().await;
         }
     };
@@ -172,7 +182,8 @@ where
             }
         }
     }
-    // The streams of the connection have ended with it, so the link's task ends by itself.
+    // Not the link: its task first hears what arrived before the end.
+    cut.stop.cancel();
 }
 
 /// What is said on a control stream.
@@ -187,7 +198,7 @@ struct Serving {
     /// Something was said.
     greeted: CancellationToken,
     /// The control stream, once it is there.
-    link: Mutex<Option<Arc<Link>>>,
+    link: Arc<Mutex<Option<Arc<Link>>>>,
 }
 
 #[async_trait]
@@ -206,15 +217,13 @@ impl Tandem for Serving {
                     "a connection has one control stream",
                 ));
             }
-            let id = self.shared.draw_link();
-            let (link, said) = Link::new(id, self.stop.clone());
+            let (link, said) = Link::new(self.shared.draw_link(), self.stop.clone());
+            if !self.shared.admit(&link) {
+                return Err(Status::unavailable("closing"));
+            }
             *here = Some(Arc::clone(&link));
             (link, said)
         };
-        if self.shared.closing.is_cancelled() {
-            return Err(Status::unavailable("closing"));
-        }
-        self.shared.links().insert(link.id, Arc::clone(&link));
         self.shared.tell(
             &link,
             Event::Accepted {

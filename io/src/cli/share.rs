@@ -1,0 +1,72 @@
+//! `tandem share DIR`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::say::Say;
+use super::{CliError, settle};
+use crate::config::Given;
+use crate::node::{ShareOptions, share, shared_folder};
+
+#[derive(Debug, Args)]
+pub(super) struct Share {
+    /// The folder
+    dir: PathBuf,
+    /// Where to listen: ADDRESS:PORT, may be given several times; port 0 is chosen once and kept
+    /// [default: [::]:0, every address]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// Write the ticket to this file, for its owner's eyes, instead of showing it
+    #[arg(long, value_name = "FILE")]
+    ticket_file: Option<PathBuf>,
+    /// What this peer calls itself [default: the machine's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Say that it is ready as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is said when the folder is shared.
+#[derive(Debug, Serialize)]
+struct Ready<'a> {
+    ready: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<&'a str>,
+    pid: u32,
+}
+
+impl Share {
+    pub(super) fn run(self, given: Given, say: &Say) -> Result<(), CliError> {
+        let home = shared_folder(&self.dir)?;
+        let options = ShareOptions {
+            settings: settle(&home, given)?,
+            listen: self.listen,
+            ticket_file: self.ticket_file,
+            name: self.name,
+        };
+        let running = share(&home, &options)?;
+        let shown = options.ticket_file.is_none();
+        let ticket = running.ticket().filter(|_| shown);
+        let place = running.place().display().to_string();
+        let said = if self.json {
+            say.json(&Ready {
+                ready: &place,
+                ticket,
+                pid: std::process::id(),
+            })
+        } else {
+            ticket
+                .map_or(Ok(()), |ticket| say.line(format_args!("ticket: {ticket}")))
+                .and_then(|()| say.line(format_args!("ready: {place}")))
+        };
+        if let Err(error) = said {
+            running.stop()?;
+            return Err(error);
+        }
+        Ok(running.wait()?)
+    }
+}

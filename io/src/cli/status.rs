@@ -1,0 +1,166 @@
+//! `tandem status [DIR|MNT]`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::CliError;
+use super::say::{Say, bytes_text};
+use crate::control;
+use crate::node::home::Home;
+use crate::node::known::Places;
+use crate::node::{NodeError, data_dir, find_home};
+use crate::report::{FileReport, PeerReport, Report};
+
+#[derive(Debug, Args)]
+pub(super) struct StatusOf {
+    /// The shared folder, the mount point or the store [default: all that run]
+    #[arg(value_name = "DIR|MNT")]
+    place: Option<PathBuf>,
+    /// As JSON: an object for a place, an array for all
+    #[arg(long)]
+    json: bool,
+    /// Again each second, until Ctrl-C; with --json a line each time
+    #[arg(long)]
+    watch: bool,
+}
+
+/// How many files are shown to a person.
+const FILES_MAX: usize = 20;
+
+impl StatusOf {
+    pub(super) fn run(self, say: &Say) -> Result<(), CliError> {
+        loop {
+            self.show(say)?;
+            if !self.watch {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    fn show(&self, say: &Say) -> Result<(), CliError> {
+        let clear = self.watch && !self.json && say.is_terminal();
+        match &self.place {
+            Some(place) => {
+                let home = find_home(place)?;
+                let report = control::status(home.dir(), place).map_err(NodeError::from)?;
+                if self.json {
+                    return say.json(&report);
+                }
+                page(say, clear, &text(&report))
+            }
+            None => {
+                let all = running()?;
+                if self.json {
+                    return say.json(&all);
+                }
+                if all.is_empty() {
+                    return page(say, clear, "nothing is running\n");
+                }
+                let texts: Vec<String> = all.iter().map(text).collect();
+                page(say, clear, &texts.join("\n"))
+            }
+        }
+    }
+}
+
+/// Shows text, on a fresh screen if wanted.
+fn page(say: &Say, clear: bool, text: &str) -> Result<(), CliError> {
+    let clear = if clear { "\x1b[H\x1b[2J" } else { "" };
+    say.bytes(format!("{clear}{text}").as_bytes())
+}
+
+/// Returns the reports of all that run for this user.
+fn running() -> Result<Vec<Report>, NodeError> {
+    let mut all = Vec::new();
+    for known in Places::new(&data_dir()?).all() {
+        let home = Home::of(&known.holder);
+        if let Ok(report) = control::status(home.dir(), &known.place)
+            && !all.iter().any(|it: &Report| it.pid == report.pid)
+            && Path::new(&report.place.text) == known.place
+        {
+            all.push(report);
+        }
+    }
+    Ok(all)
+}
+
+/// Returns a report for people.
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let what = match (report.mount.is_some(), report.scanning) {
+        (true, _) => "mounted",
+        (false, true) => "shared, being scanned",
+        (false, false) => "shared",
+    };
+    let _ = writeln!(text, "{}: {what} by {:?}", report.place, report.name);
+    let _ = writeln!(
+        text,
+        "  {} files, directories and links, {}",
+        report.nodes,
+        bytes_text(report.bytes)
+    );
+    for peer in &report.peers {
+        let _ = writeln!(text, "  {}", peer_text(peer));
+    }
+    if report.peers.is_empty() {
+        let _ = writeln!(text, "  no peer yet");
+    }
+    for file in report.files.iter().take(FILES_MAX) {
+        let _ = writeln!(text, "  {}", file_text(file));
+    }
+    if report.files.len() > FILES_MAX {
+        let more = report.files.len() - FILES_MAX;
+        let _ = writeln!(text, "  and {more} more files (--json shows all)");
+    }
+    let counters = &report.counters;
+    let _ = writeln!(
+        text,
+        "  fetched {} in {} pieces, served {} in {}",
+        bytes_text(counters.bytes_fetched),
+        counters.chunks_fetched,
+        bytes_text(counters.bytes_served),
+        counters.chunks_served
+    );
+    text
+}
+
+fn peer_text(peer: &PeerReport) -> String {
+    let id = peer.peer.get(..8).unwrap_or_default();
+    let name = peer.name.as_deref().unwrap_or("?");
+    let mut text = format!("peer {name} ({id}): {}", peer.link);
+    if let Some(why) = &peer.refused {
+        let _ = write!(text, ", refused: {why}");
+    }
+    if let Some(next) = peer.next_attempt_ms {
+        let _ = write!(
+            text,
+            ", attempt {} in {}.{} s",
+            peer.attempts.saturating_add(1),
+            next / 1_000,
+            next % 1_000 / 100
+        );
+    }
+    if peer.behind > 0 {
+        let _ = write!(text, ", {} changes on their way", peer.behind);
+    }
+    text
+}
+
+fn file_text(file: &FileReport) -> String {
+    let mut text = format!(
+        "{}: {} of {} ({})",
+        file.path,
+        bytes_text(file.bytes_present),
+        bytes_text(file.size),
+        file.state
+    );
+    if file.waiting > 0 {
+        let _ = write!(text, ", {} reads wait", file.waiting);
+    }
+    text
+}

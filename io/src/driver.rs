@@ -1,0 +1,439 @@
+//! The driver: the loop around the engine. Event in, actions performed.
+//!
+//! Law: actions are taken from the engine under its lock, in the order in which it gave them.
+//! Those whose order matters (links, disk, records, invalidations) are queued under that lock;
+//! queueing never blocks and never calls back into the driver on the same thread. Answers that
+//! wait for nobody's turn, to applications and to peers, go out after the lock is released, by
+//! the thread that brought the event: a cached lookup or read takes no hop between threads.
+//!
+//! **Exact invalidation.** An answer may be computed, then the engine may switch on another
+//! thread, and then the answer may be written: the kernel would keep for an hour what was true
+//! for a moment. So whoever hands over an event holds the *barrier* for reading from before the
+//! engine sees the event until after every answer to it is written, and whoever sends
+//! invalidations passes through the barrier for writing ([`Driver::let_answers_out`]) between
+//! taking them from their queue and sending them. The switch, the queueing of its invalidation
+//! and every answer computed before it are ordered by the engine's lock; so an answer computed
+//! before the switch is written before the invalidation is sent, and no answer needs a TTL of 0.
+//! The sender holds nothing while it sends, since the kernel may make it wait for an answer.
+
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, Record, WantState};
+use tandem_core::engine::Engine;
+use tandem_core::error::{Fault, FsError};
+use tandem_core::event::Event;
+use tandem_core::ids::{AskId, CommitId, FetchId, JobId, LinkId, NodeId, PeerId, ReqId};
+use tandem_core::message::{Answer, Message, Want};
+use tandem_core::status::Status;
+use tandem_core::time::Time;
+
+use crate::payload::Payloads;
+use crate::sink::Sink;
+
+/// The network as the driver sees it. No method blocks, or hands over an event before it
+/// returns; calls that name one link keep their order.
+pub trait Wire: Send + Sync {
+    /// `Action::Dial`.
+    fn dial(&self, link: LinkId, peer: PeerId);
+    /// `Action::Send`.
+    fn send(&self, link: LinkId, message: Message);
+    /// `Action::Close`.
+    fn close(&self, link: LinkId);
+    /// `Action::Fetch`.
+    fn fetch(&self, fetch: FetchId, link: LinkId, lane: u32, want: Want, len: u32);
+    /// `Action::CloseLanes`.
+    fn close_lanes(&self, link: LinkId, node: NodeId);
+    /// `Action::Answer`.
+    fn answer(&self, ask: AskId, answer: Answer);
+}
+
+/// The disk as the driver sees it. No method blocks, or hands over an event before it returns;
+/// jobs for one object keep their order, and so do commits.
+pub trait Store: Send + Sync {
+    /// `Action::Disk`.
+    fn perform(&self, job: JobId, wish: DiskWish);
+    /// `Action::Commit`.
+    fn commit(&self, commit: CommitId, records: Vec<Record>, sync: bool);
+}
+
+/// Where applications are: a mount, or the program itself.
+pub trait Front: Send + Sync {
+    /// Answers a request; one that nobody waits for is passed over. Returns what is to be handed
+    /// over because of it (a read of bytes that could not be read, asked again; lookups of items
+    /// that found no room, given back).
+    ///
+    /// Called with the barrier held: it must not wait for anything but the kernel and the disk,
+    /// and must not hand over events itself.
+    fn reply(&self, req: ReqId, result: Result<FsReply, FsError>) -> Vec<Event>;
+
+    /// Queues an invalidation. Called under the engine's lock.
+    fn invalidate(&self, what: Invalidation);
+
+    /// Answers everything that still waits: the engine is broken, and nothing will.
+    fn abandon(&self);
+}
+
+/// What the driver is connected to.
+pub struct Parts {
+    /// The network.
+    pub wire: Arc<dyn Wire>,
+    /// The disk.
+    pub store: Arc<dyn Store>,
+    /// The applications.
+    pub front: Arc<dyn Front>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// What whoever runs the process should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// `Action::Wanted`.
+    Wanted {
+        /// Which.
+        req: ReqId,
+        /// How it stands.
+        state: WantState,
+    },
+    /// `Action::Stopped`.
+    Stopped,
+    /// The engine broke one of its own laws and takes no more events.
+    Broken(String),
+    /// Somebody asked for an end: a signal, or `tandem stop`.
+    StopAsked,
+}
+
+/// The loop around one engine.
+pub struct Driver {
+    started: Instant,
+    core: Mutex<Core>,
+    barrier: RwLock<()>,
+    timer: Timer,
+    parts: OnceLock<Parts>,
+    payloads: Arc<Payloads>,
+    notices: Sender<Notice>,
+    broken: AtomicBool,
+}
+
+/// What the lock guards.
+struct Core {
+    engine: Engine,
+    /// Events that came before [`Driver::connect`], in their order; `None` after it.
+    early: Option<Vec<Event>>,
+}
+
+/// When the engine next wants a tick, and the thread that waits for it.
+#[derive(Default)]
+struct Timer {
+    /// In nanoseconds of the session's clock. Written under the engine's lock.
+    due: AtomicU64,
+    /// Held by the thread from reading `due` to its sleep, and by whoever makes `due` earlier
+    /// while waking it: so no waking is lost.
+    sleep: Mutex<bool>,
+    wake: Condvar,
+}
+
+/// How long the timer rests after a tick that left the deadline in the past: a bound on what a
+/// wrong deadline can cost; by eye.
+const REST: Duration = Duration::from_millis(1);
+
+impl Driver {
+    /// Makes the driver of `engine`, whose clock began at `started`, and its timer thread. Events
+    /// are kept until [`Driver::connect`].
+    pub fn new(
+        engine: Engine,
+        started: Instant,
+        payloads: Arc<Payloads>,
+        notices: Sender<Notice>,
+    ) -> Arc<Self> {
+        let driver = Arc::new(Self {
+            started,
+            core: Mutex::new(Core {
+                engine,
+                early: Some(Vec::new()),
+            }),
+            barrier: RwLock::new(()),
+            timer: Timer {
+                due: AtomicU64::new(Time::NEVER.0),
+                ..Timer::default()
+            },
+            parts: OnceLock::new(),
+            payloads,
+            notices,
+            broken: AtomicBool::new(false),
+        });
+        let timed = Arc::clone(&driver);
+        thread::Builder::new()
+            .name("tandem-timer".into())
+            .spawn(move || keep_time(&timed))
+            .expect("the system gives a thread at start");
+        driver
+    }
+
+    /// Connects the parts, then hands over what came before. To be called once.
+    pub fn connect(&self, parts: Parts) {
+        assert!(
+            self.parts.set(parts).is_ok(),
+            "a driver is connected once, when the parts are made"
+        );
+        let again = self.pass(None);
+        for event in again {
+            self.submit(event);
+        }
+    }
+
+    /// Hands over an event, and performs what follows.
+    pub fn submit(&self, event: Event) {
+        for event in self.pass(Some(event)) {
+            self.submit(event);
+        }
+    }
+
+    /// Waits until every answer that was computed before is written. Whoever sends
+    /// invalidations calls this after taking them from their queue.
+    pub fn let_answers_out(&self) {
+        drop(self.barrier.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Returns a picture of the engine; `None` if it is broken.
+    pub fn status(&self) -> Option<Status> {
+        let core = self.core.lock().ok()?;
+        Some(core.engine.status(self.now()))
+    }
+
+    /// Asks the engine something short; `None` if it is broken.
+    pub fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> Option<T> {
+        let core = self.core.lock().ok()?;
+        Some(look(&core.engine))
+    }
+
+    /// Tells whether the engine is broken.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// Tells whoever runs the process something.
+    pub fn notice(&self, notice: Notice) {
+        // Nobody listens any more only when the process is about to end.
+        let _ = self.notices.send(notice);
+    }
+
+    /// Ends the timer's thread.
+    pub fn shutdown(&self) {
+        *lock(&self.timer.sleep) = true;
+        self.timer.wake.notify_all();
+    }
+
+    /// Returns the session's clock.
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Hands over one event, or what came before the parts were connected; performs what
+    /// follows, and returns what is to be asked again.
+    fn pass(&self, event: Option<Event>) -> Vec<Event> {
+        let _answering = self.barrier.read().unwrap_or_else(PoisonError::into_inner);
+        let waiting = if let Some(Event::Fs { req, .. }) = &event {
+            Some(*req)
+        } else {
+            None
+        };
+        let mut answers = Vec::new();
+        let taken = panic::catch_unwind(AssertUnwindSafe(|| {
+            let Ok(mut core) = self.core.lock() else {
+                return false;
+            };
+            let events = match (core.early.as_mut(), event) {
+                (Some(early), Some(event)) => {
+                    early.push(event);
+                    return true;
+                }
+                (Some(_), None) => core.early.take().unwrap_or_default(),
+                (None, event) => Vec::from_iter(event),
+            };
+            self.turn(&mut core.engine, events, &mut answers);
+            true
+        }));
+        let Some(parts) = self.parts.get() else {
+            return Vec::new();
+        };
+        match taken {
+            Ok(true) => {}
+            Ok(false) => {
+                if let Some(req) = waiting {
+                    parts.front.reply(req, Err(FsError::Io));
+                }
+            }
+            Err(panic) => self.give_up(parts, panic_text(&*panic)),
+        }
+        answers
+            .into_iter()
+            .flat_map(|answer| self.answer(parts, answer))
+            .collect()
+    }
+
+    /// Turns the engine once for each event. Called under its lock.
+    fn turn(&self, engine: &mut Engine, events: Vec<Event>, answers: &mut Vec<Later>) {
+        // What the engine wants to do from the start comes first.
+        self.drain(engine, answers);
+        for event in events {
+            // The clock is read under the lock, so that the engine's time never goes back.
+            engine.handle(self.now(), event);
+            self.drain(engine, answers);
+        }
+        self.set_timer(engine.poll_timeout());
+    }
+
+    fn drain(&self, engine: &mut Engine, answers: &mut Vec<Later>) {
+        while let Some(action) = engine.poll_action() {
+            // Whoever waits for the first exchange is told, and needs to hear it once.
+            if let Action::Fault(fault @ Fault::Refused { .. }) = &action
+                && !engine.is_complete()
+            {
+                tracing::info!("{fault}");
+            } else {
+                self.queue(action, answers);
+            }
+        }
+    }
+
+    /// Queues what has an order; keeps what has none for after the lock.
+    fn queue(&self, action: Action, answers: &mut Vec<Later>) {
+        let parts = self
+            .parts
+            .get()
+            .expect("the engine is given events only when the parts are connected");
+        match action {
+            Action::Reply { req, result } => answers.push(Later::Reply(req, result)),
+            Action::Answer { ask, answer } => answers.push(Later::Answer(ask, answer)),
+            Action::Dial { link, peer } => parts.wire.dial(link, peer),
+            Action::Send { link, message } => parts.wire.send(link, message),
+            Action::Close { link } => parts.wire.close(link),
+            Action::Fetch {
+                fetch,
+                link,
+                lane,
+                want,
+                len,
+            } => parts.wire.fetch(fetch, link, lane, want, len),
+            Action::CloseLanes { link, node } => parts.wire.close_lanes(link, node),
+            Action::Drop { payload } => drop(self.payloads.take(payload)),
+            Action::Disk { job, wish } => parts.store.perform(job, wish),
+            Action::Commit {
+                commit,
+                records,
+                sync,
+            } => parts.store.commit(commit, records, sync),
+            Action::Invalidate(what) => parts.front.invalidate(what),
+            Action::Fault(fault) => tracing::warn!("{fault}"),
+            Action::Wanted { req, state } => self.notice(Notice::Wanted { req, state }),
+            Action::Stopped => self.notice(Notice::Stopped),
+        }
+    }
+
+    /// Sends one answer; the lock is released.
+    fn answer(&self, parts: &Parts, answer: Later) -> Vec<Event> {
+        match answer {
+            Later::Reply(req, result) => parts.front.reply(req, result),
+            Later::Answer(ask, answer) => {
+                parts.wire.answer(ask, answer);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The engine broke its own law. Its state can't be trusted: nothing more is done with it,
+    /// every application gets an error, and the process is told to end.
+    fn give_up(&self, parts: &Parts, why: String) {
+        self.broken.store(true, Ordering::Release);
+        tracing::error!("a law of the engine was broken: {why}; every call fails until a restart");
+        parts.front.abandon();
+        self.notice(Notice::Broken(why));
+    }
+
+    /// Notes when the engine wants its tick, and wakes the timer if that is earlier than before.
+    /// Called under the engine's lock.
+    fn set_timer(&self, due: Option<Time>) {
+        let due = due.unwrap_or(Time::NEVER).0;
+        if due < self.timer.due.swap(due, Ordering::AcqRel) {
+            drop(lock(&self.timer.sleep));
+            self.timer.wake.notify_one();
+        }
+    }
+}
+
+impl Sink for Driver {
+    fn event(&self, event: Event) {
+        self.submit(event);
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("broken", &self.is_broken())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer that goes out after the lock.
+enum Later {
+    Reply(ReqId, Result<FsReply, FsError>),
+    Answer(AskId, Answer),
+}
+
+/// Sleeps until the engine's deadline, hands over a tick, and again, until the shutdown.
+fn keep_time(driver: &Driver) {
+    let timer = &driver.timer;
+    let mut ended = lock(&timer.sleep);
+    while !*ended && !driver.is_broken() {
+        let due = Time(timer.due.load(Ordering::Acquire));
+        let wait = due.since(driver.now());
+        if !wait.is_zero() {
+            ended = rest(timer, ended, wait);
+            continue;
+        }
+        drop(ended);
+        driver.submit(Event::Tick);
+        ended = lock(&timer.sleep);
+        if timer.due.load(Ordering::Acquire) <= due.0 {
+            ended = rest(timer, ended, REST);
+        }
+    }
+}
+
+/// Sleeps for `wait`, or until somebody wakes the timer.
+fn rest<'a>(timer: &'a Timer, ended: MutexGuard<'a, bool>, wait: Duration) -> MutexGuard<'a, bool> {
+    timer
+        .wake
+        .wait_timeout(ended, wait)
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
+}
+
+/// Returns what a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// Locks what stays whole whatever its holder did.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,502 @@
+//! The calls of the kernel, as calls of the engine.
+//!
+//! Law: nothing is decided here. A call becomes one event; its answer is written by whoever
+//! brings the event that leads to it, most often this same thread. No call waits here for a peer.
+//! A panic is caught at this edge: the call fails with `EIO`, and the mount lives.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use tandem_core::error::FsError;
+use tandem_core::event::{Event, FsCall};
+use tandem_core::ids::{Fh, Ino};
+
+use super::requests::{Pending, Requests};
+use crate::driver::{Driver, panic_text};
+
+/// The largest request in bytes, both ways: the kernel's bound on pages in one request.
+const MAX_WRITE: u32 = 1 << 20;
+
+/// Requests that the kernel may have under way for nobody in particular (readahead): what
+/// measured best (LIMITS.md §2: 64).
+const MAX_BACKGROUND: u16 = 64;
+
+/// The namespace of extended attributes that are kept. The kernel asks for others at every
+/// write and exec (`security.capability`); they are answered without troubling the engine.
+const XATTR_NAMESPACE: &[u8] = b"user.";
+
+/// The kernel's side of a mount.
+#[derive(Debug)]
+pub(super) struct Fuse {
+    driver: Arc<Driver>,
+    requests: Arc<Requests>,
+}
+
+impl Fuse {
+    /// Makes it.
+    pub(super) fn new(driver: Arc<Driver>, requests: Arc<Requests>) -> Self {
+        Self { driver, requests }
+    }
+
+    /// Lets a request wait, and asks the engine.
+    fn ask(&self, pending: Pending, call: FsCall) {
+        let req = self.requests.park(pending);
+        let asked = panic::catch_unwind(AssertUnwindSafe(|| {
+            self.driver.submit(Event::Fs { req, call });
+        }));
+        if let Err(panic) = asked {
+            tracing::error!("a call of the mount failed: {}", panic_text(&*panic));
+            self.requests.refuse(req, FsError::Io);
+        }
+    }
+
+    /// Asks the engine for a change of `ino`.
+    fn change(&self, ino: INodeNo, refuse: impl FnOnce(Errno) + Send + 'static) {
+        self.ask(
+            Pending::Change(Box::new(refuse)),
+            FsCall::Change { ino: Ino(ino.0) },
+        );
+    }
+
+    /// Asks the engine to sync `ino`.
+    fn sync(&self, ino: INodeNo, reply: ReplyEmpty) {
+        self.ask(Pending::Empty(reply), FsCall::Sync { ino: Ino(ino.0) });
+    }
+}
+
+impl Filesystem for Fuse {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // What the kernel does not have it does without: the answers are the same, only slower.
+        // Not wanted: the writeback cache (it would guess sizes and times), POSIX ACLs, listings
+        // without attributes (`READDIRPLUS_AUTO`).
+        for flag in [
+            InitFlags::FUSE_ASYNC_READ,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+        ] {
+            if let Err(missing) = config.add_capabilities(flag) {
+                tracing::info!("this kernel has no {missing:?}");
+            }
+        }
+        if let Err(nearest) = config.set_max_write(MAX_WRITE) {
+            tracing::info!("the largest request is {nearest} bytes");
+        }
+        if config.set_max_background(MAX_BACKGROUND).is_err() {
+            tracing::info!("the number of background requests can't be set");
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.ask(
+            Pending::Entry(reply),
+            FsCall::Lookup {
+                parent: Ino(parent.0),
+                name: name.as_bytes().to_vec(),
+            },
+        );
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, lookups: u64) {
+        let req = self.requests.draw();
+        let call = FsCall::Forget {
+            ino: Ino(ino.0),
+            lookups,
+        };
+        // Nobody waits, so a panic (reported by the driver) has nobody to be told to.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| {
+            self.driver.submit(Event::Fs { req, call });
+        }));
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        self.ask(Pending::Attr(reply), FsCall::GetAttr { ino: Ino(ino.0) });
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        self.ask(Pending::Target(reply), FsCall::ReadLink { ino: Ino(ino.0) });
+    }
+
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let write = match flags.acc_mode() {
+            OpenAccMode::O_RDONLY => false,
+            OpenAccMode::O_WRONLY | OpenAccMode::O_RDWR => true,
+        };
+        let ino = Ino(ino.0);
+        self.ask(
+            Pending::Open { reply, ino, write },
+            FsCall::Open { ino, write },
+        );
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        len: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let fh = Fh(fh.0);
+        self.ask(
+            Pending::Read {
+                reply,
+                fh,
+                offset,
+                len,
+                failed: 0,
+            },
+            FsCall::Read { fh, offset, len },
+        );
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.ask(Pending::Empty(reply), FsCall::Release { fh: Fh(fh.0) });
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.ask(Pending::OpenDir(reply), FsCall::OpenDir { ino: Ino(ino.0) });
+    }
+
+    fn readdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        from: u64,
+        reply: ReplyDirectory,
+    ) {
+        self.ask(
+            Pending::Dir(reply),
+            FsCall::ReadDir {
+                fh: Fh(fh.0),
+                from,
+                count: self.requests.items(),
+                plus: false,
+            },
+        );
+    }
+
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        from: u64,
+        reply: ReplyDirectoryPlus,
+    ) {
+        let count = self.requests.items();
+        self.ask(
+            Pending::DirPlus { reply, count },
+            FsCall::ReadDir {
+                fh: Fh(fh.0),
+                from,
+                count,
+                plus: true,
+            },
+        );
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.ask(Pending::Empty(reply), FsCall::ReleaseDir { fh: Fh(fh.0) });
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        self.ask(Pending::StatFs(reply), FsCall::StatFs);
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
+        if !name.as_bytes().starts_with(XATTR_NAMESPACE) {
+            reply.error(Errno::ENODATA);
+            return;
+        }
+        self.ask(
+            Pending::Xattr { reply, room },
+            FsCall::GetXattr {
+                ino: Ino(ino.0),
+                name: name.as_bytes().to_vec(),
+            },
+        );
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
+        self.ask(
+            Pending::Xattr { reply, room },
+            FsCall::ListXattr { ino: Ino(ino.0) },
+        );
+    }
+
+    fn flush(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        self.sync(ino, reply);
+    }
+
+    fn fsync(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.sync(ino, reply);
+    }
+
+    fn fsyncdir(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.sync(ino, reply);
+    }
+
+    fn setattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        _size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        self.change(ino, |errno| reply.error(errno));
+    }
+
+    fn mknod(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        self.change(parent, |errno| reply.error(errno));
+    }
+
+    fn mkdir(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        self.change(parent, |errno| reply.error(errno));
+    }
+
+    fn unlink(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.change(parent, |errno| reply.error(errno));
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.change(parent, |errno| reply.error(errno));
+    }
+
+    fn symlink(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _target: &Path,
+        reply: ReplyEntry,
+    ) {
+        self.change(parent, |errno| reply.error(errno));
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _newparent: INodeNo,
+        _newname: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.change(parent, |errno| reply.error(errno));
+    }
+
+    fn link(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        newparent: INodeNo,
+        _newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        self.change(newparent, |errno| reply.error(errno));
+    }
+
+    fn create(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        self.change(parent, |errno| reply.error(errno));
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        self.change(ino, |errno| reply.error(errno));
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        self.change(ino, |errno| reply.error(errno));
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.change(ino, |errno| reply.error(errno));
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.change(ino, |errno| reply.error(errno));
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        _fh_in: FileHandle,
+        _offset_in: u64,
+        ino_out: INodeNo,
+        _fh_out: FileHandle,
+        _offset_out: u64,
+        _len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        self.change(ino_out, |errno| reply.error(errno));
+    }
+
+    // What follows the kernel does by itself when it is told that we don't: `ENOSYS` once, and it
+    // never asks again. `default_permissions` checks access; holes are not told.
+
+    fn access(&self, _req: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: i64,
+        _whence: i32,
+        reply: ReplyLseek,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn poll(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _handle: PollNotifier,
+        _events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+}

@@ -1,0 +1,389 @@
+//! A peer that runs, from its start to its end.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use tandem_core::engine::{Config, Engine, Start};
+use tandem_core::event::Event;
+use tandem_core::ids::PeerId;
+use tandem_core::status::LinkState;
+use tandem_core::time::Time;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::NodeError;
+use super::home::Home;
+use crate::control::{Control, Controlled};
+use crate::disk::metadata::{Metadata, Opened};
+use crate::disk::pool::Disk;
+use crate::driver::{Driver, Notice};
+use crate::mount::Mount;
+use crate::net::Net;
+use crate::net::ticket::Ticket;
+use crate::payload::Payloads;
+use crate::report::{Report, Surroundings};
+use crate::watch::Watcher;
+
+/// How long the engine may take to get everything onto the disk at the end.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a first exchange may go without anything arriving.
+const FIRST_EXCHANGE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often the engine is looked at while something is waited for.
+const LOOK_EACH: Duration = Duration::from_millis(10);
+
+/// Threads of the network: as many as the measured machine has cores (LIMITS.md §2).
+const NET_THREADS: usize = 2;
+
+/// Threads that work on files, beside the one for metadata: enough that hashing and writing of
+/// different files go side by side on two cores; by eye.
+pub(super) const DISK_THREADS: usize = 4;
+
+/// What every peer has: a runtime, an engine in its driver, and a way to hear from both.
+pub(super) struct Base {
+    pub(super) runtime: Runtime,
+    pub(super) driver: Arc<Driver>,
+    pub(super) payloads: Arc<Payloads>,
+    pub(super) notices: Receiver<Notice>,
+}
+
+impl Base {
+    /// Makes the engine of `records`, and its driver. Signals are heard from here on.
+    pub(super) fn make(config: Config, opened: Opened, home: &Path) -> Result<Self, NodeError> {
+        let system = |what| move |why| NodeError::System { what, why };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(NET_THREADS)
+            .thread_name("tandem-net")
+            .enable_all()
+            .build()
+            .map_err(system("threads of the network"))?;
+        let (sender, notices) = channel();
+        hear_signals(&runtime, sender.clone()).map_err(system("signals"))?;
+        if let Some((aside, what)) = &opened.damaged {
+            tracing::warn!(
+                "the metadata were damaged ({what}); they were put aside as {}, and are built anew \
+                 from what is on disk",
+                aside.display()
+            );
+        }
+        let started = Instant::now();
+        let start = Start {
+            seed: draw_seed().map_err(system("randomness"))?,
+            now: Time::ZERO,
+            last: opened.last,
+        };
+        let engine =
+            Engine::restore(config, start, opened.records).map_err(|why| NodeError::Restore {
+                path: home.to_owned(),
+                why,
+            })?;
+        let payloads = Arc::new(Payloads::default());
+        Ok(Self {
+            driver: Driver::new(engine, started, Arc::clone(&payloads), sender),
+            runtime,
+            payloads,
+            notices,
+        })
+    }
+
+    /// Waits until the folder behind `ticket` is known: until the first exchange is complete.
+    ///
+    /// # Errors
+    /// When the other side refuses, can't be reached, or says nothing for long.
+    pub(super) fn await_first_exchange(&self, ticket: &Ticket) -> Result<(), NodeError> {
+        let mut heard = 0;
+        let mut since = Instant::now();
+        loop {
+            let (complete, counters) = self
+                .driver
+                .look(|engine| (engine.is_complete(), engine.counters()))
+                .ok_or_else(|| NodeError::Broken("see the log".to_owned()))?;
+            if complete {
+                return Ok(());
+            }
+            if counters.messages_received != heard {
+                heard = counters.messages_received;
+                since = Instant::now();
+            }
+            self.check_host(ticket, since.elapsed() >= FIRST_EXCHANGE_WITHIN)?;
+            match self.notices.recv_timeout(LOOK_EACH) {
+                Ok(Notice::StopAsked) => return Err(NodeError::Interrupted),
+                Ok(Notice::Broken(why)) => return Err(NodeError::Broken(why)),
+                Ok(Notice::Wanted { .. } | Notice::Stopped) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Returns why the host of `ticket` will not do, if it is known, or `late`.
+    fn check_host(&self, ticket: &Ticket, late: bool) -> Result<(), NodeError> {
+        let Some(status) = self.driver.status() else {
+            return Ok(());
+        };
+        let host = status.peers.iter().find(|peer| peer.peer == ticket.peer);
+        let peer = host_name(ticket);
+        if let Some(why) = host.and_then(|host| host.refused.clone()) {
+            return Err(NodeError::Refused { peer, why });
+        }
+        if !late {
+            return Ok(());
+        }
+        match host.map_or(LinkState::Gone, |host| host.link) {
+            LinkState::Dialling | LinkState::Gone => Err(NodeError::Unreachable {
+                peer,
+                addresses: addresses_of(ticket),
+            }),
+            LinkState::Greeting | LinkState::Live | LinkState::Suspect => Err(NodeError::Silent {
+                peer,
+                secs: FIRST_EXCHANGE_WITHIN.as_secs(),
+            }),
+        }
+    }
+
+    /// Waits until the shared folder was scanned, at most `within`: what is shared is complete
+    /// then, and it works before as well.
+    pub(super) fn await_scan(&self, within: Duration) -> Result<(), NodeError> {
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            let scanning = self.driver.look(Engine::is_scanning);
+            if scanning != Some(true) {
+                return Ok(());
+            }
+            match self.notices.recv_timeout(LOOK_EACH) {
+                Ok(Notice::StopAsked) => return Err(NodeError::Interrupted),
+                Ok(Notice::Broken(why)) => return Err(NodeError::Broken(why)),
+                Ok(Notice::Wanted { .. } | Notice::Stopped) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The parts that are stopped at the end.
+pub(super) struct Parts {
+    pub(super) net: Arc<Net>,
+    pub(super) disk: Arc<Disk>,
+    pub(super) watcher: Option<Watcher>,
+}
+
+/// A peer that runs.
+pub struct Running {
+    base: Base,
+    parts: Parts,
+    mount: Option<Mount>,
+    control: Option<Control>,
+    place: PathBuf,
+    ticket: Option<String>,
+}
+
+impl Running {
+    pub(super) fn new(base: Base, parts: Parts, place: &Path) -> Self {
+        Self {
+            base,
+            parts,
+            mount: None,
+            control: None,
+            place: place.to_owned(),
+            ticket: None,
+        }
+    }
+
+    pub(super) fn base(&self) -> &Base {
+        &self.base
+    }
+
+    pub(super) fn net(&self) -> &Net {
+        &self.parts.net
+    }
+
+    pub(super) fn set_mount(&mut self, mount: Mount) {
+        self.mount = Some(mount);
+    }
+
+    pub(super) fn set_ticket(&mut self, ticket: String) {
+        self.ticket = Some(ticket);
+    }
+
+    /// Serves the control socket of `home`.
+    pub(super) fn serve_control(&mut self, home: &Home) -> Result<(), NodeError> {
+        let live = Live {
+            driver: Arc::clone(&self.base.driver),
+            place: self.place.clone(),
+            store: home.holder().to_owned(),
+            mount: self.mount.as_ref().map(|mount| mount.point().to_owned()),
+            listening: self
+                .parts
+                .net
+                .listening()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        };
+        self.control = Some(Control::serve(home.dir(), Arc::new(live))?);
+        Ok(())
+    }
+
+    /// Returns the shared folder, or the mount point.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Returns the text of the ticket to be given out.
+    pub fn ticket(&self) -> Option<&str> {
+        self.ticket.as_deref()
+    }
+
+    /// Runs until somebody asks for an end, or the mount is taken away; then stops.
+    ///
+    /// # Errors
+    /// When the engine broke, or the end was not clean.
+    pub fn wait(self) -> Result<(), NodeError> {
+        let why = loop {
+            match self.base.notices.recv_timeout(Duration::from_millis(200)) {
+                Ok(Notice::StopAsked) => break None,
+                Ok(Notice::Broken(why)) => break Some(why),
+                Ok(Notice::Wanted { .. } | Notice::Stopped) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.mount.as_ref().is_some_and(Mount::has_ended) {
+                        tracing::warn!("{} was unmounted; stopping", self.place.display());
+                        break None;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+        };
+        let stopped = self.stop();
+        match why {
+            Some(why) => Err(NodeError::Broken(why)),
+            None => stopped,
+        }
+    }
+
+    /// Ends in order: what is in memory goes to disk and peers are told, the mount is taken away,
+    /// links are closed, the store is closed.
+    ///
+    /// # Errors
+    /// When something did not end as it should; the rest was ended all the same.
+    pub fn stop(self) -> Result<(), NodeError> {
+        let driver = &self.base.driver;
+        let finished = !driver.is_broken() && {
+            driver.submit(Event::Stop);
+            self.await_stopped()
+        };
+        let unmounted = self.mount.map_or(Ok(()), Mount::stop);
+        drop(self.parts.watcher);
+        self.parts.net.shutdown();
+        self.base.runtime.block_on(self.parts.net.closed());
+        driver.shutdown();
+        // Closed cleanly means that everything is there; a kill is what it otherwise looks like.
+        let closed = if finished {
+            self.parts.disk.stop().map_err(NodeError::Close)
+        } else if driver.is_broken() {
+            Ok(())
+        } else {
+            Err(NodeError::Unfinished(STOP_WITHIN.as_secs()))
+        };
+        drop(self.control);
+        unmounted.map_err(NodeError::from).and(closed)
+    }
+
+    fn await_stopped(&self) -> bool {
+        let deadline = Instant::now() + STOP_WITHIN;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.base.notices.recv_timeout(left) {
+                Ok(Notice::Stopped) => return true,
+                Ok(Notice::Broken(_)) | Err(_) => return false,
+                Ok(Notice::Wanted { .. } | Notice::StopAsked) => {}
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the control socket reports of.
+struct Live {
+    driver: Arc<Driver>,
+    place: PathBuf,
+    store: PathBuf,
+    mount: Option<PathBuf>,
+    listening: Vec<String>,
+}
+
+impl Controlled for Live {
+    fn report(&self) -> Option<Report> {
+        let status = self.driver.status()?;
+        let around = Surroundings {
+            place: &self.place,
+            store: &self.store,
+            mount: self.mount.as_deref(),
+            listening: self.listening.clone(),
+        };
+        Some(Report::new(&status, around))
+    }
+
+    fn stop(&self) {
+        self.driver.notice(Notice::StopAsked);
+    }
+}
+
+/// Opens the metadata in `home`, which locks it.
+pub(super) fn open_metadata(home: &Home) -> Result<(Metadata, Opened), NodeError> {
+    Metadata::open(home.dir(), crate::disk::wall_clock()).map_err(NodeError::Metadata)
+}
+
+/// Returns what a person may call the host of a ticket.
+pub(super) fn host_name(ticket: &Ticket) -> String {
+    match &ticket.folder {
+        Some(folder) => format!("the host of {folder:?}"),
+        None => format!("{}", PeerId(ticket.peer.0)),
+    }
+}
+
+fn addresses_of(ticket: &Ticket) -> String {
+    let all: Vec<String> = ticket.addresses.iter().map(ToString::to_string).collect();
+    if all.is_empty() {
+        "no address (the ticket has none)".to_owned()
+    } else {
+        all.join(", ")
+    }
+}
+
+/// Turns SIGINT, SIGTERM and SIGHUP into a request for an end.
+fn hear_signals(runtime: &Runtime, notices: Sender<Notice>) -> io::Result<()> {
+    let _inside = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    runtime.spawn(async move {
+        loop {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            if notices.send(Notice::StopAsked).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Draws the seed of the engine's chance.
+fn draw_seed() -> io::Result<u64> {
+    let [a, b, c, d, e, f, g, h, ..] = Ticket::draw_secret()?.0;
+    Ok(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+}

@@ -1,0 +1,309 @@
+//! `tandem share`: a folder, its watcher, and a listener for peers.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tandem_core::engine::{Config, Invite};
+use tandem_core::label::Label;
+use tandem_core::message::{FolderId, Role};
+
+use super::addresses::reachable;
+use super::home::{Facts, Home, Invited, Kind, write_private};
+use super::known::Places;
+use super::running::{Base, DISK_THREADS, Parts, Running, open_metadata};
+use super::{NodeError, data_dir};
+use crate::config::Settings;
+use crate::disk::folder::Folder;
+use crate::disk::pool::Disk;
+use crate::driver;
+use crate::mount::point;
+use crate::net::identity::Identity;
+use crate::net::ticket::Ticket;
+use crate::net::{Net, NetConfig, NetError};
+use crate::node::desk::Desk;
+use crate::report::hex;
+use crate::sink::Sink;
+use crate::watch::Watcher;
+
+/// How long `ready` waits for the first scan; a larger folder is ready while it is scanned.
+const SCAN_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a folder is shared with.
+#[derive(Clone, Debug)]
+pub struct ShareOptions {
+    /// Where to listen. Port 0 is the port of the last time, or one that is chosen and kept.
+    pub listen: Vec<SocketAddr>,
+    /// Where to write the ticket.
+    pub ticket_file: Option<PathBuf>,
+    /// What this peer calls itself.
+    pub name: Option<String>,
+    /// Settings.
+    pub settings: Settings,
+}
+
+/// Returns the home of the folder at `dir`, which must be there and no part of a mount of ours.
+///
+/// # Errors
+/// When it can't be shared.
+pub fn shared_folder(dir: &Path) -> Result<Home, NodeError> {
+    let failed = |why| NodeError::Folder {
+        path: dir.to_owned(),
+        why,
+    };
+    // Before it is touched: it may lie in a mount that nobody serves any more.
+    point::refuse_inside_mount(&point::place(dir)?)?;
+    let real = dir.canonicalize().map_err(failed)?;
+    if !real.is_dir() {
+        return Err(failed(io::ErrorKind::NotADirectory.into()));
+    }
+    point::refuse_inside_mount(&real)?;
+    point::refuse_around_mount(&real)?;
+    Ok(Home::of(&real))
+}
+
+/// Shares the folder of `home`.
+///
+/// # Errors
+/// When a part can't be started; then nothing runs.
+pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> {
+    home.make()?;
+    let (metadata, opened) = open_metadata(home)?;
+    let mut facts = facts(home, options.name.as_deref())?;
+    let folder = Arc::new(Folder::open(home.holder()).map_err(NodeError::Shared)?);
+    let identity = Identity::load_or_make(home.dir())?;
+    let settings = &options.settings;
+    let config = Config {
+        invites: invites(home, &facts)?,
+        folder: facts.folder_id(),
+        read_deadline: settings.read_deadline,
+        retries: settings.retries,
+        heartbeat: settings.heartbeat,
+        ..Config::new(identity.peer(), facts.name.clone(), Role::Full)
+    };
+    let me = identity.peer();
+    let base = Base::make(config, opened, home.dir())?;
+    let sink = Arc::clone(&base.driver) as Arc<dyn Sink>;
+    let net = listen(&base, identity, options, &mut facts)?;
+    home.write(&facts)?;
+    let system = |what| move |why| NodeError::System { what, why };
+    let disk = Disk::start(
+        Some(Arc::clone(&folder)),
+        None,
+        metadata,
+        Arc::clone(&sink),
+        Arc::clone(&base.payloads),
+        DISK_THREADS,
+    )
+    .map_err(system("threads of the disk"))?;
+    let parts = Parts {
+        net: Arc::new(net),
+        disk: Arc::new(disk),
+        watcher: Some(Watcher::start(folder, sink).map_err(system("the watcher"))?),
+    };
+    base.driver.connect(driver::Parts {
+        wire: Arc::clone(&parts.net) as Arc<_>,
+        store: Arc::clone(&parts.disk) as Arc<_>,
+        // Nobody calls a folder that is not mounted here.
+        front: Arc::new(Desk::default()),
+    });
+    let mut running = Running::new(base, parts, home.holder());
+    let begun = begin(home, &facts, me, options, &mut running);
+    match begun {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            note_end(running.stop());
+            Err(error)
+        }
+    }
+}
+
+/// What comes when everything runs.
+fn begin(
+    home: &Home,
+    facts: &Facts,
+    me: tandem_core::ids::PeerId,
+    options: &ShareOptions,
+    running: &mut Running,
+) -> Result<(), NodeError> {
+    running.serve_control(home)?;
+    let ticket = ticket(home, facts, me, running.net());
+    if let Some(path) = &options.ticket_file {
+        let text = ticket.clone() + "\n";
+        write_private(path, &text).map_err(|why| NodeError::TicketFile {
+            path: path.clone(),
+            why,
+        })?;
+    }
+    running.set_ticket(ticket);
+    if let Ok(data) = data_dir() {
+        // Only a help: `status DIR` finds the folder without it.
+        if let Err(error) = Places::new(&data).note(home.holder(), home.holder()) {
+            tracing::info!("the list of places can't be written: {error}");
+        }
+    }
+    running.base().await_scan(SCAN_WITHIN)
+}
+
+/// Says what went wrong at an end that another error has caused.
+pub(super) fn note_end(stopped: Result<(), NodeError>) {
+    if let Err(error) = stopped {
+        tracing::warn!("{error}");
+    }
+}
+
+/// Reads what makes the folder itself, or draws it.
+fn facts(home: &Home, name: Option<&str>) -> Result<Facts, NodeError> {
+    let system = |why| NodeError::System {
+        what: "randomness",
+        why,
+    };
+    let found = home.read()?;
+    let mut facts = match found {
+        Some(facts) if facts.kind == Kind::Share => facts,
+        Some(_) => {
+            return Err(NodeError::OtherKind {
+                path: home.holder().to_owned(),
+                found: "the store of a joined folder",
+                wanted: "a folder to share",
+            });
+        }
+        None => Facts {
+            kind: Kind::Share,
+            name: host_label(),
+            folder: None,
+            port: None,
+            ticket: None,
+            invites: Vec::new(),
+        },
+    };
+    if let Some(name) = name {
+        facts.name = label(name)?;
+    }
+    if facts.folder.is_none() {
+        let drawn = Ticket::draw_secret().map_err(system)?;
+        let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = drawn.0;
+        facts.folder = Some(hex(&FolderId(id).0));
+    }
+    if facts.invites.is_empty() {
+        let secret = Ticket::draw_secret().map_err(system)?;
+        facts.invites.push(Invited {
+            id: 1,
+            secret: hex(&secret.0),
+        });
+    }
+    // Kept before anything is told to anybody.
+    home.write(&facts)?;
+    Ok(facts)
+}
+
+/// Returns the invitations of the tickets that were given out.
+fn invites(home: &Home, facts: &Facts) -> Result<Vec<Invite>, NodeError> {
+    let read = facts.invites.iter().map(|invited| {
+        let secret = invited.secret()?;
+        Some(Invite {
+            id: invited.id,
+            secret,
+        })
+    });
+    read.collect::<Option<_>>().ok_or_else(|| NodeError::Facts {
+        path: home.dir().to_owned(),
+        what: "a secret is damaged".to_owned(),
+    })
+}
+
+/// Starts the network, and notes the port.
+fn listen(
+    base: &Base,
+    identity: Identity,
+    options: &ShareOptions,
+    facts: &mut Facts,
+) -> Result<Net, NodeError> {
+    let kept = facts.port.unwrap_or(0);
+    let usual = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
+    let asked: &[SocketAddr] = if options.listen.is_empty() {
+        &usual
+    } else {
+        &options.listen
+    };
+    let listen = asked
+        .iter()
+        .map(|address| match address.port() {
+            0 => SocketAddr::new(address.ip(), kept),
+            _ => *address,
+        })
+        .collect();
+    let config = NetConfig {
+        identity,
+        listen,
+        addresses: std::collections::BTreeMap::new(),
+    };
+    let net = Net::start(
+        config,
+        Arc::clone(&base.driver) as Arc<dyn Sink>,
+        Arc::clone(&base.payloads),
+        base.runtime.handle().clone(),
+    )
+    .map_err(|error| port_hint(error, kept))?;
+    let chosen = asked.iter().any(|address| address.port() == 0);
+    if chosen && let Some(first) = net.listening().first() {
+        facts.port = Some(first.port());
+    }
+    Ok(net)
+}
+
+/// A port that was kept and is taken is the one reason for which tickets may stop working.
+fn port_hint(error: NetError, kept: u16) -> NodeError {
+    if let NetError::InUse(address) = &error
+        && address.port() == kept
+        && kept != 0
+    {
+        tracing::info!("{address} is the port that the tickets of this folder name");
+    }
+    NodeError::Net(error)
+}
+
+/// Returns the text of the ticket.
+fn ticket(home: &Home, facts: &Facts, me: tandem_core::ids::PeerId, net: &Net) -> String {
+    let secret = facts
+        .invites
+        .first()
+        .and_then(Invited::secret)
+        .expect("the secrets were read when the engine was configured");
+    let name = home.holder().file_name().unwrap_or_default();
+    let folder = Some(Label::lossy(&name.to_string_lossy()));
+    let addresses = reachable(&net.listening()).into_iter().map(Into::into);
+    Ticket {
+        addresses: addresses.collect(),
+        peer: me,
+        secret,
+        folder,
+    }
+    .text()
+}
+
+/// Returns a name that was given, if it is one.
+pub(super) fn label(name: &str) -> Result<Label, NodeError> {
+    Label::parse(name).map_err(|why| NodeError::Name {
+        name: name.to_owned(),
+        why,
+    })
+}
+
+/// Returns what a peer calls itself when nobody says: the machine's name.
+pub(super) fn host_label() -> Label {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    Label::lossy(name.split('.').next().unwrap_or_default())
+}
+
+/// Tells whether a folder is shared from `dir` or from above it, and from where.
+pub(super) fn shared_above(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors()
+        .find(|above| Home::of(above).is_lived_in())
+        .map(Path::to_owned)
+        .filter(|above| fs::symlink_metadata(above).is_ok())
+}
