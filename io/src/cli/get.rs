@@ -67,8 +67,7 @@ impl Get {
         outcome?;
         match missing {
             0 => Ok(()),
-            1 => Err(CliError::Told("one item".to_owned())),
-            many => Err(CliError::Told(format!("{many} items"))),
+            missing => Err(CliError::Told(missing)),
         }
     }
 }

@@ -80,8 +80,8 @@ enum CliError {
     #[error("{0}")]
     Usage(String),
     /// What failed was told already, item by item.
-    #[error("{0} could not be had; see above")]
-    Told(String),
+    #[error("{0} items could not be had; see above")]
+    Told(u32),
     /// Standard output is gone.
     #[error("can't write to standard output: {0}; check where it leads")]
     Output(io::Error),
@@ -109,7 +109,10 @@ pub fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            say.error(&error);
+            // One line is enough for one item.
+            if !matches!(error, CliError::Told(1)) {
+                say.error(&error);
+            }
             ExitCode::from(match error {
                 CliError::Usage(_) => 2,
                 CliError::Node(_)
