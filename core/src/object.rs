@@ -73,6 +73,8 @@ pub(crate) struct Object {
     pub jobs: u32,
     /// Whether it is to be removed once no job is under way: its version is not shown any more.
     pub doomed: bool,
+    /// Whether the disk has refused a job on it, and was not obliging since.
+    pub refused: bool,
     /// Whether it waits for its backoff.
     pub pausing: bool,
     /// Whether the attempts ran out.
@@ -108,6 +110,7 @@ impl Object {
             checking: BTreeSet::new(),
             jobs: 0,
             doomed: false,
+            refused: false,
             pausing: false,
             exhausted: false,
             lanes: None,

@@ -214,10 +214,14 @@ impl<'de> Deserialize<'de> for Span {
 mod tests {
     use super::*;
 
-    fn file(text: &str) -> Result<Given, ConfigError> {
+    fn dir_with(text: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), text).unwrap();
-        Given::read(dir.path())
+        dir
+    }
+
+    fn file(text: &str) -> Result<Given, ConfigError> {
+        Given::read(dir_with(text).path())
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, Record, WantState};
 use tandem_core::engine::Engine;
-use tandem_core::error::FsError;
+use tandem_core::error::{Fault, FsError};
 use tandem_core::event::Event;
 use tandem_core::ids::{AskId, CommitId, FetchId, JobId, LinkId, NodeId, PeerId, ReqId};
 use tandem_core::message::{Answer, Message, Want};
@@ -285,17 +285,26 @@ impl Driver {
     /// Turns the engine once for each event. Called under its lock.
     fn turn(&self, engine: &mut Engine, events: Vec<Event>, answers: &mut Vec<Later>) {
         // What the engine wants to do from the start comes first.
-        while let Some(action) = engine.poll_action() {
-            self.queue(action, answers);
-        }
+        self.drain(engine, answers);
         for event in events {
             // The clock is read under the lock, so that the engine's time never goes back.
             engine.handle(self.now(), event);
-            while let Some(action) = engine.poll_action() {
+            self.drain(engine, answers);
+        }
+        self.set_timer(engine.poll_timeout());
+    }
+
+    fn drain(&self, engine: &mut Engine, answers: &mut Vec<Later>) {
+        while let Some(action) = engine.poll_action() {
+            // Whoever waits for the first exchange is told, and needs to hear it once.
+            if let Action::Fault(fault @ Fault::Refused { .. }) = &action
+                && !engine.is_complete()
+            {
+                tracing::info!("{fault}");
+            } else {
                 self.queue(action, answers);
             }
         }
-        self.set_timer(engine.poll_timeout());
     }
 
     /// Queues what has an order; keeps what has none for after the lock.
@@ -425,3 +434,6 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,22 @@
-//! Tandem sim.
+//! The simulator: engines in virtual time, in a world where everything breaks, and oracles that
+//! judge what they do. See `README.md`.
+
+pub mod chaos;
+pub mod check;
+pub mod choices;
+pub mod config;
+pub mod disk;
+mod jobs;
+pub mod kernel;
+pub mod net;
+pub mod outside;
+pub mod peer;
+mod perform;
+pub mod reach;
+pub mod run;
+mod show;
+pub mod shrink;
+pub mod trace;
+pub mod user;
+mod wire;
+pub mod world;

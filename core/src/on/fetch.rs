@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::action::Action;
+use crate::action::{Action, WantState};
 use crate::engine::Engine;
 use crate::error::Fault;
 use crate::event::Fetched;
@@ -393,7 +393,7 @@ impl Engine {
                 self.fail_read(req);
             }
         }
-        self.want_failed(object);
+        self.want_failed(object, WantState::Failed);
     }
 
     /// The pause of an object is over.

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use crate::action::{Action, DiskWish};
+use crate::action::{Action, DiskWish, WantState};
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
@@ -364,6 +364,7 @@ impl Engine {
         let (_, len) = kept.held().chunk_range(chunk);
         kept.download.arrived(self.now, chunk, hash);
         kept.soft = true;
+        kept.refused = false;
         kept.chunks_fetched += 1;
         kept.bytes_fetched += u64::from(len);
         self.counters.chunks_fetched += 1;
@@ -525,18 +526,28 @@ impl Engine {
 
     /// The disk has refused a job on an object: it is looked at again after a pause.
     pub(crate) fn object_failed(&mut self, object: ObjectId, what: &str, why: DiskError) {
-        self.fault(Fault::Disk {
-            what: alloc::format!("{what} {object:?}"),
-            why,
-        });
         let Some(kept) = self.objects.get_mut(&object) else {
+            self.fault(Fault::Disk {
+                what: alloc::format!("{what} {object:?}"),
+                why,
+            });
             return;
         };
+        // Once is enough until something of it was written again.
+        let is_news = !core::mem::replace(&mut kept.refused, true);
         kept.break_off();
         let arrived = core::mem::take(&mut kept.arrived);
         for (chunk, _, payload, link) in arrived {
             self.landed(link, object, chunk);
             self.act(Action::Drop { payload });
+        }
+        if is_news {
+            let path = self.shown_path(object.node);
+            let what = alloc::format!("{what} {path}");
+            self.fault(Fault::Disk { what, why });
+        }
+        if why == DiskError::NoSpace {
+            self.want_failed(object, WantState::NoSpace);
         }
         self.pause(object, None);
     }

@@ -280,7 +280,7 @@ impl Engine {
     }
 
     /// Returns a node's path for a person to read.
-    fn shown_path(&self, node: NodeId) -> String {
+    pub(crate) fn shown_path(&self, node: NodeId) -> String {
         let path = self.tree.path(node).unwrap_or_default();
         let names: Vec<String> = path.iter().map(ToString::to_string).collect();
         alloc::format!("/{}", names.join("/"))

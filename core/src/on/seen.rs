@@ -245,8 +245,11 @@ impl Engine {
                 });
             }
             self.folder.displace(node);
-            self.folder.rechecks.remove(&node);
+            self.end_recheck(node);
             self.commits.remove(records::placed(node));
+        } else {
+            // What was written through this name is seen under the others.
+            self.look_at_node(node);
         }
     }
 

@@ -218,6 +218,12 @@ impl Scratch {
             if !names.iter().any(|entry| touched(entry)) {
                 let deleted_by = |entry: &Entry, content: &Content| {
                     let made_on = versions.iter().find(|v| !unseen(entry, v.stamp.dot));
+                    let unseen_versions = versions.iter().filter(|v| unseen(entry, v.stamp.dot));
+                    let made_on = made_on.filter(|base| {
+                        !unseen_versions
+                            .clone()
+                            .any(|v| superseded_another(v, base, |dot| !unseen(entry, dot)))
+                    });
                     !unseen(entry, content.stamp.dot)
                         && made_on.is_some_and(|v| self.equal(v, content))
                 };
@@ -508,6 +514,19 @@ impl Scratch {
             object: content.map(Content::object),
         }
     }
+}
+
+/// Tells whether `later` may have superseded a version that was known, and that `base` had not
+/// superseded: a sibling of `base`.
+fn superseded_another(later: &Content, base: &Content, known: impl Fn(Dot) -> bool) -> bool {
+    let siblings = base.beside.iter().any(|&dot| later.supersedes(dot));
+    let mut seen = base.context.clone();
+    seen.cover(base.stamp.dot);
+    siblings
+        || later.context.iter().any(|(actor, last)| {
+            let counter = seen.counter(actor) + 1;
+            counter <= last && known(Dot { actor, counter })
+        })
 }
 
 /// Tells whether the delete of a name knew of an update: itself, or because the newest delete of

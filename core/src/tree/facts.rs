@@ -12,7 +12,8 @@
 //!
 //! **Versions.** A version whose copy has an entry of its own has left the file. Of the others
 //! the greatest is shown under the names. A delete ends only the version that it was made on,
-//! the greatest that it knew, and what is equal to it.
+//! the greatest that it knew, and what is equal to it. Where a version that it did not know may
+//! have superseded that one, the delete ends none: what is left were copies then.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -75,10 +76,10 @@ pub(super) fn of(registers: &Registers, ix: Ix) -> Facts {
         if changed || versions.iter().any(|(version, _)| !knows(version.dot)) {
             kept.push(ix);
         }
-        let made_on = versions.iter().find(|(version, _)| knows(version.dot));
+        let made_on = made_on(&versions, knows);
         for (ended, (version, content)) in ended.iter_mut().zip(&versions) {
-            *ended &= knows(version.dot)
-                && made_on.is_some_and(|(_, base)| same(registers, base, content));
+            *ended &=
+                knows(version.dot) && made_on.is_some_and(|base| same(registers, base, content));
         }
     }
     if !attrs_unseen {
@@ -93,6 +94,35 @@ pub(super) fn of(registers: &Registers, ix: Ix) -> Facts {
             ..Facts::default()
         },
     }
+}
+
+/// Returns the version that a delete was made on, given what it knew: the greatest, unless that
+/// may have been another, which a version that it did not know has superseded.
+fn made_on<'a>(
+    versions: &[(Version, &'a Content)],
+    knows: impl Fn(Dot) -> bool,
+) -> Option<&'a Content> {
+    let known = |(version, _): &&(Version, &Content)| knows(version.dot);
+    let (_, base) = *versions.iter().find(known)?;
+    let hidden = |unseen: &Content| {
+        base.beside.iter().any(|&dot| unseen.supersedes(dot))
+            || unseen.context.iter().any(|(actor, counter)| {
+                // What `base` supersedes was none of the versions that the delete saw.
+                let own = match base.stamp.dot {
+                    Dot { actor: by, counter } if by == actor => counter,
+                    Dot { .. } => 0,
+                };
+                let counter_from = base.context.counter(actor).max(own) + 1;
+                let from = Dot {
+                    actor,
+                    counter: counter_from,
+                };
+                counter >= counter_from && knows(from)
+            })
+    };
+    let unseen = versions.iter().filter(|version| !known(version));
+    let mut hiding = unseen.filter(|(_, content)| hidden(content));
+    hiding.next().is_none().then_some(base)
 }
 
 /// Returns the entry under which a directory stands, and whether it counts by itself. One that

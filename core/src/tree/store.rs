@@ -202,7 +202,8 @@ impl Registers {
         Some(self.held_digest(object)?.register.hash)
     }
 
-    /// Returns the greatest Lamport time of a held register.
+    /// Returns the greatest Lamport time that was seen; of what was restored, of that which was
+    /// still held. Nothing that is held no longer can compete with what is made next.
     pub fn lamport(&self) -> Lamport {
         self.lamport
     }

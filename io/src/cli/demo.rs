@@ -130,7 +130,7 @@ fn advice(stage: &Stage, folder: &Path, mnt: &Path) -> String {
     format!(
         "\n{dir} is shared by one peer and mounted by another at {mnt}. Try, in another terminal:\n\n  \
            ls -lR {mnt}\n{large}  \
-           echo hello > {dir}/new.txt; cat {mnt}/new.txt    # a change shows at once\n  \
+           echo hello > {dir}/new.txt; sleep 1; cat {mnt}/new.txt    # a change shows by itself\n  \
            diff -r --no-dereference -x .tandem {dir} {mnt}\n  \
            XDG_DATA_HOME={data} {program} status {mnt}\n\n\
            Ctrl-C ends it and removes what the demo made.\n",
@@ -193,7 +193,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         // Never into a mount that did not come off.
-        let mounted = crate::mount::point::mounted().unwrap_or_default();
+        let mounted = crate::mount::table::mounted().unwrap_or_default();
         let held = mounted.iter().any(|line| line.point.starts_with(&self.dir));
         if held || fs::remove_dir_all(&self.dir).is_err() {
             Say.note(format_args!(

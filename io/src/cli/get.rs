@@ -65,10 +65,10 @@ impl Get {
         let missing = errand.missing;
         guest.leave();
         outcome?;
-        match missing {
-            0 => Ok(()),
-            1 => Err(CliError::Told("one item".to_owned())),
-            many => Err(CliError::Told(format!("{many} items"))),
+        if missing == 0 {
+            Ok(())
+        } else {
+            Err(CliError::Told)
         }
     }
 }
@@ -199,6 +199,11 @@ impl Errand<'_> {
             WantState::IsDirectory | WantState::IsSymlink | WantState::Progress { .. } => {
                 self.miss(failed("get", target, FsError::Stale));
             }
+            WantState::NoSpace => self.miss(CliError::Said(format!(
+                "can't get {}: no space left on device; make room, and the same command goes on \
+                 from what is here",
+                target.display()
+            ))),
             WantState::Failed => self.miss(CliError::Said(format!(
                 "can't get {}: the host is gone, or can't read it any more; the same command goes \
                  on from what is here",

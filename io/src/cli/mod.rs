@@ -80,8 +80,8 @@ enum CliError {
     #[error("{0}")]
     Usage(String),
     /// What failed was told already, item by item.
-    #[error("{0} could not be had; see above")]
-    Told(String),
+    #[error("some items could not be had")]
+    Told,
     /// Standard output is gone.
     #[error("can't write to standard output: {0}; check where it leads")]
     Output(io::Error),
@@ -108,6 +108,7 @@ pub fn run() -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
+        Err(CliError::Told) => ExitCode::from(1),
         Err(error) => {
             say.error(&error);
             ExitCode::from(match error {
@@ -117,7 +118,7 @@ pub fn run() -> ExitCode {
                 | CliError::Log(_)
                 | CliError::Ticket(_)
                 | CliError::Said(_)
-                | CliError::Told(_)
+                | CliError::Told
                 | CliError::Output(_) => 1,
             })
         }

@@ -43,7 +43,10 @@ impl Say {
 
     /// Writes an error to standard error: one line, whatever it has in it.
     pub(super) fn error(&self, error: impl Display) {
-        self.note(format_args!("error: {error}"));
+        self.note(format_args!(
+            "error: {}",
+            without_numbers(&error.to_string())
+        ));
     }
 
     /// Writes a line to standard error.
@@ -63,6 +66,27 @@ impl Say {
             name.to_vec()
         }
     }
+}
+
+/// Returns text without the numbers that the standard library puts behind the words of the
+/// operating system (` (os error 2)`).
+fn without_numbers(text: &str) -> String {
+    const BEGIN: &str = " (os error ";
+    let mut rest = text;
+    let mut kept = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        kept.push_str(before);
+        let digits = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = match digits.strip_prefix(')') {
+            Some(rest) => rest,
+            None => {
+                kept.push_str(BEGIN);
+                after
+            }
+        };
+    }
+    kept.push_str(rest);
+    kept
 }
 
 /// Returns text without line breaks and other characters that control a terminal.
@@ -131,6 +155,13 @@ mod tests {
     fn an_error_is_one_line_whatever_is_in_it() {
         assert_eq!(one_line("a\n  b\r\n\tc\n"), "a  b c");
         assert_eq!(one_line("bell\x07"), "bell\\u{7}");
+    }
+
+    #[test]
+    fn errors_are_told_in_words() {
+        let text = "can't: No such file (os error 2); or (os error x)";
+        let told = "can't: No such file; or (os error x)";
+        assert_eq!(without_numbers(text), told);
     }
 
     #[test]

@@ -56,20 +56,23 @@ impl Desk {
     /// # Errors
     /// [`FsError::NoEntry`] when there is nothing, or the engine's error.
     pub fn find(&self, driver: &Driver, path: &[Name]) -> Result<Shown, FsError> {
-        let mut found = match self.ask(driver, FsCall::GetAttr { ino: Ino::ROOT })? {
-            FsReply::Attr(shown) => shown,
-            other => return Err(unexpected(&other)),
+        let answer = self.ask(driver, FsCall::GetAttr { ino: Ino::ROOT })?;
+        let FsReply::Attr(mut found) = answer else {
+            return Err(unexpected(&answer));
         };
         for name in path {
             let call = FsCall::Lookup {
                 parent: found.ino,
                 name: name.as_bytes().to_vec(),
             };
-            found = match self.ask(driver, call)? {
-                FsReply::Entry(shown) => shown,
-                FsReply::Absent => return Err(FsError::NoEntry),
-                other => return Err(unexpected(&other)),
+            let answer = self.ask(driver, call)?;
+            if answer == FsReply::Absent {
+                return Err(FsError::NoEntry);
+            }
+            let FsReply::Entry(shown) = answer else {
+                return Err(unexpected(&answer));
             };
+            found = shown;
         }
         Ok(found)
     }
@@ -79,9 +82,9 @@ impl Desk {
     /// # Errors
     /// The engine's.
     pub fn list(&self, driver: &Driver, ino: Ino) -> Result<Vec<DirItem>, FsError> {
-        let fh = match self.ask(driver, FsCall::OpenDir { ino })? {
-            FsReply::OpenedDir { fh } => fh,
-            other => return Err(unexpected(&other)),
+        let answer = self.ask(driver, FsCall::OpenDir { ino })?;
+        let FsReply::OpenedDir { fh } = answer else {
+            return Err(unexpected(&answer));
         };
         let mut all = Vec::new();
         let mut from = 0;
@@ -92,9 +95,9 @@ impl Desk {
                 count: ITEMS,
                 plus: false,
             };
-            let items = match self.ask(driver, call)? {
-                FsReply::Items(items) => items,
-                other => return Err(unexpected(&other)),
+            let answer = self.ask(driver, call)?;
+            let FsReply::Items(items) = answer else {
+                return Err(unexpected(&answer));
             };
             let Some(last) = items.last() else {
                 break;
@@ -115,10 +118,11 @@ impl Desk {
     /// # Errors
     /// The engine's.
     pub fn target(&self, driver: &Driver, ino: Ino) -> Result<Vec<u8>, FsError> {
-        match self.ask(driver, FsCall::ReadLink { ino })? {
-            FsReply::Target(target) => Ok(target.to_vec()),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.ask(driver, FsCall::ReadLink { ino })?;
+        let FsReply::Target(target) = answer else {
+            return Err(unexpected(&answer));
+        };
+        Ok(target.to_vec())
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<ReqId, Sender<Result<FsReply, FsError>>>> {

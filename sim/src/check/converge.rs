@@ -1,0 +1,165 @@
+//! P4 convergence: when faults have stopped, a walk over each mount finds what is in the shared
+//! folder: the same names, kinds, modes, owners, sizes, times, targets, attributes and bytes.
+
+use std::collections::BTreeMap;
+
+use tandem_core::action::{FsReply, Shown};
+use tandem_core::event::FsCall;
+use tandem_core::ids::Ino;
+use tandem_core::tree::register::Kind;
+
+use super::{Failure, Verdict};
+use crate::disk::folder::{Id, Node, wall};
+use crate::world::World;
+
+fn apart(what: String) -> Failure {
+    Failure::new(super::Kind::Convergence, "P4", what)
+}
+
+type Walk = BTreeMap<Vec<Vec<u8>>, Shown>;
+
+impl World {
+    /// Judges what a mount shows.
+    pub fn check_converged(&mut self, p: usize) -> Verdict {
+        let mut seen = Walk::new();
+        let mut open = vec![(Vec::new(), Ino::ROOT)];
+        while let Some((path, ino)) = open.pop() {
+            for (name, shown) in self.list(p, ino)? {
+                let mut below = path.clone();
+                below.push(name);
+                if shown.kind == Kind::Directory {
+                    open.push((below.clone(), shown.ino));
+                }
+                seen.insert(below, shown);
+            }
+        }
+        let who = self.peers[p].name;
+        let walk = self.folder.walk();
+        for (path, id) in walk {
+            let raw: Vec<Vec<u8>> = path.iter().map(|name| name.as_bytes().to_vec()).collect();
+            let shown = seen.remove(&raw);
+            let here = matches!(self.folder.inode(id).node, Node::Fifo);
+            match shown {
+                None if here => {}
+                None => return Err(apart(format!("{who} does not show {path:?}"))),
+                Some(_) if here => return Err(apart(format!("{who} shows the fifo {path:?}"))),
+                Some(shown) => self.compare(p, id, &shown).map_err(|mut failure| {
+                    failure.what = format!("{who}, {path:?}: {}", failure.what);
+                    failure
+                })?,
+            }
+        }
+        match seen.first_key_value() {
+            None => Ok(()),
+            Some((path, shown)) => {
+                let path: Vec<_> = path.iter().map(|n| String::from_utf8_lossy(n)).collect();
+                Err(apart(format!(
+                    "{who} shows {path:?}, which is not there: {shown:?}"
+                )))
+            }
+        }
+    }
+
+    /// Lists a directory of a mount.
+    pub fn list(&mut self, p: usize, ino: Ino) -> Result<Vec<(Vec<u8>, Shown)>, Failure> {
+        let mut found = Vec::new();
+        let opened = self.ask(p, FsCall::OpenDir { ino })?;
+        let Ok((FsReply::OpenedDir { fh }, _)) = opened else {
+            return Err(apart(format!("can't open the directory {ino}: {opened:?}")));
+        };
+        let mut from = 0;
+        loop {
+            let call = FsCall::ReadDir {
+                fh,
+                from,
+                count: 7,
+                plus: true,
+            };
+            let Ok((FsReply::Items(items), _)) = self.ask(p, call)? else {
+                return Err(apart(format!("can't list the directory {ino}")));
+            };
+            let Some(last) = items.last() else {
+                break;
+            };
+            from = last.next;
+            for item in items {
+                if !matches!(&*item.name, b"." | b"..") {
+                    found.push((item.name.to_vec(), item.shown));
+                }
+            }
+        }
+        self.ask(p, FsCall::ReleaseDir { fh })?.ok();
+        Ok(found)
+    }
+
+    fn compare(&mut self, p: usize, id: Id, shown: &Shown) -> Verdict {
+        let inode = self.folder.inode(id).clone();
+        let print = self.folder.print(id);
+        let kind = match &inode.node {
+            Node::File(_) => Kind::File,
+            Node::Dir(_) => Kind::Directory,
+            Node::Link(_) | Node::Fifo => Kind::Symlink,
+        };
+        let firm = kind == Kind::Directory
+            || (shown.size == print.size && shown.mtime == wall(inode.mtime));
+        let same = (shown.kind, shown.mode, shown.uid, shown.gid) == (kind, inode.mode, 1000, 1000);
+        if !firm || !same {
+            let mode = inode.mode;
+            return Err(apart(format!(
+                "shown {shown:?}, is {kind:?} {mode:o} {print:?}"
+            )));
+        }
+        let ino = shown.ino;
+        for (name, value) in &inode.xattrs {
+            let name = name.as_bytes().to_vec();
+            let call = FsCall::GetXattr { ino, name };
+            match self.ask(p, call)? {
+                Ok((FsReply::Value(got), _)) if got == *value => {}
+                other => return Err(apart(format!("attribute {value:?} is {other:?}"))),
+            }
+        }
+        match &inode.node {
+            Node::File(bytes) => {
+                let read = self.read_all(p, ino, 0)?;
+                if read.as_ref() != Ok(bytes.as_ref()) {
+                    let read = read.map(|read| read.len());
+                    let what = format!("{} bytes, read {read:?} others", bytes.len());
+                    return Err(apart(what));
+                }
+            }
+            Node::Link(target) => match self.ask(p, FsCall::ReadLink { ino })? {
+                Ok((FsReply::Target(got), _)) if *got == *target.as_bytes() => {}
+                other => return Err(apart(format!("target {target:?} is {other:?}"))),
+            },
+            Node::Dir(_) | Node::Fifo => {}
+        }
+        Ok(())
+    }
+
+    /// Opens a file on a mount, reads it from an offset to its end, in odd pieces, and closes it.
+    pub fn read_all(
+        &mut self,
+        p: usize,
+        ino: Ino,
+        from: u64,
+    ) -> Result<Result<Vec<u8>, tandem_core::error::FsError>, Failure> {
+        let write = false;
+        let fh = match self.ask(p, FsCall::Open { ino, write })? {
+            Ok((FsReply::Opened { fh, .. }, _)) => fh,
+            Ok(other) => return Err(apart(format!("open is answered {other:?}"))),
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut read = Vec::new();
+        let len = self.config.chunk_size * 3 / 2 + 1;
+        let result = loop {
+            let offset = from + read.len() as u64;
+            match self.ask(p, FsCall::Read { fh, offset, len })? {
+                Ok((_, bytes)) if bytes.is_empty() => break Ok(read),
+                Ok((_, bytes)) => read.extend(bytes),
+                Err(error) => break Err(error),
+            }
+        };
+        self.ask(p, FsCall::Release { fh })?.ok();
+        Ok(result)
+    }
+}

@@ -1,0 +1,114 @@
+//! P9 live: every call ends. What needs no bytes is answered before anything else happens; a
+//! read ends by its deadline; when no link was there for as long, a read that fails does so at
+//! once.
+
+use std::collections::BTreeMap;
+
+use tandem_core::event::FsCall;
+use tandem_core::ids::ReqId;
+
+use super::{Failure, Kind, Verdict};
+
+/// The calls of one mount that wait.
+#[derive(Debug)]
+pub struct Live {
+    waiting: BTreeMap<ReqId, Waiting>,
+    /// Since when no link is there, as its engine was told.
+    pub alone_since: Option<u64>,
+    deadline: u64,
+    slack: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    since: u64,
+    call: FsCall,
+    alone: bool,
+}
+
+impl Live {
+    /// Returns an account of calls that may wait for `deadline`, and for `slack` more while the
+    /// disk works.
+    pub fn new(deadline: u64, slack: u64) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            alone_since: None,
+            deadline,
+            slack,
+        }
+    }
+
+    /// A call was made.
+    pub fn called(&mut self, now: u64, req: ReqId, call: FsCall) {
+        let alone = self
+            .alone_since
+            .is_some_and(|since| now > since + self.deadline + self.slack);
+        let since = now;
+        self.waiting.insert(req, Waiting { since, call, alone });
+    }
+
+    /// A call was answered; returns it, and how long that took.
+    pub fn answered(&mut self, now: u64, req: ReqId) -> Result<(FsCall, u64), Failure> {
+        match self.waiting.remove(&req) {
+            Some(waiting) => {
+                self.judge(now, req, &waiting)?;
+                Ok((waiting.call, now - waiting.since))
+            }
+            None => {
+                let what = format!("{req} was answered, and nobody waits for it");
+                Err(Failure::safety("P9", what))
+            }
+        }
+    }
+
+    /// Judges what still waits.
+    pub fn check(&self, now: u64) -> Verdict {
+        self.waiting
+            .iter()
+            .try_for_each(|(req, waiting)| self.judge(now, *req, waiting))
+    }
+
+    fn judge(&self, now: u64, req: ReqId, waiting: &Waiting) -> Verdict {
+        let allowed = match &waiting.call {
+            FsCall::Read { .. } if waiting.alone => self.slack,
+            FsCall::Read { .. } => self.deadline + self.slack,
+            FsCall::Open { .. } => self.slack,
+            FsCall::Lookup { .. }
+            | FsCall::Forget { .. }
+            | FsCall::GetAttr { .. }
+            | FsCall::ReadLink { .. }
+            | FsCall::Release { .. }
+            | FsCall::OpenDir { .. }
+            | FsCall::ReadDir { .. }
+            | FsCall::ReleaseDir { .. }
+            | FsCall::GetXattr { .. }
+            | FsCall::ListXattr { .. }
+            | FsCall::StatFs
+            | FsCall::Change { .. }
+            | FsCall::Sync { .. } => 0,
+        };
+        let took = now - waiting.since;
+        if took <= allowed {
+            return Ok(());
+        }
+        let what = format!(
+            "{req} {:?} waits since {} ms; allowed are {} ms{}",
+            waiting.call,
+            took / 1_000_000,
+            allowed / 1_000_000,
+            if waiting.alone { ", with no link" } else { "" }
+        );
+        Err(Failure::new(Kind::Liveness, "P9", what))
+    }
+
+    /// Returns how many calls wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The process ended, and with it all who waited.
+    pub fn crash(&mut self) {
+        self.waiting.clear();
+        self.alone_since = None;
+    }
+}

@@ -1,0 +1,206 @@
+//! P1 truth: a read returns bytes of one version of the file at that offset.
+//!
+//! The history holds every content that a file of the shared folder ever had. Contents are drawn
+//! so that no two have equal bytes at one place by accident, and hold no zeros but in holes. A
+//! reply is true if it is a piece of a content of the file, whole up to the length asked for or
+//! to that content's end; and if no earlier reply of the same inode was certainly of a later
+//! one. Files that stood one after the other under one path count as one: whether a replacing
+//! rename is a new version or a new file is the core's choice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tandem_core::ids::Ino;
+
+use super::{Failure, Verdict};
+use crate::disk::folder::{Id, Path};
+
+/// Every content of every file, in the order in which they came to be.
+#[derive(Debug, Default)]
+pub struct History {
+    versions: Vec<(Id, Arc<Vec<u8>>)>,
+    kin: BTreeMap<Id, Id>,
+    stood: BTreeMap<Path, Id>,
+    last: BTreeMap<Id, Arc<Vec<u8>>>,
+}
+
+impl History {
+    /// Notes the content that a file has from here on.
+    pub fn note(&mut self, file: Id, bytes: Arc<Vec<u8>>) {
+        self.last.insert(file, bytes.clone());
+        self.versions.push((file, bytes));
+    }
+
+    /// Notes that something stands under a path. What takes the place of another comes after it.
+    pub fn stood(&mut self, path: &Path, file: Id) {
+        if let Some(before) = self.stood.insert(path.clone(), file)
+            && before != file
+        {
+            let (a, b) = (self.family(before), self.family(file));
+            if a != b {
+                self.kin.insert(b, a);
+            }
+            if let Some(bytes) = self.last.get(&file) {
+                self.versions.push((file, bytes.clone()));
+            }
+        }
+    }
+
+    fn family(&self, file: Id) -> Id {
+        let mut at = file;
+        while let Some(up) = self.kin.get(&at) {
+            at = *up;
+        }
+        at
+    }
+
+    /// Returns the contents of which `bytes` is a true piece, by their place in the order.
+    fn candidates(&self, offset: u64, asked: u64, bytes: &[u8]) -> Vec<usize> {
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        let fits = |content: &Vec<u8>| {
+            let rest = content.get(at..).unwrap_or_default();
+            let full = bytes.len() as u64 == asked || bytes.len() == rest.len();
+            full && rest.starts_with(bytes)
+        };
+        let all = self.versions.iter().enumerate();
+        all.filter(|(_, (_, content))| fits(content))
+            .map(|(n, _)| n)
+            .collect()
+    }
+
+    /// Tells whether `bytes` is the whole of a content that some file had.
+    pub fn had(&self, bytes: &[u8]) -> bool {
+        self.versions
+            .iter()
+            .any(|(_, content)| content.as_slice() == bytes)
+    }
+}
+
+/// What the replies to one mount have shown so far.
+#[derive(Debug, Default)]
+pub struct Truth {
+    inodes: BTreeMap<Ino, Shown>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    files: BTreeSet<Id>,
+    floor: usize,
+}
+
+/// A read and what it was answered.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    /// Of which inode.
+    pub ino: Ino,
+    /// From which offset.
+    pub offset: u64,
+    /// How many bytes were asked for.
+    pub asked: u64,
+    /// What came.
+    pub bytes: &'a [u8],
+}
+
+impl Truth {
+    /// Judges a reply to a read.
+    pub fn read(&mut self, history: &History, piece: &Piece<'_>) -> Verdict {
+        let of = |n: &usize| history.versions.get(*n).map(|(file, _)| *file);
+        let mut found = history.candidates(piece.offset, piece.asked, piece.bytes);
+        if found.is_empty() {
+            return Err(Failure::safety("P1", untrue(history, piece)));
+        }
+        let shown = self.inodes.entry(piece.ino).or_default();
+        let families: BTreeSet<Id> = shown.files.iter().map(|f| history.family(*f)).collect();
+        if !families.is_empty() {
+            found.retain(|n| of(n).is_some_and(|file| families.contains(&history.family(file))));
+        }
+        let (Some(first), Some(last)) = (found.first(), found.last()) else {
+            let what = format!("{} shows bytes of another file: {piece:?}", piece.ino);
+            return Err(Failure::safety("P7", what));
+        };
+        if *last < shown.floor {
+            let what = format!(
+                "{} went back from content {} to {last}: offset {} of {:?}",
+                piece.ino,
+                shown.floor,
+                piece.offset,
+                of(last)
+            );
+            return Err(Failure::safety("P1", what));
+        }
+        shown.floor = shown.floor.max(*first);
+        shown.files = found.iter().filter_map(of).collect();
+        Ok(())
+    }
+}
+
+fn untrue(history: &History, piece: &Piece<'_>) -> String {
+    let Piece {
+        ino,
+        offset,
+        asked,
+        bytes,
+    } = piece;
+    let at = usize::try_from(*offset).unwrap_or(usize::MAX);
+    let short = history
+        .versions
+        .iter()
+        .any(|(_, v)| v.get(at..).is_some_and(|rest| rest.starts_with(bytes)));
+    let zeros = bytes.iter().filter(|byte| **byte == 0).count();
+    let why = if short {
+        "a short read before the end of file"
+    } else if zeros > bytes.len() / 4 {
+        "zeros that no version has"
+    } else {
+        "bytes of no single version"
+    };
+    format!(
+        "{ino} at {offset}: asked for {asked}, got {} bytes: {why}",
+        bytes.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(offset: u64, asked: u64, bytes: &[u8]) -> Piece<'_> {
+        Piece {
+            ino: Ino(2),
+            offset,
+            asked,
+            bytes,
+        }
+    }
+
+    fn history() -> History {
+        let mut history = History::default();
+        history.note(Id(1), Arc::new(vec![1, 2, 3, 4]));
+        history.note(Id(1), Arc::new(vec![5, 6, 7]));
+        history.note(Id(2), Arc::new(vec![9, 9, 9, 9]));
+        history
+    }
+
+    #[test]
+    fn a_piece_of_a_version_is_true() {
+        let mut truth = Truth::default();
+        assert!(truth.read(&history(), &piece(1, 2, &[2, 3])).is_ok());
+        assert!(truth.read(&history(), &piece(1, 9, &[6, 7])).is_ok());
+    }
+
+    #[test]
+    fn zeros_short_reads_and_mixtures_are_found() {
+        let mut truth = Truth::default();
+        for bytes in [&[0, 0, 0, 0][..], &[1, 2], &[1, 6, 3, 4], &[]] {
+            assert!(truth.read(&history(), &piece(0, 4, bytes)).is_err());
+        }
+    }
+
+    #[test]
+    fn an_inode_that_goes_back_or_elsewhere_is_found() {
+        let mut truth = Truth::default();
+        assert!(truth.read(&history(), &piece(0, 3, &[5, 6, 7])).is_ok());
+        assert!(truth.read(&history(), &piece(0, 4, &[1, 2, 3, 4])).is_err());
+        assert!(truth.read(&history(), &piece(0, 4, &[9, 9, 9, 9])).is_err());
+    }
+}

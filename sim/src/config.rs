@@ -1,0 +1,169 @@
+//! The configuration of a run: everything that differs from run to run, drawn from the seed.
+//!
+//! Law: swarm testing. Each rate is zero in many runs, so that what one fault hides another run
+//! shows, and some runs have no faults at all.
+
+use crate::choices::Chance;
+
+/// A millisecond of virtual time, in nanoseconds.
+pub const MS: u64 = 1_000_000;
+/// A second of virtual time, in nanoseconds.
+pub const SEC: u64 = 1_000 * MS;
+
+/// What a run is made of. Rates are per thousand, times in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Peers with a sparse store, beside the host.
+    pub joiners: usize,
+    /// Files at the start.
+    pub files: u64,
+    /// Directories at the start.
+    pub dirs: u64,
+    /// The size of chunks, in bytes.
+    pub chunk_size: u32,
+    /// Chunks of the largest files.
+    pub chunks_max: u64,
+    /// Typical one-way latency of a link.
+    pub latency: u64,
+    /// Nanoseconds that a byte takes on a link.
+    pub byte_time: u64,
+    /// Typical time of a disk job.
+    pub disk_time: u64,
+    /// Chunks that arrive with flipped bytes.
+    pub corrupt: u32,
+    /// Disk jobs that fail, on the joiners' stores.
+    pub store_errors: u32,
+    /// Disk jobs that fail, in the shared folder.
+    pub folder_errors: u32,
+    /// Commits that fail.
+    pub commit_errors: u32,
+    /// Hints of the watcher that are lost, and made up for by a rescan.
+    pub hints_lost: u32,
+    /// Dials that find nobody.
+    pub dial_errors: u32,
+    /// Ends of a connection of which one side is not told.
+    pub half_open: u32,
+    /// Cuts, stalls and partitions that are planned.
+    pub cuts: u64,
+    /// Kills that are planned.
+    pub kills: u64,
+    /// Power losses that are planned.
+    pub power_losses: u64,
+    /// Clean stops that are planned.
+    pub stops: u64,
+    /// Changes by outside programs that are planned.
+    pub edits: u64,
+    /// Whether programs make hard links.
+    pub hard_links: bool,
+    /// Threads of applications on each mount.
+    pub threads: usize,
+    /// Typical pause of an application.
+    pub think: u64,
+    /// When faults and changes stop.
+    pub heal_at: u64,
+    /// How long a read of absent bytes may wait.
+    pub read_deadline: u64,
+    /// Attempts at a chunk without progress.
+    pub retries: u32,
+    /// How often a silent link is probed.
+    pub heartbeat: u64,
+}
+
+impl Config {
+    /// Draws a configuration.
+    pub fn draw(chance: &mut Chance) -> Self {
+        let calm = chance.often(150);
+        let mut some = |permille: u32, max: u64| {
+            let on = chance.often(permille);
+            let drawn = chance.between(1, max.max(1));
+            if on && !calm { drawn } else { 0 }
+        };
+        let rate = |drawn: u64| u32::try_from(drawn).unwrap_or(0);
+        let corrupt = rate(some(250, 100));
+        let store_errors = rate(some(200, 60));
+        let folder_errors = rate(some(200, 60));
+        let commit_errors = rate(some(100, 30));
+        let hints_lost = rate(some(400, 400));
+        let dial_errors = rate(some(300, 500));
+        let half_open = rate(some(400, 600));
+        let cuts = some(600, 12);
+        let kills = some(500, 5);
+        let many = some(250, 5);
+        let power_losses = some(350, 4) * many.max(1);
+        let stops = some(250, 2);
+        let latency = [MS / 5, 5 * MS, 40 * MS, 150 * MS][chance.index(4)];
+        let byte_time = [0, 10, 1_000][chance.index(3)];
+        let disk_time = [MS / 20, MS, 15 * MS][chance.index(3)];
+        let heal_at = chance.between(10, 40) * SEC;
+        Self {
+            joiners: if chance.often(150) { 2 } else { 1 },
+            files: chance.between(1, 14),
+            dirs: chance.between(0, 4),
+            chunk_size: 512 << chance.below(8),
+            chunks_max: chance.between(1, 24),
+            latency,
+            byte_time,
+            disk_time,
+            corrupt,
+            store_errors,
+            folder_errors,
+            commit_errors,
+            hints_lost,
+            dial_errors,
+            half_open,
+            cuts,
+            kills,
+            power_losses,
+            stops,
+            edits: if chance.often(850) {
+                chance.between(1, 40)
+            } else {
+                0
+            },
+            hard_links: chance.often(250),
+            threads: 1 + chance.index(4),
+            think: [2 * MS, 40 * MS, 300 * MS][chance.index(3)],
+            heal_at,
+            // Long enough for a few round trips, each as slow as they get, and a megabyte.
+            read_deadline: chance.between(2, 20) * SEC
+                + 40 * latency
+                + 200 * disk_time
+                + byte_time * 1_000_000,
+            retries: u32::try_from(chance.between(2, 8)).unwrap_or(5),
+            heartbeat: chance.between(500, 5_000) * MS,
+        }
+    }
+
+    /// Returns a configuration in which nothing fails and nobody does anything: for stories.
+    pub fn quiet() -> Self {
+        Self {
+            joiners: 1,
+            files: 0,
+            dirs: 0,
+            chunk_size: 4096,
+            chunks_max: 8,
+            latency: 5 * MS,
+            byte_time: 10,
+            disk_time: MS / 5,
+            corrupt: 0,
+            store_errors: 0,
+            folder_errors: 0,
+            commit_errors: 0,
+            hints_lost: 0,
+            dial_errors: 0,
+            half_open: 0,
+            cuts: 0,
+            kills: 0,
+            power_losses: 0,
+            stops: 0,
+            edits: 0,
+            hard_links: false,
+            threads: 0,
+            think: 10 * MS,
+            heal_at: u64::MAX,
+            read_deadline: 10 * SEC,
+            retries: 5,
+            heartbeat: 2 * SEC,
+        }
+    }
+}

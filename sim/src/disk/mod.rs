@@ -1,0 +1,5 @@
+//! Simulated disks: the shared folder of a host, and a peer's own store.
+
+pub mod folder;
+pub mod objects;
+pub mod records;

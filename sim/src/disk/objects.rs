@@ -1,0 +1,250 @@
+//! A peer's store of objects: partial files with their sidecars, and complete files.
+//!
+//! Law: a kill keeps all that was written. A power loss keeps what was synced, and of each later
+//! write all, a part or nothing, each for itself: a sidecar's record may survive the bytes that
+//! it speaks of. A partial file's names, and its sidecar, are sure only after a rename was
+//! synced; a sidecar that was cut may get its old tail back.
+
+use std::collections::BTreeMap;
+
+use tandem_core::error::DiskError;
+use tandem_core::ids::ObjectId;
+
+use crate::choices::Chance;
+use crate::reach;
+use crate::reach::Reach;
+
+/// A file's bytes, and which of them a power loss can't take.
+#[derive(Clone, Debug, Default)]
+struct Image {
+    now: Vec<u8>,
+    synced: Vec<u8>,
+    since: Vec<(usize, Vec<u8>)>,
+}
+
+impl Image {
+    fn new(size: usize) -> Self {
+        Self {
+            now: vec![0; size],
+            synced: vec![0; size],
+            since: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        if self.now.len() < end {
+            self.now.resize(end, 0);
+        }
+        self.now[at..end].copy_from_slice(bytes);
+        self.since.push((at, bytes.to_vec()));
+    }
+
+    fn sync(&mut self) {
+        self.synced.clone_from(&self.now);
+        self.since.clear();
+    }
+
+    fn lose_power(&mut self, chance: &mut Chance, reach: &mut Reach) {
+        for (at, bytes) in self.since.drain(..) {
+            let kept = match chance.below(3) {
+                0 => {
+                    reach!(reach, "power: lost a write");
+                    0
+                }
+                1 => bytes.len(),
+                _ => {
+                    reach!(reach, "power: tore a write");
+                    chance.index(bytes.len() + 1)
+                }
+            };
+            let end = at + kept;
+            if self.synced.len() < end {
+                self.synced.resize(end, 0);
+            }
+            self.synced[at..end].copy_from_slice(&bytes[..kept]);
+        }
+        self.now.clone_from(&self.synced);
+    }
+}
+
+/// A sidecar: what it holds, and what it held when that was last sure to be on the disk.
+#[derive(Clone, Debug, Default)]
+struct Journal {
+    now: Vec<u8>,
+    before: Vec<u8>,
+}
+
+impl Journal {
+    fn lose_power(&mut self, chance: &mut Chance, reach: &mut Reach) {
+        let same = self
+            .now
+            .iter()
+            .zip(&self.before)
+            .take_while(|(a, b)| a == b)
+            .count();
+        let kept = same + chance.part(self.now.len() - same);
+        let mut left = self.now[..kept].to_vec();
+        if self.before.len() > kept && chance.often(500) {
+            reach!(reach, "sidecar: old tail came back");
+            left.extend_from_slice(&self.before[kept..]);
+        } else if chance.often(200) {
+            left.extend(vec![0; chance.index(64)]);
+        }
+        self.now = left;
+        self.before.clone_from(&self.now);
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Stored {
+    sidecar: Option<Journal>,
+    partial: Option<Image>,
+    /// Whether the partial file's name has outlived a sync.
+    partial_sure: bool,
+    complete: Option<Image>,
+}
+
+/// What `DiskWish::LoadObject` brings: the sidecar, and the lengths of the two files.
+pub type Loaded = (Option<Vec<u8>>, Option<u64>, Option<u64>);
+
+/// All objects of a peer.
+#[derive(Clone, Debug, Default)]
+pub struct Objects(BTreeMap<ObjectId, Stored>);
+
+impl Objects {
+    /// Finds what is stored of an object.
+    pub fn load(&self, object: ObjectId) -> Loaded {
+        let Some(stored) = self.0.get(&object) else {
+            return (None, None, None);
+        };
+        let len = |image: &Option<Image>| image.as_ref().map(|image| image.now.len() as u64);
+        let sidecar = stored.sidecar.as_ref().map(|journal| journal.now.clone());
+        (sidecar, len(&stored.partial), len(&stored.complete))
+    }
+
+    /// Makes the partial file and its sidecar. The old sidecar goes first, for good: one that
+    /// vouches for bytes never stands beside a new, empty file.
+    pub fn create(&mut self, object: ObjectId, size: u64, sidecar: Vec<u8>) {
+        let stored = self.0.entry(object).or_default();
+        stored.sidecar = Some(Journal {
+            now: sidecar,
+            before: Vec::new(),
+        });
+        stored.partial = Some(Image::new(usize::try_from(size).unwrap_or(0)));
+        stored.partial_sure = false;
+    }
+
+    /// Appends to the sidecar.
+    pub fn mark(&mut self, object: ObjectId, record: &[u8]) -> Result<(), DiskError> {
+        let journal = self.journal(object)?;
+        journal.now.extend_from_slice(record);
+        Ok(())
+    }
+
+    /// Cuts the sidecar.
+    pub fn cut(&mut self, object: ObjectId, len: u64) -> Result<(), DiskError> {
+        let journal = self.journal(object)?;
+        journal.now.truncate(usize::try_from(len).unwrap_or(0));
+        Ok(())
+    }
+
+    fn journal(&mut self, object: ObjectId) -> Result<&mut Journal, DiskError> {
+        self.0
+            .get_mut(&object)
+            .and_then(|stored| stored.sidecar.as_mut())
+            .ok_or(DiskError::NotFound)
+    }
+
+    /// Writes into the partial file.
+    pub fn write(&mut self, object: ObjectId, at: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let partial = self
+            .0
+            .get_mut(&object)
+            .and_then(|stored| stored.partial.as_mut())
+            .ok_or(DiskError::NotFound)?;
+        partial.write(usize::try_from(at).unwrap_or(0), bytes);
+        Ok(())
+    }
+
+    /// Syncs the partial file's data.
+    pub fn sync(&mut self, object: ObjectId) -> Result<(), DiskError> {
+        let stored = self.0.get_mut(&object).ok_or(DiskError::NotFound)?;
+        let partial = stored.partial.as_mut().ok_or(DiskError::NotFound)?;
+        partial.sync();
+        stored.partial_sure = true;
+        Ok(())
+    }
+
+    /// Moves the partial file to its complete place, for good; done twice it does no harm.
+    pub fn finish(&mut self, object: ObjectId) -> Result<(), DiskError> {
+        let stored = self.0.get_mut(&object).ok_or(DiskError::NotFound)?;
+        if let Some(partial) = stored.partial.take() {
+            stored.complete = Some(partial);
+        }
+        stored.sidecar = None;
+        match stored.complete {
+            Some(_) => Ok(()),
+            None => Err(DiskError::NotFound),
+        }
+    }
+
+    /// Removes everything of an object.
+    pub fn remove(&mut self, object: ObjectId) {
+        self.0.remove(&object);
+    }
+
+    /// Reads stored bytes, from the complete file if there is one. `None` when there is neither
+    /// file; fewer bytes than asked for at the end of it.
+    pub fn read(&self, object: ObjectId, at: u64, len: u32) -> Option<&[u8]> {
+        let stored = self.0.get(&object)?;
+        let image = stored.complete.as_ref().or(stored.partial.as_ref())?;
+        let at = usize::try_from(at)
+            .unwrap_or(usize::MAX)
+            .min(image.now.len());
+        let end = (at + len as usize).min(image.now.len());
+        Some(&image.now[at..end])
+    }
+
+    /// Tells whether the object is complete.
+    pub fn is_complete(&self, object: ObjectId) -> bool {
+        self.0
+            .get(&object)
+            .is_some_and(|stored| stored.complete.is_some())
+    }
+
+    /// Returns the number of objects of which anything is stored.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Loses power.
+    pub fn lose_power(&mut self, chance: &mut Chance, reach: &mut Reach) {
+        for stored in self.0.values_mut() {
+            if let Some(journal) = &mut stored.sidecar {
+                journal.lose_power(chance, reach);
+            }
+            if stored.partial.is_some() && !stored.partial_sure {
+                match chance.below(6) {
+                    0 => stored.partial = None,
+                    1 => stored.sidecar = None,
+                    2 => {
+                        stored.partial = None;
+                        stored.sidecar = None;
+                    }
+                    _ => {}
+                }
+            }
+            let images = [&mut stored.partial, &mut stored.complete];
+            for image in images.into_iter().flatten() {
+                image.lose_power(chance, reach);
+            }
+            stored.partial_sure = stored.partial.is_some();
+        }
+    }
+}

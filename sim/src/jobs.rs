@@ -1,0 +1,336 @@
+//! Carrying out the jobs of disks: in time, and now and then not at all.
+//!
+//! Law: jobs on one object are carried out in the order in which they were given; a read of the
+//! shared folder has two moments, between which programs go on.
+
+use tandem_core::action::DiskWish;
+use tandem_core::error::DiskError;
+use tandem_core::event::{DiskDone, Event, Seen};
+use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
+use tandem_core::message::Want;
+
+use crate::check::Verdict;
+use crate::disk::folder::{Node, wall};
+use crate::peer::{Begun, Job};
+use crate::reach;
+use crate::world::{Item, World};
+
+/// Returns the object that a wish is about.
+pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
+    match wish {
+        DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => None,
+        DiskWish::LoadObject { object }
+        | DiskWish::CreateObject { object, .. }
+        | DiskWish::CutSidecar { object, .. }
+        | DiskWish::StoreChunk { object, .. }
+        | DiskWish::MarkSidecar { object, .. }
+        | DiskWish::SyncObject { object }
+        | DiskWish::HashChunk { object, .. }
+        | DiskWish::FinishObject { object }
+        | DiskWish::RemoveObject { object } => Some(*object),
+    }
+}
+
+/// Returns the payload that a wish uses up.
+pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
+    match wish {
+        DiskWish::StoreChunk { payload, .. } => Some(*payload),
+        DiskWish::List { .. }
+        | DiskWish::Look { .. }
+        | DiskWish::ReadChunk { .. }
+        | DiskWish::LoadObject { .. }
+        | DiskWish::CreateObject { .. }
+        | DiskWish::CutSidecar { .. }
+        | DiskWish::MarkSidecar { .. }
+        | DiskWish::SyncObject { .. }
+        | DiskWish::HashChunk { .. }
+        | DiskWish::FinishObject { .. }
+        | DiskWish::RemoveObject { .. } => None,
+    }
+}
+
+impl World {
+    /// Carries out a disk job, or its first half.
+    pub(crate) fn job(&mut self, p: usize, boot: u64, id: JobId) -> Verdict {
+        if self.peers[p].boot != boot || self.peers[p].engine.is_none() {
+            return Ok(());
+        }
+        let Some(mut job) = self.peers[p].jobs.remove(&id) else {
+            return Ok(());
+        };
+        if job.begun.is_none()
+            && let Some(begun) = self.begin(&job)
+        {
+            job.begun = Some(begun);
+            let took = self.peers[p].disk.delay(self.config.disk_time / 2);
+            self.peers[p].jobs.insert(id, job);
+            self.after(took, Item::Job(p, boot, id));
+            return Ok(());
+        }
+        self.peers[p].bounds.end(&job.wish);
+        let outcome = match self.trouble(p, &job.wish) {
+            Some(error) => {
+                reach!(self.reach, "disk: failed");
+                self.peers[p].caused.disk = true;
+                Err(error)
+            }
+            None => self.carry_out(p, &mut job),
+        };
+        self.account(p, &job, &outcome);
+        // Equal for all, so that the ends keep the order of the jobs.
+        let delay = self.config.disk_time / 4 + 1;
+        let event = Event::Disk { job: id, outcome };
+        self.after(delay, Item::Tell(p, boot, Box::new(event)));
+        Ok(())
+    }
+
+    /// Draws whether the disk fails on a job.
+    fn trouble(&mut self, p: usize, wish: &DiskWish) -> Option<DiskError> {
+        let shared = object(wish).is_none();
+        let rate = if shared {
+            self.config.folder_errors
+        } else {
+            self.config.store_errors
+        };
+        let fails = self.peers[p].disk.often(rate) && !self.healed;
+        let errors: &[DiskError] = match wish {
+            DiskWish::CreateObject { .. }
+            | DiskWish::StoreChunk { .. }
+            | DiskWish::MarkSidecar { .. } => &[DiskError::NoSpace, DiskError::Io],
+            DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => {
+                &[DiskError::Denied, DiskError::Io]
+            }
+            DiskWish::LoadObject { .. }
+            | DiskWish::CutSidecar { .. }
+            | DiskWish::SyncObject { .. }
+            | DiskWish::HashChunk { .. }
+            | DiskWish::FinishObject { .. }
+            | DiskWish::RemoveObject { .. } => &[DiskError::Io],
+        };
+        let error = self.peers[p].disk.pick(errors).copied();
+        error.filter(|_| fails)
+    }
+
+    fn begin(&self, job: &Job) -> Option<Begun> {
+        match &job.wish {
+            DiskWish::List { path } => {
+                let id = self.folder.find(path)?;
+                let this = self.folder.print(id);
+                match &self.folder.inode(id).node {
+                    Node::Dir(names) => Some(Begun::Names(this, names.keys().cloned().collect())),
+                    Node::File(_) | Node::Link(_) | Node::Fifo => None,
+                }
+            }
+            DiskWish::ReadChunk { path, offset, len } => {
+                let id = self.folder.find(path)?;
+                let half = self.piece_of(id, *offset, u64::from(*len / 2))?;
+                Some(Begun::Read(id, self.folder.print(id), half))
+            }
+            DiskWish::Look { .. }
+            | DiskWish::LoadObject { .. }
+            | DiskWish::CreateObject { .. }
+            | DiskWish::CutSidecar { .. }
+            | DiskWish::StoreChunk { .. }
+            | DiskWish::MarkSidecar { .. }
+            | DiskWish::SyncObject { .. }
+            | DiskWish::HashChunk { .. }
+            | DiskWish::FinishObject { .. }
+            | DiskWish::RemoveObject { .. } => None,
+        }
+    }
+
+    fn piece_of(&self, id: crate::disk::folder::Id, offset: u64, len: u64) -> Option<Vec<u8>> {
+        let bytes = self.folder.bytes(id)?;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = bytes.get(from..).unwrap_or_default();
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
+        Some(rest[..len].to_vec())
+    }
+
+    fn carry_out(&mut self, p: usize, job: &mut Job) -> Result<DiskDone, DiskError> {
+        let here = wall(self.wall());
+        let objects = &mut self.peers[p].objects;
+        match &job.wish {
+            DiskWish::List { path } => {
+                let Some(Begun::Names(this, names)) = job.begun.take() else {
+                    let there = self.folder.find(path).is_some();
+                    return Err(if there {
+                        DiskError::WrongKind
+                    } else {
+                        DiskError::NotFound
+                    });
+                };
+                let mut items = Vec::new();
+                let mut complete = true;
+                let rate = if self.healed {
+                    0
+                } else {
+                    self.config.folder_errors / 4
+                };
+                for name in names {
+                    let mut below = path.clone();
+                    below.push(name.clone());
+                    if self.peers[p].disk.often(rate) {
+                        complete = false;
+                        self.peers[p].caused.disk = true;
+                    } else if let Some(id) = self.folder.find(&below) {
+                        items.push((name, self.folder.sighting(id)));
+                    }
+                }
+                let wall = here;
+                Ok(DiskDone::Listed {
+                    this,
+                    items,
+                    complete,
+                    wall,
+                })
+            }
+            DiskWish::Look { path } => {
+                let found = self.folder.find(path);
+                let sighting = found.map(|id| self.folder.sighting(id));
+                let wall = here;
+                Ok(DiskDone::Looked { sighting, wall })
+            }
+            DiskWish::ReadChunk { path, offset, len } => {
+                let Some(Begun::Read(id, before, mut bytes)) = job.begun.take() else {
+                    let found = self.folder.find(path);
+                    let there = found.map(|id| self.folder.sighting(id).what);
+                    return Err(match there {
+                        None => DiskError::NotFound,
+                        Some(Seen::File | Seen::Directory | Seen::Symlink(_) | Seen::Local) => {
+                            DiskError::WrongKind
+                        }
+                    });
+                };
+                let half = bytes.len() as u64;
+                let more = u64::from(*len) - half;
+                if half == u64::from(*len / 2)
+                    && let Some(rest) = self.piece_of(id, offset + half, more)
+                {
+                    bytes.extend(rest);
+                }
+                let after = self.folder.print(id);
+                if after != before {
+                    reach!(self.reach, "chunk: torn by a writer while read");
+                }
+                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let hash = ChunkHash::of(&bytes);
+                let payload = PayloadId(self.peers[p].draw());
+                self.peers[p].payloads.insert(payload, bytes);
+                Ok(DiskDone::Chunk {
+                    payload,
+                    len,
+                    hash,
+                    before,
+                    after,
+                })
+            }
+            DiskWish::LoadObject { object } => {
+                let (sidecar, partial, complete) = objects.load(*object);
+                Ok(DiskDone::Loaded {
+                    sidecar,
+                    partial,
+                    complete,
+                })
+            }
+            DiskWish::CreateObject {
+                object,
+                size,
+                sidecar,
+            } => {
+                reach!(self.reach, "object: created");
+                objects.create(*object, *size, sidecar.clone());
+                Ok(DiskDone::Done)
+            }
+            DiskWish::CutSidecar { object, len } => {
+                reach!(self.reach, "sidecar: cut");
+                objects.cut(*object, *len).map(|()| DiskDone::Done)
+            }
+            DiskWish::StoreChunk {
+                object,
+                offset,
+                payload: _,
+                record,
+            } => {
+                if let Some((_, bytes)) = &job.payload {
+                    objects.write(*object, *offset, bytes)?;
+                }
+                objects.mark(*object, record).map(|()| DiskDone::Done)
+            }
+            DiskWish::MarkSidecar { object, record } => {
+                objects.mark(*object, record).map(|()| DiskDone::Done)
+            }
+            DiskWish::SyncObject { object } => objects.sync(*object).map(|()| DiskDone::Done),
+            DiskWish::HashChunk {
+                object,
+                offset,
+                len,
+            } => {
+                reach!(self.reach, "chunk: hashed after a crash");
+                let bytes = objects.read(*object, *offset, *len);
+                let bytes = bytes.ok_or(DiskError::NotFound)?;
+                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let hash = ChunkHash::of(bytes);
+                Ok(DiskDone::Hashed { len, hash })
+            }
+            DiskWish::FinishObject { object } => {
+                reach!(self.reach, "object: finished");
+                objects.finish(*object).map(|()| DiskDone::Done)
+            }
+            DiskWish::RemoveObject { object } => {
+                reach!(self.reach, "object: removed");
+                objects.remove(*object);
+                Ok(DiskDone::Done)
+            }
+        }
+    }
+
+    /// Keeps P5's account of what a job did.
+    fn account(&mut self, p: usize, job: &Job, outcome: &Result<DiskDone, DiskError>) {
+        let chunk = u64::from(self.config.chunk_size);
+        let resume = &mut self.peers[p].resume;
+        if let Some((payload, _)) = &job.payload {
+            resume.stored(*payload, outcome.is_ok());
+        }
+        match (&job.wish, outcome) {
+            (wish, Err(_)) => {
+                if let Some(object) = object(wish) {
+                    resume.doubt(object);
+                }
+            }
+            (DiskWish::RemoveObject { object } | DiskWish::CreateObject { object, .. }, Ok(_)) => {
+                resume.forget(*object);
+            }
+            (DiskWish::LoadObject { object }, Ok(_)) => resume.loaded(*object),
+            (DiskWish::HashChunk { object, offset, .. }, Ok(DiskDone::Hashed { hash, .. })) => {
+                let chunk = ChunkIx(u32::try_from(offset / chunk).unwrap_or(u32::MAX));
+                let object = *object;
+                resume.hashed(Want { object, chunk }, *hash);
+            }
+            _ => {}
+        }
+    }
+
+    /// Carries out the next commit.
+    pub(crate) fn commit(&mut self, p: usize, boot: u64) -> Verdict {
+        if self.peers[p].boot != boot || self.peers[p].engine.is_none() {
+            return Ok(());
+        }
+        let (rate, healed) = (self.config.commit_errors, self.healed);
+        let peer = &mut self.peers[p];
+        let Some(pending) = peer.commits.pop_front() else {
+            return Ok(());
+        };
+        let good = healed || !peer.disk.often(rate);
+        if good {
+            peer.records.commit(pending.records, pending.sync);
+        } else {
+            reach!(self.reach, "commit: failed");
+            peer.caused.commit = true;
+        }
+        let delay = self.config.disk_time / 4 + 1;
+        let event = Self::committed(pending.commit, good);
+        self.after(delay, Item::Tell(p, boot, Box::new(event)));
+        Ok(())
+    }
+}

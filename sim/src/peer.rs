@@ -1,0 +1,173 @@
+//! A peer: an engine, its store, and what its shell keeps for it.
+//!
+//! Law: an engine that crashed is a value that was dropped; nothing runs for it. What its shell
+//! had in memory goes with it, what its disk had stays as the disk's law says.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tandem_core::action::{DiskWish, Record};
+use tandem_core::engine::{Config, Engine, Last};
+use tandem_core::event::{Fingerprint, FsCall};
+use tandem_core::ids::{CommitId, FetchId, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId};
+use tandem_core::message::Want;
+use tandem_core::tree::name::Name;
+
+use crate::check::bounds::Bounds;
+use crate::check::faults::Caused;
+use crate::check::handles::Handles;
+use crate::check::live::Live;
+use crate::check::resume::Resume;
+use crate::check::truth::Truth;
+use crate::choices::Chance;
+use crate::disk::folder::Id;
+use crate::disk::objects::Objects;
+use crate::disk::records::Records;
+use crate::kernel::Kernel;
+use crate::net::Asks;
+use crate::user::Thread;
+
+/// Who made a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A thread of applications.
+    Thread(usize),
+    /// A story, or the walk that compares the folders.
+    Walker,
+    /// The kernel, which wants no answer.
+    Nobody,
+}
+
+/// A disk job that is not done.
+#[derive(Debug)]
+pub struct Job {
+    /// What to do.
+    pub wish: DiskWish,
+    /// The bytes to store.
+    pub payload: Option<(PayloadId, Vec<u8>)>,
+    /// What was seen when it began.
+    pub begun: Option<Begun>,
+}
+
+/// What a job of two steps saw in its first.
+#[derive(Debug)]
+pub enum Begun {
+    /// The directory's fingerprint, and the names in it.
+    Names(Fingerprint, Vec<Name>),
+    /// The descriptor, its fingerprint, and the first half of the bytes.
+    Read(Id, Fingerprint, Vec<u8>),
+}
+
+/// A fetch on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetching {
+    /// On which link.
+    pub link: usize,
+    /// For what.
+    pub want: Want,
+}
+
+/// A commit that is not carried out.
+#[derive(Debug)]
+pub struct Pending {
+    /// Which.
+    pub commit: CommitId,
+    /// What to store.
+    pub records: Vec<Record>,
+    /// Whether to sync.
+    pub sync: bool,
+}
+
+/// A peer.
+#[derive(Debug)]
+pub struct Peer {
+    /// What it is called in traces.
+    pub name: &'static str,
+    /// Its key.
+    pub id: PeerId,
+    /// What its engines are told.
+    pub config: Config,
+    /// Its engine, while it runs.
+    pub engine: Option<Engine>,
+    /// How often it was started.
+    pub boot: u64,
+    /// When its clock was zero.
+    pub epoch: u64,
+    /// When its next tick is due.
+    pub tick: Option<u64>,
+    /// How its last run ended.
+    pub last: Last,
+    /// Whether it was asked to stop.
+    pub stopping: bool,
+    /// Actions that are still performed before it is killed, and whether power fails then.
+    pub dying: Option<(u64, bool)>,
+    /// Its metadata.
+    pub records: Records,
+    /// Its objects.
+    pub objects: Objects,
+    /// Bytes that its shell holds for the engine.
+    pub payloads: BTreeMap<PayloadId, Vec<u8>>,
+    /// Drawn by its shell: payloads, asks, links and requests.
+    pub drawn: u64,
+    /// Disk jobs that are not done.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// The jobs' ids of this start, to find one that is used twice.
+    pub jobs_seen: u64,
+    /// When the last job of an object ends.
+    pub busy: BTreeMap<ObjectId, u64>,
+    /// Commits that are not carried out.
+    pub commits: VecDeque<Pending>,
+    /// When the last of them ends.
+    pub commit_busy: u64,
+    /// Its links, by its own names.
+    pub links: BTreeMap<LinkId, usize>,
+    /// What it was asked for.
+    pub asks: Asks,
+    /// What it asks for.
+    pub fetches: BTreeMap<FetchId, Fetching>,
+    /// Chance on its wires, of its disk and of its shell.
+    pub wires: Chance,
+    /// See `wires`.
+    pub disk: Chance,
+    /// See `wires`.
+    pub shell: Chance,
+    /// The kernel above its mount.
+    pub kernel: Kernel,
+    /// The applications on its mount.
+    pub threads: Vec<Thread>,
+    /// Who waits for what, and how often the shell tried.
+    pub callers: BTreeMap<ReqId, (Caller, FsCall, u32)>,
+    /// Wants of whole files that have not ended.
+    pub wants: BTreeMap<ReqId, Vec<Name>>,
+    /// Oracles.
+    pub truth: Truth,
+    /// See `truth`.
+    pub resume: Resume,
+    /// See `truth`.
+    pub handles: Handles,
+    /// See `truth`.
+    pub live: Live,
+    /// See `truth`.
+    pub bounds: Bounds,
+    /// See `truth`.
+    pub caused: Caused,
+    /// Ticks at one moment, to find a busy loop.
+    pub ticks: (u64, u64),
+}
+
+impl Peer {
+    /// Draws a number that its shell has not used.
+    pub fn draw(&mut self) -> u64 {
+        self.drawn += 1;
+        self.drawn
+    }
+
+    /// Returns the peer's clock.
+    pub fn clock(&self, now: u64) -> tandem_core::time::Time {
+        tandem_core::time::Time(now.saturating_sub(self.epoch))
+    }
+
+    /// Tells whether it takes part in the mount's side of things.
+    pub fn mounts(&self) -> bool {
+        self.config.host.is_some()
+    }
+}

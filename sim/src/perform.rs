@@ -1,0 +1,443 @@
+//! Performing what an engine wants done, as a shell would.
+//!
+//! Law: nothing here decides. What takes time goes into the queue and comes back as an event of
+//! the same start of the process, or never.
+
+use tandem_core::action::{Action, FsReply, WantState};
+use tandem_core::error::FsError;
+use tandem_core::event::{Event, FsCall};
+use tandem_core::ids::{JobId, ReqId};
+use tandem_core::message::{Answer, Message};
+
+use crate::check::truth::Piece as Read;
+use crate::check::{Failure, Kind, Verdict};
+use crate::net::{Carried, End, Link, Piece, Stream};
+use crate::peer::{Caller, Fetching, Job, Pending};
+use crate::reach;
+use crate::world::{Item, World};
+
+/// How often a shell asks again when bytes that were said to be there can't be read.
+const AGAIN_MAX: u32 = 8;
+
+impl World {
+    pub(crate) fn perform(&mut self, p: usize, action: Action) -> Verdict {
+        let now = self.now;
+        match action {
+            Action::Reply { req, result } => self.reply(p, req, result),
+            Action::Dial { link, peer } => {
+                self.dial(p, link, peer);
+                Ok(())
+            }
+            Action::Send { link, message } => {
+                if !matches!(message, Message::Ping | Message::Pong) {
+                    self.busy_at = now;
+                }
+                self.peers[p].bounds.sent(link, &message)?;
+                let at = self.link_of(p, link, "sends")?;
+                self.send(at, p, Stream::Control, Piece::Said(message));
+                Ok(())
+            }
+            Action::Close { link } => {
+                let Some(at) = self.peers[p].links.get(&link).copied() else {
+                    let what = format!("closes {link}, which is not there");
+                    return Err(Failure::safety("the door", what));
+                };
+                self.send(at, p, Stream::Control, Piece::Closed);
+                self.end_side(at, p);
+                Ok(())
+            }
+            Action::Fetch {
+                fetch,
+                link,
+                lane,
+                want,
+                len,
+            } => {
+                self.busy_at = now;
+                if lane >= tandem_core::limits::LANES {
+                    return Err(Failure::safety("the door", format!("lane {lane}")));
+                }
+                let at = self.link_of(p, link, "fetches")?;
+                self.peers[p].resume.fetch(fetch, link, want)?;
+                let fetching = Fetching { link: at, want };
+                self.peers[p].fetches.insert(fetch, fetching);
+                let stream = Stream::Lane(want.object.node, lane);
+                self.send(at, p, stream, Piece::Ask(fetch, want, len));
+                Ok(())
+            }
+            Action::CloseLanes { link, node } => {
+                let peer = &mut self.peers[p];
+                let Some(at) = peer.links.get(&link).copied() else {
+                    return Ok(());
+                };
+                let boot = peer.boot;
+                let of = |f: &Fetching| f.link == at && f.want.object.node == node;
+                let ended: Vec<_> = peer.fetches.iter().filter(|(_, f)| of(f)).collect();
+                let ended: Vec<_> = ended.into_iter().map(|(fetch, _)| *fetch).collect();
+                for fetch in ended {
+                    let delay = self.peers[p].shell.delay(crate::config::MS);
+                    self.after(delay, Item::LaneClosed(p, boot, fetch));
+                }
+                Ok(())
+            }
+            Action::Answer { ask, answer } => self.answer_ask(p, ask, answer),
+            Action::Drop { payload } => match self.peers[p].payloads.remove(&payload) {
+                Some(_) => Ok(()),
+                None => Err(Failure::safety("the door", format!("drops {payload}"))),
+            },
+            Action::Disk { job, wish } => {
+                self.busy_at = now;
+                self.disk(p, job, wish)
+            }
+            Action::Commit {
+                commit,
+                records,
+                sync,
+            } => {
+                self.busy_at = now;
+                let typical = self.config.disk_time * if sync { 4 } else { 1 };
+                let peer = &mut self.peers[p];
+                let took = peer.disk.delay(typical);
+                peer.commit_busy = peer.commit_busy.max(now) + took;
+                let (at, boot) = (peer.commit_busy, peer.boot);
+                let pending = Pending {
+                    commit,
+                    records,
+                    sync,
+                };
+                peer.commits.push_back(pending);
+                self.at(at, Item::Commit(p, boot));
+                Ok(())
+            }
+            Action::Invalidate(what) => {
+                self.busy_at = now;
+                let peer = &mut self.peers[p];
+                peer.kernel.invalidate(&what, &mut self.reach);
+                Ok(())
+            }
+            Action::Fault(fault) => self.peers[p].caused.explains(&fault),
+            Action::Wanted { req, state } => self.wanted(p, req, state),
+            Action::Stopped => {
+                if !self.peers[p].stopping {
+                    return Err(Failure::safety("the door", "stopped without being asked"));
+                }
+                self.stopped(p);
+                Ok(())
+            }
+        }
+    }
+
+    fn link_of(
+        &self,
+        p: usize,
+        link: tandem_core::ids::LinkId,
+        does: &str,
+    ) -> Result<usize, Failure> {
+        let at = self.peers[p].links.get(&link).copied();
+        let up = at.and_then(|at| self.links.get(&at)).is_some_and(|l| {
+            let end: &End = &l.ends[l.side(p, link)];
+            end.up && !end.over
+        });
+        match (at, up) {
+            (Some(at), true) => Ok(at),
+            _ => {
+                let what = format!("{does} on {link}, which is not there");
+                Err(Failure::safety("the door", what))
+            }
+        }
+    }
+
+    fn dial(&mut self, p: usize, link: tandem_core::ids::LinkId, to: tandem_core::ids::PeerId) {
+        let target = self.peers.iter().position(|peer| peer.id == to);
+        let now = self.now;
+        let (errors, latency) = (self.config.dial_errors, self.config.latency);
+        let healed = self.healed;
+        let apart = target.is_some_and(|t| self.is_apart(p, t));
+        let peer = &mut self.peers[p];
+        let boot = peer.boot;
+        let took = peer.wires.delay(2 * latency + 1);
+        let refused = peer.wires.often(errors) && !healed;
+        let Some(target) = target.filter(|t| !apart && !refused && *t != p) else {
+            reach!(self.reach, "dial: unreachable");
+            peer.caused.link = true;
+            let took = if apart {
+                20 * took + crate::config::SEC
+            } else {
+                took
+            };
+            let at = self.links_made;
+            self.links_made += 1;
+            self.peers[p].links.insert(link, at);
+            self.after(took, Item::NoDial(p, boot, link));
+            return;
+        };
+        let other = &mut self.peers[target];
+        let id = tandem_core::ids::LinkId(other.draw() * 2 + 1);
+        let end = |peer: usize, boot, id| End {
+            peer,
+            boot,
+            id,
+            up: false,
+            over: false,
+        };
+        let ends = [end(p, boot, link), end(target, other.boot, id)];
+        let at = self.links_made;
+        self.links_made += 1;
+        self.links.insert(at, Link::new(ends));
+        self.peers[p].links.insert(link, at);
+        let accepted = took / 2;
+        self.at(now + accepted, Item::Up(at, 1));
+        self.at(now + took, Item::Up(at, 0));
+    }
+
+    fn disk(&mut self, p: usize, job: JobId, wish: tandem_core::action::DiskWish) -> Verdict {
+        let now = self.now;
+        let typical = self.config.disk_time;
+        let object = crate::jobs::object(&wish);
+        let peer = &mut self.peers[p];
+        let payload = match crate::jobs::payload(&wish) {
+            Some(payload) => match peer.payloads.remove(&payload) {
+                Some(bytes) => Some((payload, bytes)),
+                None => {
+                    let what = format!("stores {payload}, which is not there");
+                    return Err(Failure::safety("the door", what));
+                }
+            },
+            None => None,
+        };
+        peer.bounds.begin(&wish);
+        let took = peer.disk.delay(typical);
+        let at = match object {
+            Some(object) => {
+                let busy = peer.busy.entry(object).or_default();
+                *busy = (*busy).max(now) + took;
+                *busy
+            }
+            None => now + took / 2,
+        };
+        let boot = peer.boot;
+        let begun = None;
+        let waiting = Job {
+            wish,
+            payload,
+            begun,
+        };
+        if peer.jobs.insert(job, waiting).is_some() || job.0 < peer.jobs_seen {
+            return Err(Failure::safety("the door", format!("{job} is used twice")));
+        }
+        self.at(at, Item::Job(p, boot, job));
+        Ok(())
+    }
+
+    fn answer_ask(&mut self, p: usize, ask: tandem_core::ids::AskId, answer: Answer) -> Verdict {
+        let carried = match answer {
+            Answer::Data { hash, payload } => match self.peers[p].payloads.remove(&payload) {
+                Some(bytes) => Carried::Data(bytes, hash),
+                None => {
+                    let what = format!("answers with {payload}, which is not there");
+                    return Err(Failure::safety("the door", what));
+                }
+            },
+            Answer::Gone => Carried::Gone,
+            Answer::NotHeld => Carried::NotHeld,
+            Answer::Failed => Carried::Failed,
+        };
+        // The link may have ended meanwhile; then nobody hears.
+        if let Some(asked) = self.peers[p].asks.remove(&ask) {
+            let piece = Piece::Answer(asked.fetch, carried);
+            self.send(asked.link, p, asked.stream, piece);
+        }
+        Ok(())
+    }
+
+    /// Performs a reply: reads the bytes it speaks of, judges it, and tells who waits.
+    fn reply(&mut self, p: usize, req: ReqId, result: Result<FsReply, FsError>) -> Verdict {
+        let now = self.now;
+        let peer = &mut self.peers[p];
+        let (call, took) = peer.live.answered(now, req)?;
+        match (call, took) {
+            (FsCall::Read { .. }, 0) => reach!(self.reach, "read: at once"),
+            (FsCall::Read { .. }, _) => reach!(self.reach, "read: waited"),
+            _ => {}
+        }
+        let Some((caller, call, tries)) = peer.callers.remove(&req) else {
+            return Err(Failure::safety("the door", format!("{req} has no caller")));
+        };
+        let mut bytes = Vec::new();
+        if let Ok(FsReply::Data(stored)) = &result {
+            match peer.objects.read(stored.object, stored.offset, stored.len) {
+                Some(read) => bytes.extend_from_slice(read),
+                None => {
+                    let boot = peer.boot;
+                    if tries >= AGAIN_MAX {
+                        let what = format!("{:?} is said to be there, and is not", stored.object);
+                        return Err(Failure::safety("P1", what));
+                    }
+                    peer.callers.insert(req, (caller, call, tries + 1));
+                    self.after(crate::config::MS, Item::Again(p, boot, req));
+                    return Ok(());
+                }
+            }
+            if bytes.len() != stored.len as usize {
+                let what = format!("{stored:?} is said to be there; {} bytes are", bytes.len());
+                return Err(Failure::safety("P1", what));
+            }
+        }
+        self.judge(p, &call, &result, &bytes)?;
+        let peer = &mut self.peers[p];
+        if let Ok(reply) = &result {
+            peer.kernel.learn(&call, reply, &bytes, &mut self.reach);
+        }
+        match caller {
+            Caller::Thread(n) => {
+                let think = self.config.think;
+                if let Some(thread) = peer.threads.get_mut(n) {
+                    thread.answered(&call, &result);
+                    let (pause, boot) = (thread.pause(think), peer.boot);
+                    self.after(pause, Item::User(p, boot, n));
+                }
+            }
+            Caller::Walker => {
+                self.answers
+                    .insert((p, req), result.map(|reply| (reply, bytes)));
+            }
+            Caller::Nobody => {}
+        }
+        Ok(())
+    }
+
+    /// Judges a reply by P1 and P7.
+    fn judge(
+        &mut self,
+        p: usize,
+        call: &FsCall,
+        result: &Result<FsReply, FsError>,
+        bytes: &[u8],
+    ) -> Verdict {
+        let peer = &mut self.peers[p];
+        match (call, result) {
+            (FsCall::Read { fh, offset, len }, Ok(FsReply::Data(_) | FsReply::Eof)) => {
+                match result {
+                    Ok(FsReply::Eof) => reach!(self.reach, "read: end of file"),
+                    _ => reach!(self.reach, "read: data"),
+                }
+                let Some(opened) = peer.kernel.open.get(fh) else {
+                    return Err(Failure::safety("P7", format!("{fh} is not open and reads")));
+                };
+                let piece = Read {
+                    ino: opened.ino,
+                    offset: *offset,
+                    asked: u64::from(*len),
+                    bytes,
+                };
+                peer.truth.read(&self.folder.history, &piece)
+            }
+            (FsCall::Read { fh, .. }, Err(error)) => {
+                reach!(self.reach, "read: failed");
+                let (open, stopping) = (peer.kernel.open.contains_key(fh), peer.stopping);
+                let fits = if open {
+                    *error == FsError::Io
+                } else {
+                    *error == FsError::BadHandle
+                };
+                if !fits {
+                    let what = format!("a read of {fh}, open {open}, is answered {error:?}");
+                    return Err(Failure::safety("P1", what));
+                }
+                if open && !stopping && !self.peers.iter().any(|peer| peer.caused.anything()) {
+                    let what = format!("a read of {fh} failed, and nothing was wrong");
+                    return Err(Failure::safety("P1", what));
+                }
+                Ok(())
+            }
+            (FsCall::Change { .. } | FsCall::Open { write: true, .. }, Ok(reply)) => {
+                let what = format!("{call:?} is answered {reply:?}");
+                Err(Failure::safety("read-only", what))
+            }
+            (_, Ok(FsReply::Opened { fh, .. } | FsReply::OpenedDir { fh })) => {
+                peer.handles.opened(*fh)
+            }
+            (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => peer.handles.shown(shown),
+            (_, Ok(FsReply::Items(items))) => items
+                .iter()
+                .try_for_each(|item| peer.handles.shown(&item.shown)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a call again whose bytes could not be read.
+    pub(crate) fn again(&mut self, p: usize, boot: u64, req: ReqId) -> Verdict {
+        let peer = &self.peers[p];
+        match peer.callers.get(&req) {
+            Some((_, call, _)) if peer.boot == boot => {
+                let call = call.clone();
+                self.tell(p, boot, Event::Fs { req, call })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a thread of applications go on.
+    pub(crate) fn user(&mut self, p: usize, boot: u64, n: usize) -> Verdict {
+        let (chunk, resting) = (u64::from(self.config.chunk_size), self.resting);
+        let think = self.config.think;
+        let peer = &mut self.peers[p];
+        if peer.boot != boot || peer.engine.is_none() || peer.stopping {
+            return Ok(());
+        }
+        let Some(mut thread) = peer.threads.get(n).cloned() else {
+            return Ok(());
+        };
+        let call = thread.next(&mut peer.kernel, chunk, resting);
+        let more = thread.is_busy(resting);
+        let pause = thread.pause(think);
+        if let Some(slot) = peer.threads.get_mut(n) {
+            *slot = thread;
+        }
+        match call {
+            Some(call @ FsCall::Forget { .. }) => {
+                self.call(p, Caller::Nobody, call)?;
+                self.after(pause, Item::User(p, boot, n));
+            }
+            Some(call) => {
+                self.call(p, Caller::Thread(n), call)?;
+            }
+            None if more => self.after(pause, Item::User(p, boot, n)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn wanted(&mut self, p: usize, req: ReqId, state: WantState) -> Verdict {
+        let peer = &mut self.peers[p];
+        if !peer.wants.contains_key(&req) {
+            return Err(Failure::safety("the door", format!("{req} is not wanted")));
+        }
+        if let WantState::Done { object, size } = state {
+            let read = peer.objects.read(object, 0, u32::MAX);
+            let whole = read
+                .is_some_and(|bytes| bytes.len() as u64 == size && self.folder.history.had(bytes));
+            // Nothing is stored of an empty file.
+            if size > 0 && !(whole && peer.objects.is_complete(object)) {
+                let what = format!("{object:?} is said to be all here, and is not");
+                return Err(Failure::safety("P1", what));
+            }
+        }
+        if !matches!(state, WantState::Progress { .. }) {
+            peer.wants.remove(&req);
+            self.ended.insert((p, req), state);
+        }
+        Ok(())
+    }
+
+    /// Returns a failure if a want is still open.
+    pub(crate) fn wants_ended(&self) -> Verdict {
+        for peer in &self.peers {
+            if let Some((req, path)) = peer.wants.first_key_value() {
+                let what = format!("{req} wants {path:?} and never hears of it");
+                return Err(Failure::new(Kind::Liveness, "P9", what));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! A run: a world drawn from a seed, its faults, its healing, and the judgement at its end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tandem_core::event::{Event, Hint};
+
+use crate::chaos;
+use crate::check::{Failure, Kind, Verdict};
+use crate::choices::{Choices, Key};
+use crate::config::{Config, SEC};
+use crate::reach::Reach;
+use crate::user::Thread;
+use crate::world::{HOST, Item, World};
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// The hash of its trace.
+    pub hash: u64,
+    /// The broken promise, if one was.
+    pub failure: Option<Failure>,
+    /// What it reached.
+    pub reach: Reach,
+    /// Events handled.
+    pub events: u64,
+    /// The planned events that happened.
+    pub fired: Vec<u32>,
+    /// The trace's lines, if they were wanted.
+    pub lines: Vec<String>,
+}
+
+/// Runs a seed; `off` are planned events that are left out.
+pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
+    let choices = Choices::new(seed).without(off.iter().copied());
+    let config = Config::draw(&mut choices.stream(Key::Config));
+    let mut world = World::new(config, choices, keep_trace);
+    let result = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
+    let failure = match result {
+        Ok(Ok(())) => None,
+        Ok(Err(mut failure)) => {
+            failure.at = world.now;
+            Some(failure)
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let what = text.unwrap_or("a panic without words");
+            let mut failure = Failure::new(Kind::Crash, "no panic", what);
+            failure.at = world.now;
+            Some(failure)
+        }
+    };
+    Outcome {
+        seed,
+        hash: world.trace.hash(),
+        failure,
+        events: world.events,
+        fired: world.choices.fired().to_vec(),
+        lines: world.trace.lines().to_vec(),
+        reach: world.reach,
+    }
+}
+
+/// Runs a seed twice and compares the traces (P8).
+pub fn run_twice(seed: u64) -> Outcome {
+    let mut first = run(seed, &[], false);
+    let second = run(seed, &[], false);
+    if first.failure.is_none() && first.hash != second.hash {
+        let what = format!("trace {:016x}, then {:016x}", first.hash, second.hash);
+        first.failure = Some(Failure::new(Kind::Determinism, "P8", what));
+    }
+    first
+}
+
+fn live(world: &mut World) -> Verdict {
+    let config = world.config.clone();
+    let plan = chaos::plan(&config, &world.choices);
+    world.populate();
+    world.follow(plan);
+    for p in 1..world.peers.len() {
+        for thread in 0..config.threads {
+            let chance = world.choices.stream(Key::User { peer: p, thread });
+            world.peers[p].threads.push(Thread::new(chance, 300));
+        }
+    }
+    for p in 0..world.peers.len() {
+        let delay = world.choices.stream(Key::Shell(p)).below(SEC);
+        world.after(delay, Item::Start(p));
+    }
+    world.run_until(config.heal_at)?;
+    world.heal();
+    world.run_for(5 * SEC)?;
+    world.settle()?;
+    world.judge_end()
+}
+
+impl World {
+    /// Starts every peer at once: for stories.
+    pub fn start_all(&mut self) -> Verdict {
+        (0..self.peers.len()).try_for_each(|p| self.start(p))
+    }
+
+    /// Starts a peer that was dropped: for stories.
+    pub fn restart(&mut self, p: usize) -> Verdict {
+        self.start(p)
+    }
+
+    /// Cuts a link: for stories.
+    pub fn cut_link(&mut self, at: usize) {
+        self.cut(at);
+    }
+
+    /// Returns the links: for stories.
+    pub fn links(&self) -> impl Iterator<Item = usize> + '_ {
+        self.links.keys().copied()
+    }
+
+    /// Gives the host a hint of its watcher: for stories.
+    pub fn tell_hint(&mut self, hint: Hint) -> Verdict {
+        let boot = self.peers[HOST].boot;
+        self.tell(HOST, boot, Event::Hint(hint))
+    }
+
+    /// Lets applications rest, and time pass until nothing but heartbeats goes on.
+    pub fn settle(&mut self) -> Verdict {
+        self.resting = true;
+        let end = self.now + self.patience();
+        let quiet = 15 * SEC;
+        self.run_for(SEC)?;
+        self.busy_at = self.now;
+        while self.now < end {
+            self.run_for(SEC)?;
+            let calm = self.now > self.busy_at + quiet;
+            if calm && self.is_linked() && self.peers.iter().all(|peer| peer.callers.is_empty()) {
+                return Ok(());
+            }
+        }
+        let what = format!(
+            "no rest after {} s; last busy {} s ago; linked: {}",
+            self.patience() / SEC,
+            (self.now - self.busy_at) / SEC,
+            self.is_linked()
+        );
+        let mut failure = Failure::new(Kind::Convergence, "P4", what);
+        failure.at = self.now;
+        Err(failure)
+    }
+
+    /// Judges a world that has settled.
+    pub fn judge_end(&mut self) -> Verdict {
+        self.wants_ended()?;
+        for p in HOST + 1..self.peers.len() {
+            self.check_caches(p)?;
+            self.check_converged(p)?;
+        }
+        self.settle()?;
+        self.busy_at = self.now;
+        let before = self.busy_at;
+        self.run_for(30 * SEC)?;
+        if self.busy_at != before {
+            let what = "something other than heartbeats goes on after all was read";
+            return Err(Failure::new(Kind::Convergence, "P4", what));
+        }
+        for peer in &self.peers {
+            let clock = peer.clock(self.now);
+            let status = peer.engine.as_ref().map(|engine| engine.status(clock));
+            let open: u32 = status
+                .iter()
+                .flat_map(|status| status.files.iter())
+                .map(|file| file.handles)
+                .sum();
+            let left = (
+                peer.payloads.len(),
+                peer.jobs.len(),
+                peer.commits.len(),
+                open,
+            );
+            if left != (0, 0, 0, 0) {
+                let what = format!(
+                    "{}: payloads, jobs, commits, handles left over: {left:?}",
+                    peer.name
+                );
+                return Err(Failure::safety("P6", what));
+            }
+        }
+        Ok(())
+    }
+}

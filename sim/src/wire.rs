@@ -1,0 +1,304 @@
+//! What links do over time: they come up, carry pieces, and end.
+
+use tandem_core::event::{Event, Fetched, LinkDown};
+use tandem_core::ids::{AskId, ChunkHash, FetchId, LinkId, PayloadId};
+use tandem_core::status::LinkState;
+
+use crate::check::Verdict;
+use crate::config::{MS, SEC};
+use crate::net::{Asked, Carried, Piece, Stream, Took};
+use crate::reach;
+use crate::world::{Item, World};
+
+impl World {
+    /// Tells whether two peers can't reach each other.
+    pub(crate) fn is_apart(&self, a: usize, b: usize) -> bool {
+        let pair = (a.min(b), a.max(b));
+        self.apart.get(&pair).is_some_and(|until| *until > self.now)
+    }
+
+    /// Puts a piece on its way.
+    pub(crate) fn send(&mut self, at: usize, p: usize, stream: Stream, piece: Piece) {
+        let (latency, byte_time) = (self.config.latency, self.config.byte_time);
+        let took = Took {
+            latency: match stream {
+                Stream::Control => self.peers[p].wires.between(latency / 2, latency),
+                Stream::Lane(..) => self.peers[p].wires.delay(latency),
+            },
+            bytes: match &piece {
+                Piece::Answer(_, Carried::Data(bytes, _)) => bytes.len() as u64 * byte_time,
+                Piece::Answer(..) | Piece::Said(_) | Piece::Closed | Piece::Ask(..) => 0,
+            },
+        };
+        let now = self.now;
+        let Some(link) = self.links.get_mut(&at) else {
+            return;
+        };
+        let side = usize::from(link.ends[1].peer == p);
+        let due = link.send(now, side, stream, piece, took);
+        self.at(due, Item::Piece(at, side, stream));
+    }
+
+    /// A piece arrives.
+    pub(crate) fn piece(&mut self, at: usize, from: usize, stream: Stream) -> Verdict {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(&at) else {
+            return Ok(());
+        };
+        let until = link.stalled[from];
+        if until > now {
+            self.at(until, Item::Piece(at, from, stream));
+            return Ok(());
+        }
+        let queue = link.queues.entry((from, stream)).or_default();
+        let Some(piece) = queue.pop_front() else {
+            return Ok(());
+        };
+        let to = link.ends[1 - from];
+        if link.cut || to.over {
+            return Ok(());
+        }
+        let (p, boot) = (to.peer, to.boot);
+        match piece {
+            Piece::Said(message) => {
+                self.peers[p].bounds.heard(to.id, &message);
+                let link = to.id;
+                self.tell(p, boot, Event::Said { link, message })
+            }
+            Piece::Closed => self.down(at, 1 - from),
+            Piece::Ask(fetch, want, _) => {
+                let ask = AskId(self.peers[p].draw());
+                let asked = Asked {
+                    link: at,
+                    fetch,
+                    stream,
+                };
+                self.peers[p].asks.insert(ask, asked);
+                let link = to.id;
+                self.tell(p, boot, Event::Asked { link, ask, want })
+            }
+            Piece::Answer(fetch, carried) => self.fetched(p, boot, fetch, carried),
+        }
+    }
+
+    fn fetched(&mut self, p: usize, boot: u64, fetch: FetchId, carried: Carried) -> Verdict {
+        let peer = &mut self.peers[p];
+        if peer.fetches.remove(&fetch).is_none() {
+            return Ok(());
+        }
+        let mut good = None;
+        let outcome = match carried {
+            Carried::Data(mut bytes, recorded) => {
+                if peer.wires.often(self.config.corrupt) && !self.healed && !bytes.is_empty() {
+                    reach!(self.reach, "chunk: corrupted");
+                    peer.caused.corrupt = true;
+                    let at = peer.wires.index(bytes.len());
+                    bytes[at] ^= 0x40;
+                }
+                let computed = ChunkHash::of(&bytes);
+                let payload = PayloadId(peer.draw());
+                if computed == recorded {
+                    good = Some((payload, computed));
+                }
+                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                peer.payloads.insert(payload, bytes);
+                Fetched::Data {
+                    payload,
+                    len,
+                    computed,
+                    recorded,
+                }
+            }
+            Carried::Gone => {
+                reach!(self.reach, "answer: gone");
+                Fetched::Gone
+            }
+            Carried::NotHeld => {
+                reach!(self.reach, "answer: not held");
+                Fetched::NotHeld
+            }
+            Carried::Failed => {
+                reach!(self.reach, "answer: failed");
+                Fetched::Failed
+            }
+        };
+        peer.resume.fetched(fetch, good);
+        self.tell(p, boot, Event::Fetched { fetch, outcome })
+    }
+
+    /// A fetch ends because its lane was closed under it.
+    pub(crate) fn lane_closed(&mut self, p: usize, boot: u64, fetch: FetchId) -> Verdict {
+        let peer = &mut self.peers[p];
+        if peer.boot != boot || peer.fetches.remove(&fetch).is_none() {
+            return Ok(());
+        }
+        peer.resume.fetched(fetch, None);
+        let outcome = Fetched::Failed;
+        self.tell(p, boot, Event::Fetched { fetch, outcome })
+    }
+
+    /// One side of a link learns that it is there.
+    pub(crate) fn up(&mut self, at: usize, side: usize) -> Verdict {
+        let Some(link) = self.links.get(&at) else {
+            return Ok(());
+        };
+        let (end, other) = (link.ends[side], link.ends[1 - side]);
+        let runs = |world: &Self, end: crate::net::End| {
+            let peer = &world.peers[end.peer];
+            peer.boot == end.boot && peer.engine.is_some()
+        };
+        if link.cut || end.over || !runs(self, end) {
+            if side == 1 {
+                // Nobody answers: the one who dials hears of it, in its time.
+                if let Some(link) = self.links.get_mut(&at) {
+                    link.cut = true;
+                    link.ends[1].over = true;
+                }
+                self.peers[other.peer].caused.link = true;
+                let latency = self.config.latency;
+                self.after(latency, Item::Down(at, 0));
+            }
+            return Ok(());
+        }
+        if let Some(link) = self.links.get_mut(&at) {
+            link.ends[side].up = true;
+        }
+        let peer = &mut self.peers[end.peer];
+        peer.links.insert(end.id, at);
+        peer.live.alone_since = None;
+        if peer.caused.link {
+            reach!(self.reach, "link: live again");
+        }
+        let link = end.id;
+        let event = if side == 0 {
+            Event::Dialled { link }
+        } else {
+            let peer = self.peers[other.peer].id;
+            Event::Accepted { link, peer }
+        };
+        self.tell(end.peer, end.boot, event)
+    }
+
+    /// One side of a link learns that it is gone.
+    pub(crate) fn down(&mut self, at: usize, side: usize) -> Verdict {
+        let Some(link) = self.links.get(&at) else {
+            return Ok(());
+        };
+        let end = link.ends[side];
+        if end.over {
+            return Ok(());
+        }
+        self.end_side(at, end.peer);
+        if !end.up && side == 1 {
+            return Ok(());
+        }
+        let link = end.id;
+        let why = if end.up {
+            LinkDown::Lost
+        } else {
+            LinkDown::Unreachable
+        };
+        self.tell(end.peer, end.boot, Event::LinkDown { link, why })
+    }
+
+    /// Marks one side of a link as over, with all that hung on it.
+    pub(crate) fn end_side(&mut self, at: usize, p: usize) {
+        let now = self.now;
+        let id = match self.links.get_mut(&at) {
+            Some(link) => {
+                let side = usize::from(link.ends[1].peer == p);
+                link.ends[side].over = true;
+                link.ends[side].id
+            }
+            None => match self.peers[p].links.iter().find(|(_, to)| **to == at) {
+                Some((id, _)) => *id,
+                None => return,
+            },
+        };
+        let fetches = self.peers[p].fetches.len();
+        let peer = &mut self.peers[p];
+        peer.links.remove(&id);
+        peer.fetches.retain(|_, fetch| fetch.link != at);
+        peer.asks.retain(|_, asked| asked.link != at);
+        peer.resume.link_down(id);
+        peer.bounds.link_down(id);
+        if peer.fetches.len() < fetches {
+            reach!(self.reach, "fetch: died with its link");
+        }
+        let alive = self.peers[p].links.values().any(|at| {
+            let link = self.links.get(at);
+            link.is_some_and(|link| link.ends.iter().any(|end| end.peer == p && end.up))
+        });
+        let peer = &mut self.peers[p];
+        if !alive && peer.live.alone_since.is_none() {
+            peer.live.alone_since = Some(now);
+        }
+        if self.links.get(&at).is_some_and(|link| !link.matters()) {
+            self.links.remove(&at);
+        }
+    }
+
+    /// A dial found nobody.
+    pub(crate) fn no_dial(&mut self, p: usize, boot: u64, link: LinkId) -> Verdict {
+        let peer = &mut self.peers[p];
+        if peer.boot != boot || peer.links.remove(&link).is_none() {
+            return Ok(());
+        }
+        let why = LinkDown::Unreachable;
+        self.tell(p, boot, Event::LinkDown { link, why })
+    }
+
+    /// Cuts a link: what is on its way is lost, and each side hears of it, or not.
+    pub(crate) fn cut(&mut self, at: usize) {
+        let (half, healed) = (self.config.half_open, self.healed);
+        let Some(link) = self.links.get_mut(&at) else {
+            return;
+        };
+        if link.cut {
+            return;
+        }
+        link.cut = true;
+        for (side, end) in link.ends.into_iter().enumerate() {
+            if end.over {
+                continue;
+            }
+            let peer = &mut self.peers[end.peer];
+            peer.caused.link = true;
+            if peer.wires.often(half) && !healed && end.up {
+                reach!(self.reach, "link: half open");
+            } else {
+                let delay = peer.wires.delay(20 * MS);
+                self.after(delay, Item::Down(at, side));
+            }
+        }
+    }
+
+    /// Lets what a side of a link sends stand still.
+    pub(crate) fn stall(&mut self, at: usize, side: usize, time: u64) {
+        let until = self.now + time;
+        if let Some(link) = self.links.get_mut(&at) {
+            link.stalled[side] = link.stalled[side].max(until);
+            for end in link.ends {
+                self.peers[end.peer].caused.link = true;
+            }
+        }
+    }
+
+    /// Tells whether every joiner that runs has a live link to the host.
+    pub fn is_linked(&self) -> bool {
+        self.peers.iter().filter(|peer| peer.mounts()).all(|peer| {
+            let clock = peer.clock(self.now);
+            let status = peer.engine.as_ref().map(|engine| engine.status(clock));
+            status.is_some_and(|status| {
+                let mut links = status.peers.iter().map(|peer| peer.link);
+                links.any(|link| link == LinkState::Live)
+            })
+        })
+    }
+
+    /// Returns how long a network takes to settle, at most: all heartbeats missed, and the
+    /// longest wait before dialling again.
+    pub fn patience(&self) -> u64 {
+        300 * SEC + 10 * self.config.heartbeat
+    }
+}

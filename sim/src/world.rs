@@ -1,0 +1,485 @@
+//! The world: engines, and everything that stands in for the whole of `io`, in one thread and in
+//! virtual time.
+//!
+//! Law: one event at a time, in order of time, then of arrival; each is handed to one engine,
+//! whose actions are performed until there is none. Between any two actions the process may die.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use tandem_core::action::{FsReply, WantState};
+use tandem_core::engine::{self, Engine, Host, Invite, Last, Start};
+use tandem_core::error::FsError;
+use tandem_core::event::{Event, FsCall, Hint};
+use tandem_core::ids::{CommitId, FetchId, JobId, LinkId, PeerId, ReqId};
+use tandem_core::label::Label;
+use tandem_core::message::{FolderId, Role, Secret};
+use tandem_core::time::Duration;
+
+use crate::chaos::Planned;
+use crate::check::bounds::Bounds;
+use crate::check::faults::Caused;
+use crate::check::handles::Handles;
+use crate::check::live::Live;
+use crate::check::resume::Resume;
+use crate::check::truth::Truth;
+use crate::check::{Failure, Kind, Verdict};
+use crate::choices::{Choices, Key};
+use crate::config::{Config, MS, SEC};
+use crate::disk::folder::Folder;
+use crate::disk::objects::Objects;
+use crate::disk::records::Records;
+use crate::kernel::Kernel;
+use crate::net::{Link, Stream};
+use crate::outside::Writer;
+use crate::peer::{Caller, Peer};
+use crate::reach::Reach;
+use crate::trace::Trace;
+use crate::{reach, show};
+
+/// The host's place among the peers.
+pub const HOST: usize = 0;
+
+/// Something that is due.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Start(usize),
+    Tick(usize, u64),
+    Tell(usize, u64, Box<Event>),
+    Piece(usize, usize, Stream),
+    Up(usize, usize),
+    Down(usize, usize),
+    NoDial(usize, u64, LinkId),
+    Job(usize, u64, JobId),
+    Commit(usize, u64),
+    User(usize, u64, usize),
+    Again(usize, u64, ReqId),
+    Planned(usize),
+    Write(Box<Writer>),
+    Hint(Box<Hint>),
+    LaneClosed(usize, u64, FetchId),
+}
+
+#[derive(Debug)]
+struct Due(u64, u64, Item);
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}
+
+/// What a call was answered, with the bytes that its shell read for it.
+pub type Answer = Result<(FsReply, Vec<u8>), FsError>;
+
+/// Everything.
+#[derive(Debug)]
+pub struct World {
+    /// What the run is made of.
+    pub config: Config,
+    /// Where chance comes from.
+    pub choices: Choices,
+    /// Virtual time, in nanoseconds.
+    pub now: u64,
+    /// The peers; the first is the host.
+    pub peers: Vec<Peer>,
+    /// The shared folder.
+    pub folder: Folder,
+    /// What was reached.
+    pub reach: Reach,
+    /// What happened.
+    pub trace: Trace,
+    /// Events handled.
+    pub events: u64,
+    /// What was planned at the start.
+    pub plan: Vec<Planned>,
+    pub(crate) links: BTreeMap<usize, Link>,
+    pub(crate) links_made: usize,
+    /// Pairs of peers that can't reach each other, and until when.
+    pub(crate) apart: BTreeMap<(usize, usize), u64>,
+    pub(crate) healed: bool,
+    /// Whether the applications on the mounts close what they have and rest.
+    pub(crate) resting: bool,
+    /// When something other than a heartbeat last went on.
+    pub(crate) busy_at: u64,
+    pub(crate) answers: BTreeMap<(usize, ReqId), Answer>,
+    /// How wants ended.
+    pub(crate) ended: BTreeMap<(usize, ReqId), WantState>,
+    queue: BinaryHeap<Reverse<Due>>,
+    seq: u64,
+}
+
+const NAMES: [&str; 5] = ["host", "ada", "bo", "cy", "di"];
+
+impl World {
+    /// Returns a world in which nobody was started yet.
+    pub fn new(config: Config, choices: Choices, keep_trace: bool) -> Self {
+        let mut world = Self {
+            now: 0,
+            peers: Vec::new(),
+            folder: Folder::new(),
+            reach: Reach::default(),
+            trace: Trace::new(keep_trace),
+            events: 0,
+            plan: Vec::new(),
+            links: BTreeMap::new(),
+            links_made: 0,
+            apart: BTreeMap::new(),
+            healed: false,
+            resting: false,
+            busy_at: 0,
+            answers: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            queue: BinaryHeap::new(),
+            seq: 0,
+            config,
+            choices,
+        };
+        for n in 0..=world.config.joiners {
+            let peer = world.make_peer(n);
+            world.peers.push(peer);
+        }
+        world
+    }
+
+    fn make_peer(&self, n: usize) -> Peer {
+        let key = |n: usize| PeerId([u8::try_from(n + 1).unwrap_or(0); 32]);
+        let secret = |n: usize| Secret([u8::try_from(n + 100).unwrap_or(0); 32]);
+        let name = NAMES.get(n).copied().unwrap_or("peer");
+        let role = if n == HOST { Role::Full } else { Role::Sparse };
+        let mut config = engine::Config::new(key(n), Label::lossy(name), role);
+        config.chunk_size = self.config.chunk_size;
+        config.read_deadline = Duration::from_nanos(self.config.read_deadline);
+        config.retries = self.config.retries;
+        config.heartbeat = Duration::from_nanos(self.config.heartbeat);
+        if n == HOST {
+            config.folder = Some(FolderId([7; 16]));
+            config.invites = (1..=self.config.joiners)
+                .map(|guest| Invite {
+                    id: guest as u64,
+                    secret: secret(guest),
+                })
+                .collect();
+        } else {
+            config.host = Some(Host {
+                peer: key(HOST),
+                secret: Some(secret(n)),
+            });
+        }
+        // A job may wait behind others of its object, each as slow as a disk is in a bad moment.
+        let slack = SEC + 400 * self.config.disk_time;
+        Peer {
+            name,
+            id: key(n),
+            config,
+            engine: None,
+            boot: 0,
+            epoch: 0,
+            tick: None,
+            last: Last::Clean,
+            stopping: false,
+            dying: None,
+            records: Records::default(),
+            objects: Objects::default(),
+            payloads: BTreeMap::new(),
+            drawn: 0,
+            jobs: BTreeMap::new(),
+            jobs_seen: 0,
+            busy: BTreeMap::new(),
+            commits: std::collections::VecDeque::new(),
+            commit_busy: 0,
+            links: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            wires: self.choices.stream(Key::Net(n)),
+            disk: self.choices.stream(Key::Disk(n)),
+            shell: self.choices.stream(Key::Shell(n)),
+            kernel: Kernel::new(),
+            threads: Vec::new(),
+            callers: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            truth: Truth::default(),
+            resume: Resume::default(),
+            handles: Handles::default(),
+            live: Live::new(self.config.read_deadline, slack),
+            bounds: Bounds::default(),
+            caused: Caused::default(),
+            ticks: (0, 0),
+        }
+    }
+
+    /// Returns wall-clock time, in nanoseconds from 1970: noon of some day, and what has passed.
+    pub fn wall(&self) -> i64 {
+        1_790_000_000_000_000_000 + i64::try_from(self.now).unwrap_or(0)
+    }
+
+    /// Puts something into the queue.
+    pub(crate) fn after(&mut self, delay: u64, item: Item) {
+        self.at(self.now + delay, item);
+    }
+
+    pub(crate) fn at(&mut self, at: u64, item: Item) {
+        self.seq += 1;
+        self.queue
+            .push(Reverse(Due(at.max(self.now), self.seq, item)));
+    }
+
+    /// Writes a line of the trace.
+    pub(crate) fn note(&mut self, who: usize, what: std::fmt::Arguments<'_>) {
+        let name = self.peers.get(who).map_or("world", |peer| peer.name);
+        self.trace.line(self.now, name, what);
+    }
+
+    /// Lets time pass until `end`.
+    pub fn run_until(&mut self, end: u64) -> Verdict {
+        while let Some(Reverse(due)) = self.queue.peek() {
+            if due.0 > end {
+                break;
+            }
+            self.step()?;
+        }
+        self.now = self.now.max(end);
+        let now = self.now;
+        let mut checks = self.peers.iter().map(|peer| peer.live.check(now));
+        checks
+            .try_for_each(|check| check)
+            .map_err(|f| self.dated(f))
+    }
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, time: u64) -> Verdict {
+        self.run_until(self.now + time)
+    }
+
+    fn dated(&self, mut failure: Failure) -> Failure {
+        failure.at = self.now;
+        failure
+    }
+
+    /// Handles what is due next; tells whether there was anything.
+    pub fn step(&mut self) -> Result<bool, Failure> {
+        let Some(Reverse(Due(at, _, item))) = self.queue.pop() else {
+            return Ok(false);
+        };
+        self.now = at;
+        self.events += 1;
+        self.item(item).map_err(|failure| self.dated(failure))?;
+        Ok(true)
+    }
+
+    fn item(&mut self, item: Item) -> Verdict {
+        match item {
+            Item::Start(p) => self.start(p),
+            Item::Tick(p, boot) => self.tick(p, boot),
+            Item::Tell(p, boot, event) => self.tell(p, boot, *event),
+            Item::Piece(link, from, stream) => self.piece(link, from, stream),
+            Item::Up(link, side) => self.up(link, side),
+            Item::Down(link, side) => self.down(link, side),
+            Item::NoDial(p, boot, link) => self.no_dial(p, boot, link),
+            Item::Job(p, boot, job) => self.job(p, boot, job),
+            Item::Commit(p, boot) => self.commit(p, boot),
+            Item::User(p, boot, thread) => self.user(p, boot, thread),
+            Item::Again(p, boot, req) => self.again(p, boot, req),
+            Item::Planned(n) => self.planned(n),
+            Item::Write(writer) => self.write(*writer),
+            Item::Hint(hint) => {
+                let boot = self.peers[HOST].boot;
+                self.tell(HOST, boot, Event::Hint(*hint))
+            }
+            Item::LaneClosed(p, boot, fetch) => self.lane_closed(p, boot, fetch),
+        }
+    }
+
+    /// Starts a peer, from what its disk holds.
+    pub(crate) fn start(&mut self, p: usize) -> Verdict {
+        if self.peers[p].engine.is_some() {
+            return Ok(());
+        }
+        let boot = self.peers[p].boot + 1;
+        let seed = self.choices.stream(Key::Engine { peer: p, boot }).bits();
+        let now = self.now;
+        let peer = &mut self.peers[p];
+        peer.boot = boot;
+        // A session's clock begins anywhere.
+        peer.epoch = now.saturating_sub(seed % (3 * SEC));
+        let start = Start {
+            seed,
+            now: peer.clock(now),
+            last: peer.last,
+        };
+        let engine = Engine::restore(peer.config.clone(), start, peer.records.all());
+        let last = peer.last;
+        peer.last = Last::Killed;
+        peer.stopping = false;
+        peer.live.alone_since = Some(now);
+        self.note(p, format_args!("starts, boot {boot}, {last:?}"));
+        match engine {
+            Ok(engine) => self.peers[p].engine = Some(engine),
+            Err(error) => {
+                return Err(Failure::safety("P2", format!("no start: {error}")));
+            }
+        }
+        self.drain(p)?;
+        if self.peers[p].mounts() && self.peers[p].engine.is_some() {
+            self.peers[p].kernel = Kernel::new();
+            let threads = self.peers[p].threads.len();
+            for thread in 0..threads {
+                self.after(
+                    u64::try_from(thread).unwrap_or(0) * MS,
+                    Item::User(p, boot, thread),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, p: usize, boot: u64) -> Verdict {
+        let now = self.now;
+        let peer = &mut self.peers[p];
+        if peer.boot != boot || peer.tick != Some(now) || peer.engine.is_none() {
+            return Ok(());
+        }
+        peer.tick = None;
+        peer.ticks = if peer.ticks.0 == now {
+            (now, peer.ticks.1 + 1)
+        } else {
+            (now, 0)
+        };
+        if peer.ticks.1 > 100 {
+            let what = format!("{} ticks for ever at one moment", peer.name);
+            return Err(Failure::new(Kind::Liveness, "P6", what));
+        }
+        self.tell(p, boot, Event::Tick)
+    }
+
+    /// Hands an event to an engine, and performs what it wants done.
+    pub(crate) fn tell(&mut self, p: usize, boot: u64, event: Event) -> Verdict {
+        if self.peers[p].boot != boot || self.peers[p].engine.is_none() {
+            return Ok(());
+        }
+        if let Event::Fs { req, call } = &event {
+            let forget = matches!(call, FsCall::Forget { .. });
+            if !forget {
+                let now = self.now;
+                self.peers[p].live.called(now, *req, call.clone());
+            }
+        }
+        if !matches!(event, Event::Tick) {
+            self.note(p, format_args!("< {:?}", show::event(&event)));
+        }
+        let peer = &mut self.peers[p];
+        let clock = peer.clock(self.now);
+        if let Some(engine) = &mut peer.engine {
+            engine.handle(clock, event);
+        }
+        self.drain(p)
+    }
+
+    /// Performs actions until there is none, or the process dies.
+    fn drain(&mut self, p: usize) -> Verdict {
+        let mut count = 0;
+        loop {
+            let peer = &mut self.peers[p];
+            if let Some((left, power)) = peer.dying
+                && left == 0
+            {
+                reach!(self.reach, "chaos: kill between actions");
+                self.crash(p, power);
+                return Ok(());
+            }
+            let Some(engine) = &mut peer.engine else {
+                return Ok(());
+            };
+            let Some(action) = engine.poll_action() else {
+                break;
+            };
+            count += 1;
+            if let Some((left, _)) = &mut peer.dying {
+                *left -= 1;
+            }
+            self.note(p, format_args!("  > {:?}", show::action(&action)));
+            self.perform(p, action)?;
+        }
+        let links = self.peers[p].links.len();
+        let peer = &mut self.peers[p];
+        peer.bounds.drained(count, peer.payloads.len(), links)?;
+        peer.live.check(self.now)?;
+        let due = peer.engine.as_ref().and_then(Engine::poll_timeout);
+        let now = self.now;
+        let due = due.map(|time| (time.0.saturating_add(peer.epoch)).max(now));
+        if due != peer.tick {
+            peer.tick = due;
+            if let Some(due) = due {
+                let boot = peer.boot;
+                self.at(due, Item::Tick(p, boot));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a call on a mount; returns its request.
+    pub fn call(&mut self, p: usize, caller: Caller, call: FsCall) -> Result<ReqId, Failure> {
+        let peer = &mut self.peers[p];
+        let (req, boot) = (ReqId(peer.draw()), peer.boot);
+        if caller != Caller::Nobody {
+            peer.callers.insert(req, (caller, call.clone(), 0));
+        }
+        if let FsCall::Release { fh } | FsCall::ReleaseDir { fh } = &call {
+            peer.kernel.open.remove(fh);
+        }
+        self.tell(p, boot, Event::Fs { req, call })?;
+        Ok(req)
+    }
+
+    /// Makes a call and lets time pass until it is answered.
+    pub fn ask(&mut self, p: usize, call: FsCall) -> Result<Answer, Failure> {
+        let req = self
+            .call(p, Caller::Walker, call)
+            .map_err(|failure| self.dated(failure))?;
+        self.answer(p, req)
+    }
+
+    /// Lets time pass until a call of a story is answered.
+    pub fn answer(&mut self, p: usize, req: ReqId) -> Result<Answer, Failure> {
+        loop {
+            if let Some(answer) = self.answers.remove(&(p, req)) {
+                return Ok(answer);
+            }
+            let now = self.now;
+            let overdue = self.peers[p].live.check(now);
+            overdue.map_err(|failure| self.dated(failure))?;
+            if !self.peers[p].callers.contains_key(&req) || !self.step()? {
+                let what = format!("{req} of {} will never be answered", self.peers[p].name);
+                return Err(self.dated(Failure::new(Kind::Liveness, "P9", what)));
+            }
+        }
+    }
+
+    /// Asks a peer's engine to stop.
+    pub(crate) fn stop(&mut self, p: usize) -> Verdict {
+        let boot = self.peers[p].boot;
+        self.peers[p].stopping = true;
+        self.tell(p, boot, Event::Stop)
+    }
+
+    /// Tells whether a commit is due; for traces.
+    pub(crate) fn committed(commit: CommitId, good: bool) -> Event {
+        let outcome = if good {
+            Ok(())
+        } else {
+            Err(tandem_core::error::DiskError::Io)
+        };
+        Event::Committed { commit, outcome }
+    }
+}
