@@ -2,10 +2,11 @@
 
 use crate::commits::After;
 use crate::engine::Engine;
-use crate::ids::{Arrival, LinkId};
-use crate::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX};
+use crate::ids::{ActorId, Arrival, LinkId};
+use crate::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX, LAMPORT_LEAP_MAX};
 use crate::message::{Batch, Cursor, Message, Role};
 use crate::tree::store::Applied;
+use crate::version::VersionVector;
 
 impl Engine {
     /// Sends every live peer what it lacks, as far as its window allows.
@@ -60,6 +61,13 @@ impl Engine {
         sender.taken = batch.upto;
         self.counters.registers_received += batch.registers.len() as u64;
         for register in batch.registers {
+            let stamp = register.stamp();
+            let known = self.tree.registers().lamport();
+            if stamp.lamport.0.saturating_sub(known.0) > LAMPORT_LEAP_MAX {
+                self.broken(link, "a Lamport time is too far ahead");
+                return;
+            }
+            self.foresee(stamp.dot.counter, stamp.dot.actor);
             match self.absorb(register) {
                 Applied::Stored { .. } | Applied::Known => {}
                 Applied::Refused(why) => {
@@ -69,14 +77,11 @@ impl Engine {
             }
         }
         if let Some(knowledge) = batch.knowledge {
-            if knowledge.actors() > ACTORS_MAX {
+            self.foresee(knowledge.counter(self.me.actor), self.me.actor);
+            if !self.learn(link, &knowledge, role) {
                 self.broken(link, "its knowledge has more actors than there can be");
                 return;
             }
-            if let Some(told) = self.links.links.get_mut(&link) {
-                told.outbox.theirs.merge(&knowledge);
-            }
-            self.me.knowledge.merge(&knowledge);
             self.me.complete = true;
             self.news = true;
         }
@@ -91,5 +96,35 @@ impl Engine {
             link,
             upto: batch.upto,
         });
+    }
+
+    /// Becomes another actor if an update that is spoken of is one that we are yet to make:
+    /// either our store is older than it was, or somebody would have our next updates taken for
+    /// known.
+    pub(crate) fn foresee(&mut self, counter: u64, actor: ActorId) {
+        if actor == self.me.actor && counter > self.me.counter {
+            self.reincarnate();
+        }
+    }
+
+    /// Takes in what a peer knows; false if that names too many actors, and then nothing is.
+    fn learn(&mut self, link: LinkId, knowledge: &VersionVector, role: Role) -> bool {
+        let Some(told) = self.links.links.get_mut(&link) else {
+            return true;
+        };
+        let mut theirs = told.outbox.theirs.clone();
+        theirs.merge(knowledge);
+        // A replica that takes no changes has nothing to learn from others, and a guest has
+        // nothing to tell.
+        let mut ours = self.me.knowledge.clone();
+        if self.config.role != Role::Full && role != Role::Guest {
+            ours.merge(knowledge);
+        }
+        if theirs.actors() > ACTORS_MAX || ours.actors() > ACTORS_MAX {
+            return false;
+        }
+        told.outbox.theirs = theirs;
+        self.me.knowledge = ours;
+        true
     }
 }

@@ -20,7 +20,7 @@ use tandem_core::message::{Answer, Message};
 use tandem_core::time::{Duration, Time};
 use tandem_core::tree::register::Kind;
 
-pub(crate) use cast::{CHUNK, Side, TICKET, path, photo};
+pub(crate) use cast::{Side, TICKET, path, photo};
 use script::Script;
 
 /// What can be held back until the test lets go.
@@ -63,6 +63,8 @@ pub(crate) struct Stage {
     waiting: Vec<(Held, usize, Event)>,
     /// Whose cable is out, without anybody being told.
     muted: BTreeSet<usize>,
+    /// Whoever dials a peer that is not in the cast is connected; on which link, last.
+    pub(crate) puppet: Option<LinkId>,
     /// Every message, in the order of what happened to it.
     pub(crate) traffic: Vec<Traffic>,
     next: u64,
@@ -85,6 +87,7 @@ impl Stage {
             held: BTreeSet::new(),
             waiting: Vec::new(),
             muted: BTreeSet::new(),
+            puppet: None,
             traffic: Vec::new(),
             next: 0,
             script,
@@ -553,6 +556,11 @@ impl Stage {
 
     fn dial(&mut self, ix: usize, link: LinkId, peer: tandem_core::ids::PeerId) {
         let to = self.sides.iter().position(|side| side.config.me == peer);
+        if to.is_none() {
+            self.puppet = Some(link);
+            self.queue.push_back((ix, Event::Dialled { link }));
+            return;
+        }
         let to = to.filter(|&to| self.sides[to].engine.is_some() && !self.is_muted(ix, to));
         let Some(to) = to else {
             let why = LinkDown::Unreachable;

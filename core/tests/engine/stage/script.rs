@@ -583,6 +583,7 @@ impl Script {
                     WantState::NotFound => "no such file".to_owned(),
                     WantState::IsDirectory => "a directory".to_owned(),
                     WantState::IsSymlink => "a symlink".to_owned(),
+                    WantState::NoSpace => "no space".to_owned(),
                     WantState::Failed => "failed".to_owned(),
                 }
             ),
