@@ -58,7 +58,7 @@ impl Picture {
         files
             .unwrap_or_else(|| panic!("no files: {self:?}"))
             .iter()
-            .find(|file| file["path"]["text"] == path)
+            .find(|file| file["path"] == path)
             .cloned()
             .map(FilePicture)
     }
