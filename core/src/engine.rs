@@ -179,6 +179,9 @@ pub struct Engine {
     pub(crate) stopped: bool,
     pub(crate) counters: Counters,
     pub(crate) actions: VecDeque<Action>,
+    /// A fault planted on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutant::Mutant>,
 }
 
 impl Engine {
@@ -229,6 +232,8 @@ impl Engine {
             stopped: false,
             counters: Counters::default(),
             actions: VecDeque::new(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
             config,
         };
         engine.load(start, stored)?;

@@ -89,11 +89,10 @@ pub(crate) struct Object {
 
 impl Object {
     /// Returns an object of which nothing is known, or `None` for sizes that have no chunks.
-    pub(crate) fn new(size: u64, chunk_size: u32, retries: u32, now: Time) -> Option<Self> {
+    pub(crate) fn new(size: u64, chunk_size: u32, backoff: Backoff, now: Time) -> Option<Self> {
         if size == 0 {
             return None;
         }
-        let backoff = Backoff::of_fetch(retries);
         Some(Self {
             stage: Stage::Unknown,
             download: Download::new(size, chunk_size, now, backoff)?,

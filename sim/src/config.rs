@@ -57,6 +57,8 @@ pub struct Config {
     pub hard_links: bool,
     /// Threads of applications on each mount.
     pub threads: usize,
+    /// Calls that each of them makes.
+    pub calls: u32,
     /// Typical pause of an application.
     pub think: u64,
     /// When faults and changes stop.
@@ -122,6 +124,7 @@ impl Config {
             },
             hard_links: chance.often(250),
             threads: 1 + chance.index(4),
+            calls: 300,
             think: [2 * MS, 40 * MS, 300 * MS][chance.index(3)],
             heal_at,
             // Long enough for a few round trips, each as slow as they get, and a megabyte.
@@ -131,6 +134,27 @@ impl Config {
                 + byte_time * 1_000_000,
             retries: u32::try_from(chance.between(2, 8)).unwrap_or(5),
             heartbeat: chance.between(500, 5_000) * MS,
+        }
+    }
+
+    /// Returns this configuration with less of everything: for runs that cost little.
+    #[must_use]
+    pub fn short(self) -> Self {
+        Self {
+            files: self.files.min(4),
+            dirs: self.dirs.min(1),
+            chunks_max: self.chunks_max.min(4),
+            cuts: self.cuts.min(4),
+            kills: self.kills.min(2),
+            power_losses: self.power_losses.min(2),
+            stops: self.stops.min(1),
+            edits: self.edits.min(6),
+            threads: self.threads.min(2),
+            calls: 20,
+            think: 40 * MS,
+            heal_at: self.heal_at.min(3 * SEC),
+            heartbeat: 5 * SEC,
+            ..self
         }
     }
 
@@ -159,6 +183,7 @@ impl Config {
             edits: 0,
             hard_links: false,
             threads: 0,
+            calls: 0,
             think: 10 * MS,
             heal_at: u64::MAX,
             read_deadline: 10 * SEC,

@@ -35,6 +35,18 @@ pub struct Outcome {
 pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
     let choices = Choices::new(seed).without(off.iter().copied());
     let config = Config::draw(&mut choices.stream(Key::Config));
+    run_of(config, choices, keep_trace)
+}
+
+/// Runs what these bytes choose: a short run, of some hundreds of events.
+pub fn run_bytes(bytes: &[u8], keep_trace: bool) -> Outcome {
+    let choices = Choices::of_bytes(bytes);
+    let config = Config::draw(&mut choices.stream(Key::Config)).short();
+    run_of(config, choices, keep_trace)
+}
+
+fn run_of(config: Config, choices: Choices, keep_trace: bool) -> Outcome {
+    let seed = choices.seed();
     let mut world = World::new(config, choices, keep_trace);
     let result = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
     let failure = match result {
@@ -82,7 +94,8 @@ fn live(world: &mut World) -> Verdict {
     for p in 1..world.peers.len() {
         for thread in 0..config.threads {
             let chance = world.choices.stream(Key::User { peer: p, thread });
-            world.peers[p].threads.push(Thread::new(chance, 300));
+            let thread = Thread::new(chance, config.calls);
+            world.peers[p].threads.push(thread);
         }
     }
     for p in 0..world.peers.len() {

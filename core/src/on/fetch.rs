@@ -9,6 +9,7 @@ use crate::event::Fetched;
 use crate::ids::{ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, ReqId};
 use crate::limits::{FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, LANES};
 use crate::message::Want;
+use crate::mutant::Mutant;
 use crate::object::Stage;
 use crate::time::Duration;
 use crate::timers::Timer;
@@ -261,7 +262,7 @@ impl Engine {
         };
         self.heard_on(asked.link);
         let Fetch {
-            object,
+            mut object,
             chunk,
             link,
             len,
@@ -271,6 +272,12 @@ impl Engine {
             && kept.asked.get(&chunk) == Some(&fetch)
         {
             kept.asked.remove(&chunk);
+        }
+        if self.has(Mutant::ReplayedChunk)
+            && let Some((shown, _)) = self.current(object.node)
+            && self.objects.contains_key(&shown)
+        {
+            object = shown;
         }
         match outcome {
             Fetched::Data {

@@ -11,6 +11,7 @@ use crate::ids::{Arrival, LinkId, PeerId};
 use crate::limits::{ACTORS_MAX, GREETING_DEADLINE, GREETING_MAX};
 use crate::link::{Barred, Link, Peer};
 use crate::message::{Cursor, Hello, Message, PROTOCOL, Refusal, Role};
+use crate::mutant::Mutant;
 use crate::records::{self, Known};
 use crate::status::LinkState;
 use crate::time::{Duration, Time};
@@ -257,6 +258,10 @@ impl Engine {
     /// Both sides have said hello: the link is live.
     fn greet(&mut self, link: LinkId, peer: PeerId, hello: Hello) {
         let now = self.now;
+        if self.has(Mutant::KnowledgeEarly) {
+            self.me.knowledge.merge(&hello.knowledge);
+            self.news = true;
+        }
         let start = match hello.cursor {
             Some(Cursor { epoch, upto }) if epoch == self.me.epoch && upto <= self.told.0 => upto,
             Some(_) | None => Arrival(0),

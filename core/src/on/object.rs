@@ -12,6 +12,7 @@ use crate::fetch::download::Download;
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
 use crate::ids::{ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId, ReqId};
+use crate::mutant::Mutant;
 use crate::object::{Object, Stage};
 use crate::on::disk::Job;
 use crate::records::{self, Holding};
@@ -31,13 +32,23 @@ impl Engine {
         if self.objects.contains_key(&object) {
             return true;
         }
-        match Object::new(size, chunk_size, self.config.retries, self.now) {
+        match Object::new(size, chunk_size, self.fetch_backoff(), self.now) {
             Some(new) => {
                 self.objects.insert(object, new);
                 true
             }
             None => false,
         }
+    }
+
+    /// Returns when to ask again for chunks of an object.
+    fn fetch_backoff(&self) -> Backoff {
+        let backoff = Backoff::of_fetch(self.config.retries);
+        #[cfg(feature = "mutants")]
+        if self.has(Mutant::AttemptsNeverReset) {
+            return backoff.stuck();
+        }
+        backoff
     }
 
     /// Returns whether a range might be had without anybody being asked.
@@ -226,11 +237,12 @@ impl Engine {
 
     /// Goes on where a sidecar of an earlier run ends.
     fn adopt(&mut self, object: ObjectId, found: &Sidecar, salt: u64) {
+        let backoff = self.fetch_backoff();
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
         kept.stage = Stage::Partial;
-        kept.download = Download::resume(found, self.now, Backoff::of_fetch(self.config.retries));
+        kept.download = Download::resume(found, self.now, backoff);
         // A claim without a hash (version 1) can't be proven here, and counts as absent.
         let unproven: Vec<ChunkIx> = found
             .claims()
@@ -355,6 +367,7 @@ impl Engine {
 
     /// A chunk was written.
     pub(crate) fn on_stored(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
+        let is_outward = self.has(Mutant::RangeOutward);
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -363,6 +376,9 @@ impl Engine {
         }
         let (_, len) = kept.held().chunk_range(chunk);
         kept.download.arrived(self.now, chunk, hash);
+        if is_outward && let Some(next) = kept.held().next_missing(chunk) {
+            kept.download.arrived(self.now, next, hash);
+        }
         kept.soft = true;
         kept.refused = false;
         kept.chunks_fetched += 1;
@@ -433,6 +449,10 @@ impl Engine {
             return;
         }
         kept.stage = Stage::Syncing;
+        if self.has(Mutant::RenameUnsynced) {
+            self.on_synced(object);
+            return;
+        }
         self.object_job(object, Job::Synced(object), DiskWish::SyncObject { object });
     }
 
@@ -451,6 +471,10 @@ impl Engine {
         // Only what is written by now is covered: records of jobs under way come after.
         let storing = u64::try_from(kept.storing.len()).unwrap_or(u64::MAX);
         kept.syncing = Some(writer.records().saturating_sub(storing));
+        if self.has(Mutant::BitBeforeData) {
+            self.on_synced(object);
+            return;
+        }
         self.object_job(object, Job::Synced(object), DiskWish::SyncObject { object });
     }
 

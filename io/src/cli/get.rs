@@ -20,7 +20,7 @@ use tandem_core::tree::register::Kind;
 
 use super::ls::{failed, names};
 use super::say::Say;
-use super::{CliError, settle, ticket};
+use super::{CliError, settle_guest, ticket};
 use crate::config::Given;
 use crate::node::{Guest, GuestOptions, NodeError, guest, guest_home};
 
@@ -46,7 +46,7 @@ impl Get {
         }
         make_dir(&self.output)?;
         let home = guest_home()?;
-        let settings = settle(&home, given)?;
+        let settings = settle_guest(&home, given)?;
         let guest = guest(&home, &GuestOptions { ticket, settings })?;
         let mut errand = Errand {
             guest: &guest,

@@ -147,6 +147,18 @@ fn settle(home: &Home, given: Given) -> Result<Settings, CliError> {
     Ok(settings)
 }
 
+/// Returns the settings of a guest, and starts the log: with errors only unless asked, since what
+/// goes wrong is the command's own answer.
+fn settle_guest(home: &Home, mut given: Given) -> Result<Settings, CliError> {
+    let file = Given::read(home.dir())?;
+    if given.log.is_none() && file.log.is_none() {
+        given.log = Some("error".to_owned());
+    }
+    let settings = given.or(file)?;
+    log::start(&settings.log)?;
+    Ok(settings)
+}
+
 /// Returns the ticket that an argument is, names a file of, or (`-`) is on standard input.
 fn ticket(argument: &OsString) -> Result<Ticket, CliError> {
     let text = argument

@@ -11,21 +11,21 @@ use std::sync::Arc;
 
 use tandem_core::event::LinkDown;
 use tandem_core::ids::PeerId;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
 use super::Shared;
 use super::address::Address;
-use super::bounds::{DIAL_DEADLINE, DIAL_STAGGER, NAME_ADDRESSES_MAX};
+use super::bounds::{DIAL_DEADLINE, DIAL_STAGGER};
 use super::tls::ConnectError;
+use super::transport::BoxBytes;
 
 /// Connects to `peer`, wherever it is known to be.
 pub(super) async fn dial(
     shared: &Arc<Shared>,
     peer: PeerId,
-) -> Result<TlsStream<TcpStream>, LinkDown> {
+) -> Result<TlsStream<BoxBytes>, LinkDown> {
     let addresses = shared.addresses.get(&peer).map_or(&[][..], Vec::as_slice);
     let mut wrong_key = false;
     let race = race(shared, peer, addresses, &mut wrong_key);
@@ -49,7 +49,7 @@ enum Tried {
     /// A name has these addresses.
     Named(Vec<SocketAddr>),
     /// The peer is there.
-    Connected(Box<TlsStream<TcpStream>>),
+    Connected(Box<TlsStream<BoxBytes>>),
     /// Somebody else is.
     WrongKey,
     /// Nobody is.
@@ -61,7 +61,7 @@ async fn race(
     peer: PeerId,
     addresses: &[Address],
     wrong_key: &mut bool,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<TlsStream<BoxBytes>> {
     let mut waiting: VecDeque<Try> = addresses
         .iter()
         .map(|address| match address.socket() {
@@ -94,13 +94,16 @@ async fn race(
 
 async fn attempt(shared: Arc<Shared>, peer: PeerId, what: Try) -> Tried {
     match what {
-        Try::Name(address) => match lookup_host((address.host(), address.port())).await {
-            Ok(sockets) => Tried::Named(sockets.take(NAME_ADDRESSES_MAX).collect()),
-            Err(why) => {
-                tracing::debug!(%address, "no such host: {why}");
-                Tried::Failed
+        Try::Name(address) => {
+            let resolved = shared.transport.resolve(address.host(), address.port());
+            match resolved.await {
+                Ok(sockets) => Tried::Named(sockets),
+                Err(why) => {
+                    tracing::debug!(%address, "no such host: {why}");
+                    Tried::Failed
+                }
             }
-        },
+        }
         Try::Socket(socket) => match connect(&shared, peer, socket).await {
             Ok(stream) => Tried::Connected(Box::new(stream)),
             Err(ConnectError::WrongKey) => {
@@ -119,8 +122,7 @@ async fn connect(
     shared: &Shared,
     peer: PeerId,
     socket: SocketAddr,
-) -> Result<TlsStream<TcpStream>, ConnectError> {
-    let stream = TcpStream::connect(socket).await?;
-    stream.set_nodelay(true)?;
+) -> Result<TlsStream<BoxBytes>, ConnectError> {
+    let stream = shared.transport.connect(socket).await?;
     shared.tls.connect(stream, peer).await
 }

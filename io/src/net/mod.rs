@@ -34,15 +34,18 @@ mod dial;
 pub mod identity;
 mod lanes;
 mod link;
+mod secret;
 mod server;
 pub mod ticket;
 mod tls;
+pub mod transport;
 
 use address::Address;
 use asks::Asks;
 use identity::Identity;
 use link::Link;
 use tls::Tls;
+use transport::{Tcp, Transport};
 
 /// What a network shell is started with.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// Starts to listen; events go to `sink`, and chunks through `payloads`.
+    /// Starts to listen, on TCP; events go to `sink`, and chunks through `payloads`.
     ///
     /// # Errors
     /// When one of the addresses can't be listened on; then none is.
@@ -97,13 +100,28 @@ impl Net {
         payloads: Arc<Payloads>,
         runtime: Handle,
     ) -> Result<Self, NetError> {
+        Self::start_on(Arc::new(Tcp), config, sink, payloads, runtime)
+    }
+
+    /// Does what [`Net::start`] does, on any transport.
+    ///
+    /// # Errors
+    /// See [`Net::start`].
+    pub fn start_on(
+        transport: Arc<dyn Transport>,
+        config: NetConfig,
+        sink: Arc<dyn Sink>,
+        payloads: Arc<Payloads>,
+        runtime: Handle,
+    ) -> Result<Self, NetError> {
         let tls = Tls::new(&config.identity)?;
         let mut listeners = Vec::new();
         for &address in &config.listen {
-            listeners.push(server::bind(address, &runtime)?);
+            listeners.push(server::bind(&*transport, address, &runtime)?);
         }
         let shared = Arc::new(Shared {
             runtime,
+            transport,
             sink,
             payloads,
             tls,
@@ -223,6 +241,7 @@ impl fmt::Debug for Net {
 /// What all tasks of a network shell share.
 struct Shared {
     runtime: Handle,
+    transport: Arc<dyn Transport>,
     sink: Arc<dyn Sink>,
     payloads: Arc<Payloads>,
     tls: Tls,

@@ -6,7 +6,7 @@
 //! beside it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,6 @@ use std::time::Duration;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use socket2::{Domain, Protocol, Socket, Type};
 use tandem_core::event::Event;
 use tandem_core::ids::PeerId;
 use tandem_core::limits::GREETING_DEADLINE;
@@ -22,7 +21,6 @@ use tandem_proto::FRAME_BYTES_MAX;
 use tandem_proto::v1::tandem_server::{Tandem, TandemServer};
 use tandem_proto::v1::{Frame, LaneRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -34,10 +32,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::asks::{self, Replies};
 use super::bounds::{
-    BACKLOG, HEADERS_MAX, HTTP_FRAME, LISTENER_WINDOW, SEND_BUFFER, STREAM_WINDOW, STREAMS_MAX,
+    HEADERS_MAX, HTTP_FRAME, LISTENER_WINDOW, SEND_BUFFER, STREAM_WINDOW, STREAMS_MAX,
 };
 use super::cut::Cut;
 use super::link::Link;
+use super::transport::{Listener, Transport};
 use super::{NetError, Shared, lock};
 
 /// How long to wait after accepting has failed, which it does when descriptors run out: by eye,
@@ -46,66 +45,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on `address`; returns the address with the port that was chosen.
 pub(super) fn bind(
+    transport: &dyn Transport,
     address: SocketAddr,
     runtime: &Handle,
-) -> Result<(TcpListener, SocketAddr), NetError> {
-    let bound = match open(address) {
-        // A machine without IPv6 has one family: that is both of them.
-        Err(why) if address.ip().is_unspecified() && address.is_ipv6() && lacks_v6(&why) => open(
-            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
-        ),
-        bound => bound,
-    };
+) -> Result<(Box<dyn Listener>, SocketAddr), NetError> {
     let _context = runtime.enter();
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the enumeration is the standard library's, and grows"
     )]
-    bound
-        .and_then(|socket| TcpListener::from_std(socket.into()))
-        .and_then(|listener| {
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        })
-        .map_err(|why| match why.kind() {
-            io::ErrorKind::AddrInUse => NetError::InUse(address),
-            io::ErrorKind::AddrNotAvailable => NetError::NotHere(address),
-            io::ErrorKind::PermissionDenied => NetError::Denied(address),
-            _ => NetError::Listen { address, why },
-        })
-}
-
-fn open(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    // So that a restart finds its port free; on Windows it would let others take ours.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
-}
-
-/// Tells whether an error says that there is no IPv6 here.
-fn lacks_v6(why: &io::Error) -> bool {
-    why.kind() == io::ErrorKind::AddrNotAvailable
-        || why.kind() == io::ErrorKind::Unsupported
-        || why.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+    transport.bind(address).map_err(|why| match why.kind() {
+        io::ErrorKind::AddrInUse => NetError::InUse(address),
+        io::ErrorKind::AddrNotAvailable => NetError::NotHere(address),
+        io::ErrorKind::PermissionDenied => NetError::Denied(address),
+        _ => NetError::Listen { address, why },
+    })
 }
 
 /// Accepts connections until the shell closes.
-pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
+pub(super) async fn listen(shared: Arc<Shared>, mut listener: Box<dyn Listener>) {
     let accept = async {
         loop {
             let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+                Ok(stream) => stream,
                 Err(why) => {
                     tracing::warn!("accepting a connection failed: {why}");
                     sleep(ACCEPT_PAUSE).await;
@@ -116,9 +78,7 @@ pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
                 tracing::debug!("too many strangers; a connection was dropped");
                 continue;
             };
-            if stream.set_nodelay(true).is_ok() {
-                shared.spawn(serve(Arc::clone(&shared), stream, permit));
-            }
+            shared.spawn(serve(Arc::clone(&shared), stream, permit));
         }
     };
     shared.closing.run_until_cancelled(accept).await;
