@@ -323,6 +323,8 @@ impl Engine {
             (Stage::Partial, true) => {}
             (Stage::Absent | Stage::Creating, _) => {
                 kept.arrived.push((chunk, hash, payload, link));
+                // Its readers may have gone meanwhile: then nobody else would have it made.
+                self.get_going(object);
                 return;
             }
             (
