@@ -172,7 +172,9 @@ impl Engine {
             self.broken(link, "its knowledge has more actors than there can be");
             return;
         }
-        if hello.knowledge.counter(self.me.actor) > self.me.counter {
+        // A guest has no say, and no past with us.
+        let is_guest = hello.role == Role::Guest;
+        if !is_guest && hello.knowledge.counter(self.me.actor) > self.me.counter {
             // It knows updates of ours that we do not: our store is older than it was.
             self.reincarnate();
         }

@@ -323,6 +323,8 @@ impl Engine {
             (Stage::Partial, true) => {}
             (Stage::Absent | Stage::Creating, _) => {
                 kept.arrived.push((chunk, hash, payload, link));
+                // Its readers may have gone meanwhile: then nobody else would have it made.
+                self.get_going(object);
                 return;
             }
             (
@@ -457,7 +459,12 @@ impl Engine {
     }
 
     /// Has written chunks synced, so that a power loss does not make claims of them.
+    ///
+    /// A mark covers every record before it, those of earlier runs too. So claims are proven
+    /// first: of a power loss before this run, a record may be left whose bytes are not, and a
+    /// sync of today does not bring them back.
     pub(crate) fn harden(&mut self, object: ObjectId) {
+        let stopping = self.stopping;
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -465,6 +472,17 @@ impl Engine {
             return;
         };
         if kept.stage != Stage::Partial || !kept.soft || kept.syncing.is_some() {
+            return;
+        }
+        if kept.claims().have() > 0 {
+            if !stopping {
+                let claims: Vec<ChunkIx> = kept.claims().held().take(CLAIMS_AT_ONCE).collect();
+                for claim in claims {
+                    self.want_chunk(object, claim);
+                }
+                self.timers
+                    .set_sooner(Timer::Harden(object), self.now + HARDEN);
+            }
             return;
         }
         kept.soft = !kept.storing.is_empty();

@@ -517,3 +517,23 @@ fn a_mount_takes_no_changes_yet() {
         "S35"
     );
 }
+
+/// A chunk that comes when its reader has gone, while the disk is looked at again, is not kept
+/// in memory for nobody.
+#[test]
+fn a_chunk_that_comes_for_nobody_takes_no_room() {
+    let mut stage = Stage::met();
+    let fh = stage.open("bo", "photo");
+    stage.hold("bo", Held::Chunks);
+    let is_make = |wish: &DiskWish| matches!(wish, DiskWish::CreateObject { .. });
+    stage.side("bo").failing = Some((is_make, DiskError::NoSpace));
+    stage.read("bo", fh, 0, 10);
+    stage.hold("bo", Held::Disk);
+    stage.wait(secs(31));
+    stage.release("bo", Held::Disk);
+    stage.release("bo", Held::Chunks);
+    stage.wait(secs(31));
+    assert!(stage.side("bo").payloads.is_empty());
+    let read = stage.read("bo", fh, 0, 10);
+    assert_eq!(stage.bytes("bo", read), photo()[..10]);
+}

@@ -484,6 +484,33 @@ fn a_directory_is_moved_into_one_that_it_was_one_with() {
     assert_eq!(ada.listing(), ["/d/", "/d/e/"]);
 }
 
+/// An orphan and its parent met under one name in the root, so that for a moment the orphan was
+/// one with its parent, and asked to stand in itself. Two directories chased each other for ever
+/// while the one that could have ended it waited.
+#[test]
+fn an_orphan_of_its_parents_name_finds_its_place() {
+    let (mut ada, mut cy) = (Peer::new(1, "ada"), Peer::new(3, "cy"));
+    let outer = cy.mkdir(ROOT, "c");
+    let moved = ada.mkdir(ROOT, "a");
+    ada.mkdir(ROOT, "a");
+    ada.mkdir(moved, "a");
+    ada.write(ROOT, "a", 0);
+    ada.pull(&cy);
+    ada.write(outer, "a", 0);
+    let inner = ada.mkdir(outer, "c");
+    ada.rename(ROOT, "a", inner, "c");
+    let mut bo = Peer::new(2, "bo");
+    for register in ada.made.iter().chain(&cy.made) {
+        bo.take(register.clone());
+    }
+    assert_eq!(bo.listing(), ada.listing());
+    assert!(
+        bo.listing().contains(&"/c/c/c/a/".into()),
+        "{:?}",
+        bo.listing()
+    );
+}
+
 #[test]
 fn an_orphan_stands_in_the_root_until_its_parent_comes() {
     let mut ada = Peer::new(1, "ada");

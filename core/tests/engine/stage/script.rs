@@ -4,19 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use tandem_core::action::{
-    Action, DiskWish, FsReply, Invalidation, Record, Shown, Stored, WantState,
-};
-use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint, Seen, Sighting};
-use tandem_core::fetch::sidecar::Sidecar;
+use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, Stored, WantState};
+use tandem_core::event::{Event, Fetched, Hint};
 use tandem_core::ids::{ActorId, Dot, NodeId, ObjectId, PeerId};
 use tandem_core::message::{Answer, Batch, Cursor, Hello, Message, Role};
 use tandem_core::time::Time;
-use tandem_core::tree::name::Name;
-use tandem_core::tree::register::{Body, Kind, Register};
+use tandem_core::tree::register::{Body, Register};
 use tandem_core::version::VersionVector;
 
 use super::cast::Side;
+use super::words::{self, kind, name, path, shown};
 
 /// What was said so far, and who is who.
 pub(super) struct Script {
@@ -30,47 +27,6 @@ pub(super) struct Script {
     nodes: BTreeMap<NodeId, String>,
     /// Whether heartbeats and ticks that lead to nothing are told too.
     pub(super) heartbeats: bool,
-}
-
-fn name(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn path(names: &[Name]) -> String {
-    let parts: Vec<_> = names.iter().map(|part| name(part.as_bytes())).collect();
-    format!("/{}", parts.join("/"))
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::File => "file",
-        Kind::Directory => "directory",
-        Kind::Symlink => "symlink",
-    }
-}
-
-fn shown(shown: &Shown) -> String {
-    let Shown {
-        ino,
-        mode,
-        nlink,
-        size,
-        ..
-    } = shown;
-    let links = if *nlink == 0 { ", nameless" } else { "" };
-    format!(
-        "{ino}, {} {mode:03o}, {size} bytes{links}",
-        kind(shown.kind)
-    )
-}
-
-fn sighting(seen: &Sighting) -> String {
-    match &seen.what {
-        Seen::File => format!("file {:03o} {} bytes", seen.mode, seen.print.size),
-        Seen::Directory => "directory".to_owned(),
-        Seen::Symlink(target) => format!("symlink to {}", name(target.as_bytes())),
-        Seen::Local => "of this machine only".to_owned(),
-    }
 }
 
 impl Script {
@@ -266,47 +222,10 @@ impl Script {
         }
     }
 
-    fn call(call: &FsCall) -> String {
-        match call {
-            FsCall::Lookup {
-                parent,
-                name: called,
-            } => format!("look up {} in {parent}", name(called)),
-            FsCall::Forget { ino, lookups } => format!("forget {ino}, {lookups} lookups"),
-            FsCall::GetAttr { ino } => format!("attributes of {ino}"),
-            FsCall::ReadLink { ino } => format!("target of {ino}"),
-            FsCall::Open { ino, write } => {
-                format!("open {ino}{}", if *write { " to write" } else { "" })
-            }
-            FsCall::Read { fh, offset, len } => {
-                format!("read {len} bytes at {offset} through {fh}")
-            }
-            FsCall::Release { fh } => format!("close {fh}"),
-            FsCall::OpenDir { ino } => format!("open directory {ino}"),
-            FsCall::ReadDir {
-                fh,
-                from,
-                count,
-                plus,
-            } => {
-                let plus = if *plus { ", with attributes" } else { "" };
-                format!("list {count} of {fh} from {from}{plus}")
-            }
-            FsCall::ReleaseDir { fh } => format!("close directory {fh}"),
-            FsCall::GetXattr { ino, name: called } => {
-                format!("attribute {} of {ino}", name(called))
-            }
-            FsCall::ListXattr { ino } => format!("attribute names of {ino}"),
-            FsCall::StatFs => "space".to_owned(),
-            FsCall::Change { ino } => format!("change {ino}"),
-            FsCall::Sync { ino } => format!("sync {ino}"),
-        }
-    }
-
     pub(super) fn event(&mut self, event: &Event) -> (bool, String) {
         let line = match event {
             Event::Tick => return (true, "a deadline passes".to_owned()),
-            Event::Fs { req, call } => format!("{req}: {}", Self::call(call)),
+            Event::Fs { req, call } => format!("{req}: {}", words::call(call)),
             Event::Dialled { .. } => "is connected".to_owned(),
             Event::Accepted { peer, .. } => format!("{} connects", self.peer(*peer)),
             Event::Said {
@@ -349,7 +268,7 @@ impl Script {
                 )
             }
             Event::Disk { job, outcome } => match outcome {
-                Ok(done) => format!("{job} done{}", Self::done(done)),
+                Ok(done) => format!("{job} done{}", words::done(done)),
                 Err(why) => format!("{job} failed: {why}"),
             },
             Event::Committed { commit, outcome } => match outcome {
@@ -362,54 +281,6 @@ impl Script {
             Event::Want { req, path: at } => format!("{req}: get all of {}", path(at)),
         };
         (false, line)
-    }
-
-    fn done(done: &DiskDone) -> String {
-        match done {
-            DiskDone::Done => String::new(),
-            DiskDone::Listed { items, .. } => {
-                let item = |(called, seen): &(Name, Sighting)| {
-                    format!("{} ({})", name(called.as_bytes()), sighting(seen))
-                };
-                let items: Vec<_> = items.iter().map(item).collect();
-                format!(
-                    ": {}",
-                    if items.is_empty() {
-                        "empty".to_owned()
-                    } else {
-                        items.join(", ")
-                    }
-                )
-            }
-            DiskDone::Looked { sighting: seen, .. } => {
-                format!(
-                    ": {}",
-                    seen.as_ref().map_or("nothing there".to_owned(), sighting)
-                )
-            }
-            DiskDone::Chunk { len, .. } => format!(": {len} bytes"),
-            DiskDone::Hashed { len, .. } => format!(": {len} bytes"),
-            DiskDone::Loaded {
-                sidecar,
-                partial,
-                complete,
-            } => match (complete, partial, sidecar) {
-                (Some(len), _, _) => format!(": complete, {len} bytes"),
-                (None, Some(len), Some(sidecar)) => {
-                    let found = Sidecar::decode(sidecar, None);
-                    let claims = found.map_or("no good".to_owned(), |found| {
-                        format!(
-                            "{} chunks durable, {} claimed",
-                            found.durable().have(),
-                            found.claims().have()
-                        )
-                    });
-                    format!(": partial, {len} bytes, sidecar: {claims}")
-                }
-                (None, Some(len), None) => format!(": partial, {len} bytes, no sidecar"),
-                (None, None, _) => ": nothing there".to_owned(),
-            },
-        }
     }
 
     fn wished(&self, wish: &DiskWish) -> String {
@@ -444,39 +315,6 @@ impl Script {
                 format!("put {} in its place", self.object(*object))
             }
             DiskWish::RemoveObject { object } => format!("remove {}", self.object(*object)),
-        }
-    }
-
-    fn records(records: &[Record]) -> String {
-        let mut count: BTreeMap<(&str, bool), u32> = BTreeMap::new();
-        for record in records {
-            let what = match record.key[0] {
-                b'm' => "self",
-                b'r' => "register",
-                b'i' => "inode",
-                b'p' => "peer",
-                b'b' => "binding",
-                b'o' => "object",
-                b'f' => "place",
-                b'h' => "hash",
-                other => panic!("a record of kind {other}"),
-            };
-            *count.entry((what, record.value.is_none())).or_default() += 1;
-        }
-        let one = |(&(what, is_removed), &count): (&(&str, bool), &u32)| {
-            let many = if count > 1 {
-                format!(" x{count}")
-            } else {
-                String::new()
-            };
-            let gone = if is_removed { " removed" } else { "" };
-            format!("{what}{many}{gone}")
-        };
-        let parts: Vec<_> = count.iter().map(one).collect();
-        if parts.is_empty() {
-            "nothing new".to_owned()
-        } else {
-            parts.join(", ")
         }
     }
 
@@ -555,7 +393,7 @@ impl Script {
                 sync,
             } => {
                 let how = if *sync { ", synced" } else { "" };
-                format!("{commit}{how}: {}", Self::records(records))
+                format!("{commit}{how}: {}", words::records(records))
             }
             Action::Invalidate(what) => format!(
                 "kernel, forget {}",
