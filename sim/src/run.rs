@@ -8,6 +8,7 @@ use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, SEC};
+use crate::knobs;
 use crate::reach::Reach;
 use crate::user::Thread;
 use crate::world::{HOST, Item, World};
@@ -33,10 +34,24 @@ pub struct Outcome {
 
 /// Runs a seed; `off` are planned events that are left out.
 pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
-    let choices = Choices::new(seed).without(off.iter().copied());
-    let config = Config::draw(&mut choices.stream(Key::Config));
-    let mut world = World::new(config, choices, keep_trace);
-    let result = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
+    run_in(&mut make(seed, off, keep_trace))
+}
+
+/// Makes the world of a seed; `off` are planned events and knobs that are left out.
+pub fn make(seed: u64, off: &[u32], keep_trace: bool) -> World {
+    let mut choices = Choices::new(seed).without(off.iter().copied());
+    let mut config = Config::draw(&mut choices.stream(Key::Config));
+    for knob in knobs::on(&config) {
+        choices.fire(knob);
+    }
+    knobs::turn_off(&mut config, off);
+    World::new(config, choices, keep_trace)
+}
+
+/// Runs a world that [`make`] made, to its end.
+pub fn run_in(world: &mut World) -> Outcome {
+    let seed = world.choices.seed();
+    let result = catch_unwind(AssertUnwindSafe(|| live(world)));
     let failure = match result {
         Ok(Ok(())) => None,
         Ok(Err(mut failure)) => {
@@ -59,7 +74,7 @@ pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
         events: world.events,
         fired: world.choices.fired().to_vec(),
         lines: world.trace.lines().to_vec(),
-        reach: world.reach,
+        reach: world.reach.clone(),
     }
 }
 
@@ -79,7 +94,7 @@ fn live(world: &mut World) -> Verdict {
     let plan = chaos::plan(&config, &world.choices);
     world.populate();
     world.follow(plan);
-    for p in 1..world.peers.len() {
+    for p in 1..=config.joiners {
         for thread in 0..config.threads {
             let chance = world.choices.stream(Key::User { peer: p, thread });
             world.peers[p].threads.push(Thread::new(chance, 300));
@@ -151,7 +166,8 @@ impl World {
     /// Judges a world that has settled.
     pub fn judge_end(&mut self) -> Verdict {
         self.wants_ended()?;
-        for p in HOST + 1..self.peers.len() {
+        let lost = self.lost;
+        for p in (HOST + 1..=self.config.joiners).filter(|p| lost != Some(*p)) {
             self.check_caches(p)?;
             self.check_converged(p)?;
         }
@@ -163,7 +179,7 @@ impl World {
             let what = "something other than heartbeats goes on after all was read";
             return Err(Failure::new(Kind::Convergence, "P4", what));
         }
-        for peer in &self.peers {
+        for (_, peer) in (0..).zip(&self.peers).filter(|(p, _)| lost != Some(*p)) {
             let clock = peer.clock(self.now);
             let status = peer.engine.as_ref().map(|engine| engine.status(clock));
             let open: u32 = status

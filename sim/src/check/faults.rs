@@ -23,6 +23,8 @@ pub struct Caused {
     pub power: bool,
     /// The shared folder changed.
     pub edit: bool,
+    /// A hostile peer came.
+    pub hostile: bool,
 }
 
 impl Caused {
@@ -35,6 +37,7 @@ impl Caused {
             || self.crash
             || self.power
             || self.edit
+            || self.hostile
     }
 
     /// Judges a fault.

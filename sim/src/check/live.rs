@@ -52,7 +52,7 @@ impl Live {
         match self.waiting.remove(&req) {
             Some(waiting) => {
                 self.judge(now, req, &waiting)?;
-                Ok((waiting.call, now - waiting.since))
+                Ok((waiting.call, now.saturating_sub(waiting.since)))
             }
             None => {
                 let what = format!("{req} was answered, and nobody waits for it");
@@ -87,7 +87,7 @@ impl Live {
             | FsCall::Change { .. }
             | FsCall::Sync { .. } => 0,
         };
-        let took = now - waiting.since;
+        let took = now.saturating_sub(waiting.since);
         if took <= allowed {
             return Ok(());
         }
@@ -99,6 +99,16 @@ impl Live {
             if waiting.alone { ", with no link" } else { "" }
         );
         Err(Failure::new(Kind::Liveness, "P9", what))
+    }
+
+    /// The machine sleeps for so long: nobody's time passes.
+    pub fn slept(&mut self, time: u64) {
+        for waiting in self.waiting.values_mut() {
+            waiting.since += time;
+        }
+        if let Some(since) = &mut self.alone_since {
+            *since += time;
+        }
     }
 
     /// Returns how many calls wait.
