@@ -118,7 +118,10 @@ impl World {
                 peer.kernel.invalidate(&what, &mut self.reach);
                 Ok(())
             }
-            Action::Fault(fault) => self.peers[p].caused.explains(&fault),
+            Action::Fault(fault) => {
+                let hostile = self.hostile().map(|at| self.peers[at].id);
+                self.peers[p].caused.explains(&fault, hostile)
+            }
             Action::Wanted { req, state } => self.wanted(p, req, state),
             Action::Stopped => {
                 if !self.peers[p].stopping {

@@ -76,9 +76,13 @@ impl Engine {
             if let Some(told) = self.links.links.get_mut(&link) {
                 told.outbox.theirs.merge(&knowledge);
             }
-            self.me.knowledge.merge(&knowledge);
-            self.me.complete = true;
-            self.news = true;
+            // Who takes no registers learns nothing: it would count as known what nobody made,
+            // and others would never be told of it once it is.
+            if self.config.role != Role::Full {
+                self.me.knowledge.merge(&knowledge);
+                self.me.complete = true;
+                self.news = true;
+            }
         }
         if let Some(known) = self.links.peers.get_mut(&peer) {
             known.cursor = Some(Cursor {

@@ -2,6 +2,7 @@
 //! a failure of the core.
 
 use tandem_core::error::Fault;
+use tandem_core::ids::PeerId;
 use tandem_core::message::Refusal;
 
 use super::{Failure, Verdict};
@@ -40,9 +41,16 @@ impl Caused {
             || self.hostile
     }
 
-    /// Judges a fault.
-    pub fn explains(&self, fault: &Fault) -> Verdict {
+    /// Judges a fault; whatever is said of the hostile peer is deserved.
+    pub fn explains(&self, fault: &Fault, hostile: Option<PeerId>) -> Verdict {
         let explained = match fault {
+            Fault::Protocol { peer, .. }
+            | Fault::Turned { peer, .. }
+            | Fault::Refused { peer, .. }
+                if Some(*peer) == hostile =>
+            {
+                true
+            }
             Fault::Protocol { .. } => false,
             Fault::Refused { why, .. } | Fault::Turned { why, .. } => match why {
                 Refusal::Busy => self.link || self.crash,
