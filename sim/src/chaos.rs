@@ -441,6 +441,7 @@ impl World {
             Minority::NoDisk => {
                 reach!(self.reach, "minority: without a disk for ever");
                 self.peers[p].caused.disk = true;
+                self.peers[p].live.no_disk = true;
             }
         }
         self.lost = Some(p);

@@ -15,6 +15,8 @@ pub struct Live {
     waiting: BTreeMap<ReqId, Waiting>,
     /// Since when no link is there, as its engine was told.
     pub alone_since: Option<u64>,
+    /// Whether its disk fails for ever: then only the deadline holds.
+    pub no_disk: bool,
     deadline: u64,
     slack: u64,
 }
@@ -33,6 +35,7 @@ impl Live {
         Self {
             waiting: BTreeMap::new(),
             alone_since: None,
+            no_disk: false,
             deadline,
             slack,
         }
@@ -70,7 +73,7 @@ impl Live {
 
     fn judge(&self, now: u64, req: ReqId, waiting: &Waiting) -> Verdict {
         let allowed = match &waiting.call {
-            FsCall::Read { .. } if waiting.alone => self.slack,
+            FsCall::Read { .. } if waiting.alone && !self.no_disk => self.slack,
             FsCall::Read { .. } => self.deadline + self.slack,
             FsCall::Open { .. } => self.slack,
             FsCall::Lookup { .. }
