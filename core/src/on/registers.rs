@@ -77,7 +77,9 @@ impl Engine {
             }
         }
         if let Some(knowledge) = batch.knowledge {
-            self.foresee(knowledge.counter(self.me.actor), self.me.actor);
+            if self.config.role != Role::Full && role != Role::Guest {
+                self.foresee(knowledge.counter(self.me.actor), self.me.actor);
+            }
             if !self.learn(link, &knowledge, role) {
                 self.broken(link, "its knowledge has more actors than there can be");
                 return;
