@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use tandem_core::engine::{Config, Last, RestoreError};
+use tandem_core::time::Time;
 
 use crate::disk::Folder;
 use crate::folk::{self, Pair};
@@ -52,7 +53,7 @@ pub fn metadata_records(bytes: &[u8]) {
 }
 
 fn restore(config: Config, folder: Folder, store: Store, last: Last) {
-    match Shell::of(config, folder, store.clone(), last) {
+    match Shell::of(config, folder, store.clone(), last, Time::ZERO) {
         Ok(mut shell) => {
             shell.work_all();
             for _ in 0..WAITS {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tandem_core::action::{Action, DiskWish, FsReply, Record, WantState};
-use tandem_core::engine::{Config, Engine, Last, Start};
+use tandem_core::engine::{Config, Engine, Last, RestoreError, Start};
 use tandem_core::error::FsError;
 use tandem_core::event::{DiskDone, Event, FsCall, LinkDown};
 use tandem_core::ids::{
@@ -74,7 +74,9 @@ pub(crate) struct Shell {
 impl Shell {
     /// Starts a new engine.
     pub(crate) fn new(config: Config, folder: Folder) -> Self {
-        Self::of(config, folder, BTreeMap::new(), Last::Clean).expect("an empty store is sound")
+        let store = BTreeMap::new();
+        let new = Self::of(config, folder, store, Last::Clean, Time::ZERO);
+        new.expect("an empty store is sound")
     }
 
     /// Starts an engine of a store.
@@ -83,8 +85,9 @@ impl Shell {
         folder: Folder,
         store: BTreeMap<Vec<u8>, Vec<u8>>,
         last: Last,
-    ) -> Result<Self, tandem_core::engine::RestoreError> {
-        let (seed, now) = (u64::from(config.me.0[0]), Time::ZERO);
+        now: Time,
+    ) -> Result<Self, RestoreError> {
+        let seed = u64::from(config.me.0[0]);
         let start = Start { seed, now, last };
         let mut shell = Self {
             engine: Engine::restore(config.clone(), start, store.clone())?,
@@ -119,7 +122,7 @@ impl Shell {
     pub(crate) fn restart(&mut self) {
         let folder = std::mem::take(&mut self.folder);
         let store = std::mem::take(&mut self.store);
-        let restored = Self::of(self.config.clone(), folder, store, Last::Killed);
+        let restored = Self::of(self.config.clone(), folder, store, Last::Killed, self.now);
         let new = restored.expect("an engine can be restored from what it stored");
         let objects = std::mem::take(&mut self.objects);
         let drawn = self.drawn;

@@ -6,8 +6,13 @@ pub mod check;
 pub mod choices;
 pub mod config;
 pub mod disk;
+mod hostile;
+pub mod hunt;
 mod jobs;
 pub mod kernel;
+pub mod knobs;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod net;
 pub mod outside;
 pub mod peer;

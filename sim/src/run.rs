@@ -8,6 +8,7 @@ use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, SEC};
+use crate::knobs;
 use crate::reach::Reach;
 use crate::user::Thread;
 use crate::world::{HOST, Item, World};
@@ -33,22 +34,31 @@ pub struct Outcome {
 
 /// Runs a seed; `off` are planned events that are left out.
 pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
-    let choices = Choices::new(seed).without(off.iter().copied());
-    let config = Config::draw(&mut choices.stream(Key::Config));
-    run_of(config, choices, keep_trace)
+    run_in(&mut make(seed, off, keep_trace))
 }
 
 /// Runs what these bytes choose: a short run, of some hundreds of events.
 pub fn run_bytes(bytes: &[u8], keep_trace: bool) -> Outcome {
     let choices = Choices::of_bytes(bytes);
     let config = Config::draw(&mut choices.stream(Key::Config)).short();
-    run_of(config, choices, keep_trace)
+    run_in(&mut World::new(config, choices, keep_trace))
 }
 
-fn run_of(config: Config, choices: Choices, keep_trace: bool) -> Outcome {
-    let seed = choices.seed();
-    let mut world = World::new(config, choices, keep_trace);
-    let result = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
+/// Makes the world of a seed; `off` are planned events and knobs that are left out.
+pub fn make(seed: u64, off: &[u32], keep_trace: bool) -> World {
+    let mut choices = Choices::new(seed).without(off.iter().copied());
+    let mut config = Config::draw(&mut choices.stream(Key::Config));
+    for knob in knobs::on(&config) {
+        choices.fire(knob);
+    }
+    knobs::turn_off(&mut config, off);
+    World::new(config, choices, keep_trace)
+}
+
+/// Runs a world that [`make`] made, to its end.
+pub fn run_in(world: &mut World) -> Outcome {
+    let seed = world.choices.seed();
+    let result = catch_unwind(AssertUnwindSafe(|| live(world)));
     let failure = match result {
         Ok(Ok(())) => None,
         Ok(Err(mut failure)) => {
@@ -71,7 +81,7 @@ fn run_of(config: Config, choices: Choices, keep_trace: bool) -> Outcome {
         events: world.events,
         fired: world.choices.fired().to_vec(),
         lines: world.trace.lines().to_vec(),
-        reach: world.reach,
+        reach: world.reach.clone(),
     }
 }
 
@@ -91,7 +101,7 @@ fn live(world: &mut World) -> Verdict {
     let plan = chaos::plan(&config, &world.choices);
     world.populate();
     world.follow(plan);
-    for p in 1..world.peers.len() {
+    for p in 1..=config.joiners {
         for thread in 0..config.threads {
             let chance = world.choices.stream(Key::User { peer: p, thread });
             let thread = Thread::new(chance, config.calls);
@@ -164,7 +174,8 @@ impl World {
     /// Judges a world that has settled.
     pub fn judge_end(&mut self) -> Verdict {
         self.wants_ended()?;
-        for p in HOST + 1..self.peers.len() {
+        let lost = self.lost;
+        for p in (HOST + 1..=self.config.joiners).filter(|p| lost != Some(*p)) {
             self.check_caches(p)?;
             self.check_converged(p)?;
         }
@@ -176,7 +187,7 @@ impl World {
             let what = "something other than heartbeats goes on after all was read";
             return Err(Failure::new(Kind::Convergence, "P4", what));
         }
-        for peer in &self.peers {
+        for (_, peer) in (0..).zip(&self.peers).filter(|(p, _)| lost != Some(*p)) {
             let clock = peer.clock(self.now);
             let status = peer.engine.as_ref().map(|engine| engine.status(clock));
             let open: u32 = status
