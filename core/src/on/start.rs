@@ -104,9 +104,16 @@ impl Engine {
         }
     }
 
-    /// Removes what is stored of an object that no file shows.
+    /// Removes what is stored of an object that no file shows: first its files, then its record,
+    /// so that a kill in between leaves nothing that is not known.
     pub(crate) fn discard(&mut self, object: ObjectId) {
-        self.commits.remove(records::object(object));
-        self.job(Job::Removed, DiskWish::RemoveObject { object });
+        self.job(Job::Removed(object), DiskWish::RemoveObject { object });
+    }
+
+    /// An object's files are gone.
+    pub(crate) fn on_removed(&mut self, object: ObjectId) {
+        if !self.kept.contains_key(&object) {
+            self.commits.remove(records::object(object));
+        }
     }
 }
