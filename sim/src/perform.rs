@@ -401,6 +401,7 @@ impl World {
                 if open
                     && !stopping
                     && !edited
+                    && self.config.sleeps == 0
                     && took + SEC < self.config.read_deadline
                     && peer.live.is_greeted()
                     && !peer.retries.any(self.config.retries)

@@ -409,6 +409,7 @@ impl World {
         let last = peer.last;
         peer.last = Last::Killed;
         peer.stopping = false;
+        peer.live.crash();
         peer.live.alone(now);
         self.note(p, format_args!("starts, boot {boot}, {last:?}"));
         match engine {
