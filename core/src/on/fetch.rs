@@ -286,7 +286,7 @@ impl Engine {
             chunk,
             link,
             len,
-            is_of_use,
+            mut is_of_use,
         } = asked;
         if let Some(kept) = self.objects.get_mut(&object)
             && kept.asked.get(&chunk) == Some(&fetch)
@@ -297,7 +297,7 @@ impl Engine {
             && let Some((shown, _)) = self.current(object.node)
             && self.objects.contains_key(&shown)
         {
-            object = shown;
+            (object, is_of_use) = (shown, true);
         }
         match outcome {
             Fetched::Data {

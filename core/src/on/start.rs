@@ -71,7 +71,9 @@ impl Engine {
             self.reincarnate();
         }
         if start.last != Last::Clean {
-            self.inodes.pass_over(self.me.inodes);
+            let [high, low, ..] = self.rng.next_u64().to_be_bytes();
+            let chance = u16::from_be_bytes([high, low]);
+            self.inodes.pass_over(self.me.inodes, chance);
         }
         if self.config.role == Role::Full {
             self.me.complete = true;
