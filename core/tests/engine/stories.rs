@@ -545,17 +545,19 @@ fn a_chunk_that_comes_for_nobody_takes_no_room() {
 #[test]
 fn knowledge_waits_for_what_replaced_a_register_to_be_stored() {
     let mut stage = Stage::met();
+    stage.hold("ada", Held::Commits);
     stage.side("ada").files.write("letter", b"");
     stage.hint("letter");
-    stage.wait(Duration::from_secs(2));
-    stage.cut();
-    stage.hold("ada", Held::Commits);
     stage.side("ada").files.remove("letter");
     stage.hint("letter");
-    stage.wait(Duration::from_secs(1));
-    stage.side("ada").files.write("letter", b"again");
+    stage.power_loss("ada");
+    stage.start("ada", Last::Lost);
+    // Long enough for her to see that it is gone, and for bo to come back.
+    stage.wait(Duration::from_millis(400));
+    stage.side("ada").files.write("letter", b"");
     stage.hint("letter");
-    stage.wait(Duration::from_secs(2));
+    stage.power_loss("ada");
+    stage.start("ada", Last::Lost);
     stage.release("ada", Held::Commits);
     stage.wait(Duration::from_secs(40));
     assert!(stage.shown("bo").contains("/letter"));
