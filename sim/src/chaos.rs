@@ -113,13 +113,13 @@ impl World {
         match planned.what {
             What::Cut => {
                 if let Some(at) = chance.pick(&links) {
-                    reach!(self.reach, "chaos: cut");
+                    self.meets_ends("cut", *at);
                     self.cut(*at);
                 }
             }
             What::Stall => {
                 if let Some(at) = chance.pick(&links) {
-                    reach!(self.reach, "chaos: stall");
+                    self.meets_ends("stall", *at);
                     let time = chance.between(MS, 20 * SEC);
                     self.stall(*at, chance.index(2), time);
                 }
@@ -149,7 +149,7 @@ impl World {
             What::Stop => {
                 let awake = self.now >= self.peers[p].asleep;
                 if self.peers[p].engine.is_some() && !self.peers[p].stopping && awake {
-                    reach!(self.reach, "chaos: stop");
+                    self.met("stop", p);
                     self.stop(p)?;
                 }
             }
@@ -161,14 +161,16 @@ impl World {
                 }
             }
             What::Throttle => {
-                reach!(self.reach, "chaos: throttle");
+                for p in 0..self.peers.len() {
+                    self.met("throttle", p);
+                }
                 self.throttled = self.now + chance.between(SEC, 10 * SEC);
                 self.peers
                     .iter_mut()
                     .for_each(|peer| peer.caused.link = true);
             }
             What::SlowDisk => {
-                reach!(self.reach, "chaos: slow disk");
+                self.met("slow disk", p);
                 self.peers[p].slow = self.now + chance.between(SEC, 10 * SEC);
                 self.peers
                     .iter_mut()
@@ -198,7 +200,7 @@ impl World {
         if self.peers[p].engine.is_none() || self.now < self.peers[p].asleep {
             return;
         }
-        reach!(self.reach, "chaos: sleep");
+        self.met("sleep", p);
         // All wake when all heals.
         let time = time.min(self.config.heal_at.saturating_sub(self.now));
         let until = self.now + time;
@@ -255,6 +257,13 @@ impl World {
         }
     }
 
+    fn meets_ends(&mut self, fault: &'static str, at: usize) {
+        let ends = self.links.get(&at).map(|link| link.ends);
+        for end in ends.into_iter().flatten() {
+            self.met(fault, end.peer);
+        }
+    }
+
     fn links_of(&self, joiner: usize) -> Vec<usize> {
         let of = |link: &crate::net::Link| link.ends.iter().any(|end| end.peer == joiner);
         let links = self.links.iter().filter(|(_, link)| of(link));
@@ -285,6 +294,7 @@ impl World {
     pub fn drop_engine(&mut self, p: usize, power: bool) -> u64 {
         let boot = self.peers[p].boot;
         let mut chance = self.choices.stream(Key::Crash { peer: p, boot });
+        self.met(if power { "power loss" } else { "kill" }, p);
         self.note(p, format_args!("is killed; power lost: {power}"));
         let peer = &mut self.peers[p];
         peer.engine = None;

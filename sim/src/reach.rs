@@ -7,29 +7,46 @@ use std::collections::BTreeMap;
 
 /// How often each mark was hit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach(BTreeMap<&'static str, u64>);
+pub struct Reach(BTreeMap<(&'static str, &'static str), u64>);
 
 impl Reach {
     /// Hits a mark.
     pub fn hit(&mut self, mark: &'static str) {
-        *self.0.entry(mark).or_default() += 1;
+        self.hit_in(mark, "");
+    }
+
+    /// Hits a mark of two words, such as a fault and the state that it met.
+    pub fn hit_in(&mut self, mark: &'static str, state: &'static str) {
+        *self.0.entry((mark, state)).or_default() += 1;
     }
 
     /// Returns how often a mark was hit.
     pub fn count(&self, mark: &str) -> u64 {
-        self.0.get(mark).copied().unwrap_or(0)
+        let of =
+            |(words, count): (&(&str, &str), &u64)| (written(*words) == mark).then_some(*count);
+        self.0.iter().find_map(of).unwrap_or(0)
     }
 
     /// Adds the marks of another run.
     pub fn merge(&mut self, other: &Self) {
         for (mark, count) in &other.0 {
-            *self.0.entry(mark).or_default() += count;
+            *self.0.entry(*mark).or_default() += count;
         }
     }
 
     /// Iterates over marks and counts.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.0.iter().map(|(mark, count)| (*mark, *count))
+    pub fn iter(&self) -> impl Iterator<Item = (String, u64)> + '_ {
+        self.0
+            .iter()
+            .map(|(words, count)| (written(*words), *count))
+    }
+}
+
+fn written((mark, state): (&str, &str)) -> String {
+    if state.is_empty() {
+        mark.to_owned()
+    } else {
+        format!("{mark}: {state}")
     }
 }
 

@@ -37,7 +37,7 @@ use crate::outside::Writer;
 use crate::peer::{Caller, Peer};
 use crate::reach::Reach;
 use crate::trace::Trace;
-use crate::{reach, show};
+use crate::{marks, reach, show};
 
 /// The host's place among the peers.
 pub const HOST: usize = 0;
@@ -473,6 +473,8 @@ impl World {
         if !matches!(event, Event::Tick) {
             self.note(p, format_args!("< {:?}", show::event(&event)));
         }
+        let (kind, which) = marks::event(&event);
+        self.reach.hit_in(kind, which);
         let peer = &mut self.peers[p];
         if let Event::Disk { job, .. } = &event {
             match peer.ended.remove(job) {
@@ -511,6 +513,8 @@ impl World {
                 *left -= 1;
             }
             self.note(p, format_args!("  > {:?}", show::action(&action)));
+            let (kind, which) = marks::action(&action);
+            self.reach.hit_in(kind, which);
             self.perform(p, action)?;
         }
         let links = self.peers[p].links.len();
