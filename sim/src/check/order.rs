@@ -77,7 +77,7 @@ fn marked(object: ObjectId, record: &[u8], objects: &Objects) -> Verdict {
     let mut said = BTreeMap::new();
     for (n, record) in before.iter().enumerate() {
         let index = record.get(4..8).and_then(|bytes| bytes.try_into().ok());
-        if let (Some(&(kind @ (CHUNK | LOST))), Some(index)) = (record.first(), index) {
+        if let (Some(&kind @ (CHUNK | LOST)), Some(index)) = (record.first(), index) {
             said.insert(u32::from_le_bytes(index), kind == CHUNK && n < upto);
         }
     }
