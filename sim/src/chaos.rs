@@ -9,6 +9,7 @@ use tandem_core::engine::Last;
 use crate::check::Verdict;
 use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
+use crate::marks::{HOST_STATES, STATES};
 use crate::reach;
 use crate::world::{HOST, Item, World};
 
@@ -55,6 +56,39 @@ pub enum What {
     /// The hostile peer comes.
     Hostile,
 }
+
+impl What {
+    /// Tells whether it can wait until a peer is in a certain state.
+    fn has_aim(self) -> bool {
+        match self {
+            Self::Cut
+            | Self::Stall
+            | Self::Kill
+            | Self::PowerLoss
+            | Self::Stop
+            | Self::Throttle
+            | Self::SlowDisk
+            | Self::Sleep => true,
+            Self::Partition
+            | Self::Edit
+            | Self::Want
+            | Self::ClockJump
+            | Self::Rot
+            | Self::Hostile => false,
+        }
+    }
+}
+
+/// A planned event that waits until its peer is in a state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aim {
+    n: usize,
+    p: usize,
+    state: &'static str,
+}
+
+/// How many of a joiner's states are jobs of its disk, or its store's.
+const JOB_STATES: usize = 10;
 
 /// Draws the plan of a run.
 pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
@@ -109,17 +143,63 @@ impl World {
         let _ = chance.bits();
         self.note(usize::MAX, format_args!("{planned:?}"));
         let p = chance.index(self.peers.len());
-        let links: Vec<usize> = self.links.keys().copied().collect();
+        let aims: &[&'static str] = if p == HOST {
+            &HOST_STATES
+        } else {
+            &STATES[..JOB_STATES]
+        };
+        match chance.pick(aims) {
+            Some(state) if planned.what.has_aim() && chance.often(600) => {
+                let state = if chance.often(100) {
+                    "committing"
+                } else {
+                    state
+                };
+                self.aims.push(Aim { n, p, state });
+                Ok(())
+            }
+            _ => self.strike(n, p, false),
+        }
+    }
+
+    /// A peer comes into a state: what was aimed at it strikes, within the time of a job.
+    pub(crate) fn aimed(&mut self, p: usize, state: &'static str) {
+        let fits = |aim: &Aim| aim.p == p && aim.state == state;
+        if let Some(at) = self.aims.iter().position(fits) {
+            let aim = self.aims.swap_remove(at);
+            let id = self.plan.get(aim.n).map_or(0, |planned| planned.id);
+            let mut chance = self.choices.stream(Key::Aim(id));
+            let delay = chance.below(self.config.disk_time);
+            self.after(delay, Item::Strike(aim.n, p));
+        }
+    }
+
+    /// A planned event happens, to a peer if it is about one.
+    pub(crate) fn strike(&mut self, n: usize, p: usize, was_aimed: bool) -> Verdict {
+        let Some(planned) = self.plan.get(n).copied().filter(|_| !self.healed) else {
+            return Ok(());
+        };
+        if was_aimed {
+            self.note(usize::MAX, format_args!("strikes: {planned:?}"));
+        }
+        let mut chance = self.choices.stream(Key::Planned(planned.id));
+        for _ in 0..5 {
+            let _ = chance.bits();
+        }
+        let mut links = self.links_of(p);
+        if links.is_empty() {
+            links = self.links.keys().copied().collect();
+        }
         match planned.what {
             What::Cut => {
                 if let Some(at) = chance.pick(&links) {
-                    reach!(self.reach, "chaos: cut");
+                    self.meets_ends("cut", *at);
                     self.cut(*at);
                 }
             }
             What::Stall => {
                 if let Some(at) = chance.pick(&links) {
-                    reach!(self.reach, "chaos: stall");
+                    self.meets_ends("stall", *at);
                     let time = chance.between(MS, 20 * SEC);
                     self.stall(*at, chance.index(2), time);
                 }
@@ -139,7 +219,7 @@ impl World {
                     if chance.often(self.config.relapses) {
                         self.peers[p].relapses = 1 + u32::from(chance.often(300));
                     }
-                    if chance.often(500) {
+                    if was_aimed || chance.often(500) {
                         self.crash(p, power);
                     } else {
                         self.peers[p].dying = Some((chance.below(30), power));
@@ -149,7 +229,7 @@ impl World {
             What::Stop => {
                 let awake = self.now >= self.peers[p].asleep;
                 if self.peers[p].engine.is_some() && !self.peers[p].stopping && awake {
-                    reach!(self.reach, "chaos: stop");
+                    self.met("stop", p);
                     self.stop(p)?;
                 }
             }
@@ -161,14 +241,16 @@ impl World {
                 }
             }
             What::Throttle => {
-                reach!(self.reach, "chaos: throttle");
+                for p in 0..self.peers.len() {
+                    self.met("throttle", p);
+                }
                 self.throttled = self.now + chance.between(SEC, 10 * SEC);
                 self.peers
                     .iter_mut()
                     .for_each(|peer| peer.caused.link = true);
             }
             What::SlowDisk => {
-                reach!(self.reach, "chaos: slow disk");
+                self.met("slow disk", p);
                 self.peers[p].slow = self.now + chance.between(SEC, 10 * SEC);
                 self.peers
                     .iter_mut()
@@ -198,7 +280,7 @@ impl World {
         if self.peers[p].engine.is_none() || self.now < self.peers[p].asleep {
             return;
         }
-        reach!(self.reach, "chaos: sleep");
+        self.met("sleep", p);
         // All wake when all heals.
         let time = time.min(self.config.heal_at.saturating_sub(self.now));
         let until = self.now + time;
@@ -255,6 +337,13 @@ impl World {
         }
     }
 
+    fn meets_ends(&mut self, fault: &'static str, at: usize) {
+        let ends = self.links.get(&at).map(|link| link.ends);
+        for end in ends.into_iter().flatten() {
+            self.met(fault, end.peer);
+        }
+    }
+
     fn links_of(&self, joiner: usize) -> Vec<usize> {
         let of = |link: &crate::net::Link| link.ends.iter().any(|end| end.peer == joiner);
         let links = self.links.iter().filter(|(_, link)| of(link));
@@ -285,6 +374,7 @@ impl World {
     pub fn drop_engine(&mut self, p: usize, power: bool) -> u64 {
         let boot = self.peers[p].boot;
         let mut chance = self.choices.stream(Key::Crash { peer: p, boot });
+        self.met(if power { "power loss" } else { "kill" }, p);
         self.note(p, format_args!("is killed; power lost: {power}"));
         let peer = &mut self.peers[p];
         peer.engine = None;

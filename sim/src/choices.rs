@@ -43,6 +43,8 @@ pub enum Key {
     Folder,
     /// A planned event.
     Planned(u32),
+    /// When an aimed event strikes.
+    Aim(u32),
     /// Small delays of a peer's shell.
     Shell(usize),
 }
@@ -101,6 +103,7 @@ impl Choices {
             Key::Folder => (7, 0, 0),
             Key::Planned(n) => (8, u64::from(n), 0),
             Key::Shell(peer) => (9, peer as u64, 0),
+            Key::Aim(n) => (10, u64::from(n), 0),
         };
         let mut state = self.seed;
         for part in [kind, a, b] {

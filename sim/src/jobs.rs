@@ -12,6 +12,7 @@ use tandem_core::message::Want;
 use crate::check::{self, Verdict};
 use crate::config::Minority;
 use crate::disk::folder::{Node, wall};
+use crate::marks;
 use crate::peer::{Begun, Job};
 use crate::reach;
 use crate::world::{HOST, Item, World};
@@ -71,7 +72,7 @@ impl World {
         self.peers[p].bounds.end(&job.wish);
         let outcome = match self.trouble(p, &job.wish) {
             Some(error) => {
-                reach!(self.reach, "disk: failed");
+                self.reach.hit_in("disk fails", marks::job(&job.wish));
                 if p == HOST {
                     // Whoever asks for what it holds suffers too.
                     self.peers

@@ -11,6 +11,7 @@ pub mod hunt;
 mod jobs;
 pub mod kernel;
 pub mod knobs;
+pub mod marks;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod net;

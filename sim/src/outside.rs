@@ -210,6 +210,7 @@ impl World {
     }
 
     fn begin_writing(&mut self, mut chance: Chance, path: Path, end: End) {
+        self.hint_other_names(&mut chance, &path);
         let node = Node::File([].to_vec().into());
         if let Some(file) = self.folder.place(&path, node, 0o644) {
             self.hint(&mut chance, &path, false);

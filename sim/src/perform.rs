@@ -12,6 +12,7 @@ use tandem_core::message::{Answer, Message};
 use crate::check::truth::Piece as Read;
 use crate::check::{Failure, Kind, Verdict};
 use crate::config::SEC;
+use crate::marks;
 use crate::net::{Carried, End, Link, Piece, Stream};
 use crate::peer::{Caller, Fetching, Job, Pending};
 use crate::reach;
@@ -116,6 +117,7 @@ impl World {
                 };
                 peer.commits.push_back(pending);
                 self.at(at, Item::Commit(p, boot));
+                self.aimed(p, "committing");
                 Ok(())
             }
             Action::Invalidate(what) => {
@@ -254,6 +256,13 @@ impl World {
             return Err(Failure::safety("the door", format!("{job} is used twice")));
         }
         self.at(at, Item::Job(p, boot, job));
+        if let Some(state) = self.peers[p]
+            .jobs
+            .get(&job)
+            .map(|job| marks::job(&job.wish))
+        {
+            self.aimed(p, state);
+        }
         Ok(())
     }
 

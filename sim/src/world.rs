@@ -16,7 +16,7 @@ use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
 use tandem_core::time::Duration;
 
-use crate::chaos::Planned;
+use crate::chaos::{Aim, Planned};
 use crate::check::bounds::Bounds;
 use crate::check::faults::Caused;
 use crate::check::handles::Handles;
@@ -37,7 +37,7 @@ use crate::outside::Writer;
 use crate::peer::{Caller, Peer};
 use crate::reach::Reach;
 use crate::trace::Trace;
-use crate::{reach, show};
+use crate::{marks, reach, show};
 
 /// The host's place among the peers.
 pub const HOST: usize = 0;
@@ -57,6 +57,7 @@ pub(crate) enum Item {
     User(usize, u64, usize),
     Again(usize, u64, ReqId),
     Planned(usize),
+    Strike(usize, usize),
     Write(Box<Writer>),
     Hint(Box<Hint>),
     LaneClosed(usize, u64, FetchId),
@@ -107,6 +108,8 @@ pub struct World {
     pub events: u64,
     /// What was planned at the start.
     pub plan: Vec<Planned>,
+    /// Planned events that wait for a state.
+    pub(crate) aims: Vec<Aim>,
     pub(crate) links: BTreeMap<usize, Link>,
     pub(crate) links_made: usize,
     /// Pairs of peers that can't reach each other, and until when.
@@ -150,6 +153,7 @@ impl World {
             trace: Trace::new(keep_trace),
             events: 0,
             plan: Vec::new(),
+            aims: Vec::new(),
             links: BTreeMap::new(),
             links_made: 0,
             apart: BTreeMap::new(),
@@ -339,7 +343,11 @@ impl World {
             Item::Piece(link, from, _) => end(*link, 1 - from),
             Item::Up(link, side) | Item::Down(link, side) => end(*link, *side),
             Item::Hint(_) => Some(HOST),
-            Item::Start(_) | Item::Planned(_) | Item::Write(_) | Item::Hostile(_) => None,
+            Item::Start(_)
+            | Item::Planned(_)
+            | Item::Strike(..)
+            | Item::Write(_)
+            | Item::Hostile(_) => None,
         };
         p.filter(|p| self.now < self.peers[*p].asleep)
     }
@@ -369,6 +377,7 @@ impl World {
             Item::User(p, boot, thread) => self.user(p, boot, thread),
             Item::Again(p, boot, req) => self.again(p, boot, req),
             Item::Planned(n) => self.planned(n),
+            Item::Strike(n, p) => self.strike(n, p, true),
             Item::Write(writer) => self.write(*writer),
             Item::Hint(hint) => {
                 let boot = self.peers[HOST].boot;
@@ -473,6 +482,8 @@ impl World {
         if !matches!(event, Event::Tick) {
             self.note(p, format_args!("< {:?}", show::event(&event)));
         }
+        let (kind, which) = marks::event(&event);
+        self.reach.hit_in(kind, which);
         let peer = &mut self.peers[p];
         if let Event::Disk { job, .. } = &event {
             match peer.ended.remove(job) {
@@ -511,6 +522,8 @@ impl World {
                 *left -= 1;
             }
             self.note(p, format_args!("  > {:?}", show::action(&action)));
+            let (kind, which) = marks::action(&action);
+            self.reach.hit_in(kind, which);
             self.perform(p, action)?;
         }
         let links = self.peers[p].links.len();

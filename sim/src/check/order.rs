@@ -5,8 +5,11 @@
 //! synced and the store has it on record, by a commit that outlives a power loss. The records are
 //! read here as `docs/FORMATS.md` has them, not by the core's code.
 
+use std::collections::BTreeMap;
+
 use tandem_core::action::DiskWish;
 use tandem_core::ids::ObjectId;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Failure, Verdict};
 use crate::disk::objects::Objects;
@@ -15,9 +18,10 @@ use crate::disk::records::Records;
 /// The length of a sidecar's header and of its records, in bytes.
 const HEADER: usize = 65;
 const RECORD: usize = 32;
-/// The kinds of records that speak of durable chunks, and of a chunk.
+/// The kinds of records that count here.
 const CHUNK: u8 = 1;
 const DURABLE: u8 = 2;
+const LOST: u8 = 3;
 const CLEAN: u8 = 4;
 
 /// Judges a job on an object at the moment in which it is carried out.
@@ -42,11 +46,13 @@ fn marked(object: ObjectId, record: &[u8], objects: &Objects) -> Verdict {
     let Some(sidecar) = objects.sidecar(object) else {
         return Ok(());
     };
-    let before: Vec<&[u8]> = sidecar
-        .get(HEADER..)
-        .unwrap_or_default()
-        .chunks_exact(RECORD)
-        .collect();
+    let records = sidecar.get(HEADER..).unwrap_or_default();
+    let before: Vec<&[u8]> = records.chunks_exact(RECORD).collect();
+    let all = before.iter().copied().chain([record]);
+    if chained(sidecar, all) != before.len() + 1 {
+        // A record before it was not written, as the disk failed: who reads ends there.
+        return Ok(());
+    }
     let upto = match record.first() {
         Some(&CLEAN) => before.len(),
         Some(&DURABLE) => {
@@ -67,10 +73,16 @@ fn marked(object: ObjectId, record: &[u8], objects: &Objects) -> Verdict {
         return Ok(());
     };
     let chunk_size = u64::from(u32::from_le_bytes(chunk_size));
-    for record in before.iter().take(upto) {
+    // Of a chunk that was lost and came again, the last record counts.
+    let mut said = BTreeMap::new();
+    for (n, record) in before.iter().enumerate() {
         let index = record.get(4..8).and_then(|bytes| bytes.try_into().ok());
-        if let (Some(&CHUNK), Some(index)) = (record.first(), index) {
-            let index = u32::from_le_bytes(index);
+        if let (Some(&kind @ (CHUNK | LOST)), Some(index)) = (record.first(), index) {
+            said.insert(u32::from_le_bytes(index), kind == CHUNK && n < upto);
+        }
+    }
+    for (index, is_durable) in said {
+        if is_durable {
             let from = u64::from(index) * chunk_size;
             if !objects.is_synced(object, from..from + chunk_size) {
                 let what = format!("chunk {index} of {object:?} is said durable before its sync");
@@ -79,6 +91,21 @@ fn marked(object: ObjectId, record: &[u8], objects: &Objects) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Returns how many records follow from the header, each by its checksum from the one before.
+fn chained<'a>(sidecar: &[u8], records: impl Iterator<Item = &'a [u8]>) -> usize {
+    let sum = |bytes: Option<&[u8]>| bytes?.try_into().ok().map(u64::from_le_bytes);
+    let Some(mut last) = sum(sidecar.get(HEADER - 8..HEADER)) else {
+        return 0;
+    };
+    let follows = |record: &&[u8]| {
+        let body = record.get(..RECORD - 8).unwrap_or_default();
+        let is_next = sum(record.get(RECORD - 8..)) == Some(xxh3_64_with_seed(body, last));
+        last = sum(record.get(RECORD - 8..)).unwrap_or(last);
+        is_next
+    };
+    records.take_while(follows).count()
 }
 
 fn finished(object: ObjectId, objects: &Objects, records: &Records) -> Verdict {

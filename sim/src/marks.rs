@@ -1,0 +1,286 @@
+//! What counts as reached: every event, every action and every outcome by its kind, and every
+//! fault in every state in which it can meet a peer.
+//!
+//! Law: the matches are total, so that a new event, action or job needs a mark; and what
+//! [`crate::reach::expected`] lists, the default range of seeds must reach.
+
+use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, WantState};
+use tandem_core::error::{DiskError, Fault, FsError};
+use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint, LinkDown};
+use tandem_core::message::{Answer, Message, Refusal};
+use tandem_core::status::LinkState;
+
+use crate::world::World;
+
+/// Faults that can meet a peer in any state.
+pub const FAULTS: [&str; 8] = [
+    "kill",
+    "power loss",
+    "stop",
+    "cut",
+    "stall",
+    "sleep",
+    "slow disk",
+    "throttle",
+];
+
+/// States of a joiner in which a fault can meet it.
+pub const STATES: [&str; 14] = [
+    "loading",
+    "creating",
+    "cutting a sidecar",
+    "storing",
+    "marking",
+    "syncing",
+    "hashing",
+    "finishing",
+    "removing",
+    "committing",
+    "dialling",
+    "greeting",
+    "live",
+    "suspect",
+];
+
+/// States of a host in which a fault can meet it.
+pub const HOST_STATES: [&str; 3] = ["listing", "looking", "reading a chunk"];
+
+/// Returns what a peer does while a job is under way.
+pub(crate) fn job(wish: &DiskWish) -> &'static str {
+    match wish {
+        DiskWish::List { .. } => "listing",
+        DiskWish::Look { .. } => "looking",
+        DiskWish::ReadChunk { .. } => "reading a chunk",
+        DiskWish::LoadObject { .. } => "loading",
+        DiskWish::CreateObject { .. } => "creating",
+        DiskWish::CutSidecar { .. } => "cutting a sidecar",
+        DiskWish::StoreChunk { .. } => "storing",
+        DiskWish::MarkSidecar { .. } => "marking",
+        DiskWish::SyncObject { .. } => "syncing",
+        DiskWish::HashChunk { .. } => "hashing",
+        DiskWish::FinishObject { .. } => "finishing",
+        DiskWish::RemoveObject { .. } => "removing",
+    }
+}
+
+fn link(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Dialling => "dialling",
+        LinkState::Greeting => "greeting",
+        LinkState::Live => "live",
+        LinkState::Suspect => "suspect",
+        LinkState::Gone => "gone",
+    }
+}
+
+fn message(message: &Message) -> &'static str {
+    match message {
+        Message::Hello(_) => "hello",
+        Message::Refused(why) => match why {
+            Refusal::NotPaired => "refused: not paired",
+            Refusal::Protocol => "refused: protocol",
+            Refusal::OtherFolder => "refused: other folder",
+            Refusal::Busy => "refused: busy",
+            Refusal::Broken => "refused: broken",
+        },
+        Message::Registers(batch) if batch.knowledge.is_none() => "registers, to be continued",
+        Message::Registers(_) => "registers",
+        Message::Ack(_) => "ack",
+        Message::Ping => "ping",
+        Message::Pong => "pong",
+        Message::Bye => "bye",
+    }
+}
+
+fn call(call: &FsCall) -> &'static str {
+    match call {
+        FsCall::Lookup { .. } => "lookup",
+        FsCall::Forget { .. } => "forget",
+        FsCall::GetAttr { .. } => "getattr",
+        FsCall::ReadLink { .. } => "readlink",
+        FsCall::Open { .. } => "open",
+        FsCall::Read { .. } => "read",
+        FsCall::Release { .. } => "release",
+        FsCall::OpenDir { .. } => "opendir",
+        FsCall::ReadDir { .. } => "readdir",
+        FsCall::ReleaseDir { .. } => "releasedir",
+        FsCall::GetXattr { .. } => "getxattr",
+        FsCall::ListXattr { .. } => "listxattr",
+        FsCall::StatFs => "statfs",
+        FsCall::Change { .. } => "change",
+        FsCall::Sync { .. } => "sync",
+    }
+}
+
+/// Returns what kind of event this is, in two words.
+pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
+    match event {
+        Event::Tick => ("tick", ""),
+        Event::Fs { call: made, .. } => ("call", call(made)),
+        Event::Dialled { .. } => ("link", "dialled"),
+        Event::Accepted { .. } => ("link", "accepted"),
+        Event::Said { message: said, .. } => ("heard", message(said)),
+        Event::LinkDown { why, .. } => match why {
+            LinkDown::Unreachable => ("link down", "unreachable"),
+            LinkDown::WrongKey => ("link down", "wrong key"),
+            LinkDown::Lost => ("link down", "lost"),
+            LinkDown::Garbled => ("link down", "garbled"),
+        },
+        Event::Fetched { outcome, .. } => match outcome {
+            Fetched::Data {
+                computed, recorded, ..
+            } if computed != recorded => ("fetched", "damaged"),
+            Fetched::Data { .. } => ("fetched", "data"),
+            Fetched::Gone => ("fetched", "gone"),
+            Fetched::NotHeld => ("fetched", "not held"),
+            Fetched::Failed => ("fetched", "failed"),
+        },
+        Event::Asked { .. } => ("asked", ""),
+        Event::Disk { outcome, .. } => match outcome {
+            Ok(done) => match done {
+                DiskDone::Done => ("disk", "done"),
+                DiskDone::Listed { complete: true, .. } => ("disk", "listed"),
+                DiskDone::Listed { .. } => ("disk", "listed in part"),
+                DiskDone::Looked { sighting: None, .. } => ("disk", "nothing seen"),
+                DiskDone::Looked { .. } => ("disk", "seen"),
+                DiskDone::Chunk { before, after, .. } if before != after => {
+                    ("disk", "chunk, changed meanwhile")
+                }
+                DiskDone::Chunk { .. } => ("disk", "chunk"),
+                DiskDone::Hashed { .. } => ("disk", "hashed"),
+                DiskDone::Loaded {
+                    sidecar,
+                    partial,
+                    complete,
+                } => match (sidecar, partial, complete) {
+                    (_, _, Some(_)) => ("loaded", "complete"),
+                    (Some(_), Some(_), None) => ("loaded", "partial"),
+                    (Some(_), None, None) => ("loaded", "a sidecar alone"),
+                    (None, Some(_), None) => ("loaded", "a partial file alone"),
+                    (None, None, None) => ("loaded", "nothing"),
+                },
+            },
+            Err(why) => match why {
+                DiskError::NotFound => ("disk", "not found"),
+                DiskError::WrongKind => ("disk", "of the wrong kind"),
+                DiskError::NoSpace => ("disk", "full"),
+                DiskError::Denied => ("disk", "denied"),
+                DiskError::Io => ("disk", "error"),
+            },
+        },
+        Event::Committed { outcome, .. } => match outcome {
+            Ok(()) => ("commit", "done"),
+            Err(_) => ("commit", "failed"),
+        },
+        Event::Hint(Hint::Path { settled: true, .. }) => ("hint", "settled"),
+        Event::Hint(Hint::Path { .. }) => ("hint", "growing"),
+        Event::Hint(Hint::Subtree { .. }) => ("hint", "subtree"),
+        Event::Stop => ("stop", ""),
+        Event::Want { .. } => ("want", ""),
+    }
+}
+
+/// Returns what kind of action this is, in two words.
+pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
+    match action {
+        Action::Reply { result, .. } => match result {
+            Ok(reply) => ("reply", replied(reply)),
+            Err(error) => ("reply", refused(*error)),
+        },
+        Action::Dial { .. } => ("does", "dial"),
+        Action::Send { message: said, .. } => ("says", message(said)),
+        Action::Close { .. } => ("does", "close"),
+        Action::Fetch { .. } => ("does", "fetch"),
+        Action::CloseLanes { .. } => ("does", "close lanes"),
+        Action::Answer { answer, .. } => match answer {
+            Answer::Data { .. } => ("answer", "data"),
+            Answer::Gone => ("answer", "gone"),
+            Answer::NotHeld => ("answer", "not held"),
+            Answer::Failed => ("answer", "failed"),
+        },
+        Action::Drop { .. } => ("does", "drop a payload"),
+        Action::Disk { wish, .. } => ("job", job(wish)),
+        Action::Commit { sync: true, .. } => ("does", "commit for good"),
+        Action::Commit { .. } => ("does", "commit"),
+        Action::Invalidate(what) => match what {
+            Invalidation::Inode { data: true, .. } => ("invalidate", "pages"),
+            Invalidation::Inode { .. } => ("invalidate", "attributes"),
+            Invalidation::Entry { .. } => ("invalidate", "entry"),
+            Invalidation::Delete { .. } => ("invalidate", "delete"),
+        },
+        Action::Fault(fault) => match fault {
+            Fault::Protocol { .. } => ("fault", "protocol"),
+            Fault::Refused { .. } => ("fault", "refused"),
+            Fault::Turned { .. } => ("fault", "turned away"),
+            Fault::ChunkMissing { .. } => ("fault", "chunk missing"),
+            Fault::ChunkCorrupt { .. } => ("fault", "chunk corrupt"),
+            Fault::ChunkRotten { .. } => ("fault", "chunk rotten"),
+            Fault::Disk { .. } => ("fault", "disk"),
+            Fault::Store { .. } => ("fault", "store"),
+            Fault::Sidecar { .. } => ("fault", "sidecar"),
+        },
+        Action::Wanted { state, .. } => match state {
+            WantState::Progress { .. } => ("wanted", "progress"),
+            WantState::Done { .. } => ("wanted", "done"),
+            WantState::NotFound => ("wanted", "not found"),
+            WantState::IsDirectory => ("wanted", "a directory"),
+            WantState::IsSymlink => ("wanted", "a symlink"),
+            WantState::Failed => ("wanted", "failed"),
+        },
+        Action::Stopped => ("does", "stop"),
+    }
+}
+
+fn replied(reply: &FsReply) -> &'static str {
+    match reply {
+        FsReply::Entry(_) => "entry",
+        FsReply::Absent => "absent",
+        FsReply::Attr(_) => "attributes",
+        FsReply::Target(_) => "target",
+        FsReply::Opened { .. } => "opened",
+        FsReply::OpenedDir { .. } => "directory opened",
+        FsReply::Data(_) => "data",
+        FsReply::Eof => "end of file",
+        FsReply::Items(_) => "items",
+        FsReply::Value(_) => "value",
+        FsReply::Names(_) => "names",
+        FsReply::StatFs { .. } => "statfs",
+        FsReply::Done => "done",
+    }
+}
+
+fn refused(error: FsError) -> &'static str {
+    match error {
+        FsError::NoEntry => "no entry",
+        FsError::NotDirectory => "not a directory",
+        FsError::IsDirectory => "is a directory",
+        FsError::ReadOnly => "read-only",
+        FsError::Io => "i/o error",
+        FsError::BadHandle => "bad handle",
+        FsError::Stale => "stale",
+        FsError::Invalid => "invalid",
+        FsError::NoAttribute => "no such attribute",
+        FsError::NameTooLong => "name too long",
+        FsError::TooManyHandles => "too many handles",
+        FsError::NotSupported => "not supported",
+    }
+}
+
+impl World {
+    /// Notes that a fault meets a peer, in the states in which it is.
+    pub(crate) fn met(&mut self, fault: &'static str, p: usize) {
+        let peer = &self.peers[p];
+        let clock = peer.clock(self.now);
+        for waiting in peer.jobs.values() {
+            self.reach.hit_in(fault, job(&waiting.wish));
+        }
+        if !peer.commits.is_empty() {
+            self.reach.hit_in(fault, "committing");
+        }
+        if let Some(engine) = &peer.engine {
+            for peer in engine.status(clock).peers {
+                self.reach.hit_in(fault, link(peer.link));
+            }
+        }
+    }
+}
