@@ -5,9 +5,10 @@
 //! moment goes with it, and only then: so a peer's knowledge never covers what it was not sent.
 //! At most [`BATCHES_IN_FLIGHT_MAX`] batches are unacknowledged, so a slow peer holds no memory.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::ids::Arrival;
+use crate::ids::{Arrival, Dot};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_REGISTERS_MAX, BATCHES_IN_FLIGHT_MAX};
 use crate::message::Batch;
 use crate::tree::register::{Body, Register};
@@ -23,6 +24,9 @@ pub(crate) struct Outbox {
     pub acked: Arrival,
     /// What the peer is known to know.
     pub theirs: VersionVector,
+    /// Updates that the peer has sent on this link and that `theirs` does not cover: it has them,
+    /// and is not sent them back.
+    pub heard: BTreeSet<Dot>,
     /// Batches sent and not acknowledged.
     pub in_flight: u32,
     /// Whether our knowledge of the end of the stream was ever sent on this link.
@@ -55,7 +59,8 @@ impl Outbox {
                 break;
             }
             reached = arrival;
-            if !self.theirs.covers(register.stamp().dot) {
+            let dot = register.stamp().dot;
+            if !self.theirs.covers(dot) && !self.heard.contains(&dot) {
                 bytes += weight(&register);
                 batch.push(register);
             }
@@ -83,6 +88,19 @@ impl Outbox {
             registers: batch,
             knowledge: news.then(|| knowledge.clone()),
         })
+    }
+
+    /// Notes an update that the peer has sent.
+    pub(crate) fn hear(&mut self, dot: Dot) {
+        if !self.theirs.covers(dot) {
+            self.heard.insert(dot);
+        }
+    }
+
+    /// Notes what the peer knows.
+    pub(crate) fn learn(&mut self, theirs: VersionVector) {
+        self.theirs = theirs;
+        self.heard.retain(|dot| !self.theirs.covers(*dot));
     }
 
     /// Takes in an acknowledgement; false if it acknowledges what was not sent.

@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub taken: Arrival,
     /// Batches of the peer's that are not stored yet.
     pub unacked: u32,
+    /// When an answer to a fetch last came on it.
+    pub brought: Time,
     /// Bytes asked for on this link and not stored yet.
     pub in_flight: u64,
     /// Chunks that the peer asked for and that are not answered.
@@ -67,6 +69,7 @@ impl Link {
             epoch: 0,
             outbox: Outbox::default(),
             taken: Arrival(0),
+            brought: now,
             unacked: 0,
             in_flight: 0,
             asks: 0,

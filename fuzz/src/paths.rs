@@ -57,7 +57,9 @@ pub fn paths(bytes: &[u8]) {
             None if path.is_empty() => matches!(state, Some(WantState::IsDirectory)),
             None => matches!(state, Some(WantState::NotFound)),
         };
-        assert!(is_right, "{path:?} is {state:?}");
+        // A want also ends when its host has been away for the read deadline.
+        let is_given_up = matches!(state, Some(WantState::Failed));
+        assert!(is_right || is_given_up, "{path:?} is {state:?}");
     }
     pair.host.stop();
     pair.joiner.stop();

@@ -18,6 +18,10 @@ use crate::timers::Timer;
 /// version: its new version is on its way here, and makes the question idle. By eye.
 const GONE_RETRY: Duration = Duration::from_millis(500);
 
+/// How long a link may bring no chunk at all before what is asked for on it counts as failed: a
+/// chunk of 512 KiB takes less at 5 kB/s. A dead link is found by its heartbeats long before.
+const STALL: Duration = Duration::from_secs(120);
+
 /// Chunks of a file that is wanted whole which are queued at once: enough to fill what may be in
 /// flight, so that memory does not follow the size of the file.
 const WHOLE_QUEUE: usize = 128;
@@ -157,8 +161,7 @@ impl Engine {
                 is_of_use,
             },
         );
-        self.timers
-            .set(Timer::Fetch(fetch), self.now + self.config.read_deadline);
+        self.timers.set(Timer::Fetch(fetch), self.now + STALL);
         let want = Want { object, chunk };
         let lane = chunk.0 % LANES;
         self.act(Action::Fetch {
@@ -253,11 +256,20 @@ impl Engine {
         }
     }
 
-    /// A peer has not answered a fetch, though its link lives: the room that it took is given
+    /// A peer has not answered a fetch, though its link lives. On a slow link a full window takes
+    /// its time: only when no chunk at all has come for long is the room that it takes given
     /// back, and an answer that comes after all is dropped.
     pub(crate) fn fetch_overdue(&mut self, fetch: FetchId) {
-        if self.fetches.contains_key(&fetch) {
-            self.end_fetch(fetch, Fetched::Failed);
+        let Some(asked) = self.fetches.get(&fetch) else {
+            return;
+        };
+        let brought = self.links.links.get(&asked.link).map(|link| link.brought);
+        match brought
+            .map(|brought| brought + STALL)
+            .filter(|due| *due > self.now)
+        {
+            Some(due) => self.timers.set(Timer::Fetch(fetch), due),
+            None => self.end_fetch(fetch, Fetched::Failed),
         }
     }
 
@@ -271,6 +283,9 @@ impl Engine {
             return;
         };
         self.heard_on(asked.link);
+        if let Some(link) = self.links.links.get_mut(&asked.link) {
+            link.brought = self.now;
+        }
         self.fetches.insert(fetch, asked);
         self.end_fetch(fetch, outcome);
     }

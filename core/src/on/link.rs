@@ -1,5 +1,6 @@
 //! Links come, greet, fall silent and go.
 
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 
 use crate::action::Action;
@@ -278,6 +279,7 @@ impl Engine {
                 cursor: start,
                 acked: start,
                 theirs: hello.knowledge,
+                heard: BTreeSet::new(),
                 in_flight: 0,
                 told: false,
             };

@@ -73,6 +73,9 @@ impl Engine {
                 return;
             }
             self.foresee(stamp.dot.counter, stamp.dot.actor);
+            if let Some(sender) = self.links.links.get_mut(&link) {
+                sender.outbox.hear(stamp.dot);
+            }
             match self.absorb(register) {
                 Applied::Stored { .. } | Applied::Known => {}
                 Applied::Refused(why) => {
@@ -130,7 +133,7 @@ impl Engine {
         if theirs.actors() > ACTORS_MAX || ours.actors() > ACTORS_MAX {
             return false;
         }
-        told.outbox.theirs = theirs;
+        told.outbox.learn(theirs);
         self.me.knowledge = ours;
         true
     }
