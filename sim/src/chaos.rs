@@ -10,6 +10,7 @@ use crate::check::Verdict;
 use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, SEC};
 use crate::reach;
+use crate::tale::{STOPS, Trouble};
 use crate::world::{HOST, Item, World};
 
 /// A planned event.
@@ -137,6 +138,14 @@ impl World {
     pub fn partition(&mut self, joiner: usize, time: u64) {
         let until = self.now + time;
         self.apart.insert((HOST, joiner), until);
+        if let Some(tale) = &mut self.trace.tale {
+            let trouble = Trouble {
+                peer: None,
+                between: Some((HOST, joiner)),
+                until: Some(until),
+            };
+            tale.trouble(self.now, trouble, "partition");
+        }
         let between = |link: &crate::net::Link| link.ends.iter().any(|end| end.peer == joiner);
         let links: Vec<usize> = self
             .links
@@ -165,6 +174,10 @@ impl World {
         let boot = self.peers[p].boot;
         let mut chance = self.choices.stream(Key::Crash { peer: p, boot });
         self.note(p, format_args!("is killed; power lost: {power}"));
+        if let Some(tale) = &mut self.trace.tale {
+            let how = if power { "loses power" } else { "is killed" };
+            tale.ended(self.now, p, how);
+        }
         let peer = &mut self.peers[p];
         peer.engine = None;
         peer.dying = None;
@@ -206,6 +219,9 @@ impl World {
     pub(crate) fn stopped(&mut self, p: usize) {
         let boot = self.peers[p].boot;
         let mut chance = self.choices.stream(Key::Crash { peer: p, boot });
+        if let Some(tale) = &mut self.trace.tale {
+            tale.ended(self.now, p, STOPS);
+        }
         let peer = &mut self.peers[p];
         peer.engine = None;
         peer.dying = None;
@@ -277,6 +293,9 @@ impl World {
     /// Ends all faults: links that stand still or are half open are cut, what is down starts.
     pub fn heal(&mut self) {
         self.note(usize::MAX, format_args!("heals"));
+        if let Some(tale) = &mut self.trace.tale {
+            tale.trouble(self.now, Trouble::default(), "all faults end");
+        }
         self.healed = true;
         self.apart.clear();
         for peer in &mut self.peers {

@@ -77,6 +77,9 @@ impl World {
             None => self.carry_out(p, &mut job),
         };
         self.account(p, &job, &outcome);
+        if let (Some(tale), Ok(done)) = (&mut self.trace.tale, &outcome) {
+            tale.done(self.now, p, &job.wish, done);
+        }
         // Equal for all, so that the ends keep the order of the jobs.
         let delay = self.config.disk_time / 4 + 1;
         let event = Event::Disk { job: id, outcome };

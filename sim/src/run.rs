@@ -2,13 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tandem_core::action::WantState;
 use tandem_core::event::{Event, Hint};
+use tandem_core::ids::ReqId;
 
 use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, SEC};
+use crate::html::{About, Page};
 use crate::reach::Reach;
+use crate::tale::Tale;
 use crate::user::Thread;
 use crate::world::{HOST, Item, World};
 
@@ -31,12 +35,40 @@ pub struct Outcome {
     pub lines: Vec<String>,
 }
 
+/// Runs a seed and keeps its tale; `off` are planned events that are left out.
+pub fn recorded(seed: u64, off: &[u32]) -> (Outcome, Page) {
+    let mut world = world_of(seed, off, false);
+    world.record();
+    let outcome = judged(&mut world);
+    let off: Vec<String> = off.iter().map(u32::to_string).collect();
+    let without = match off.as_slice() {
+        [] => String::new(),
+        off => format!(" --without {}", off.join(",")),
+    };
+    let about = About {
+        title: format!("seed {seed:#x}"),
+        lead: "A run drawn from one seed: its faults, its healing, and the judgement.".to_owned(),
+        again: format!("tandem-sim run --seed {seed:#x}{without} --html page.html"),
+    };
+    let page = Page::of(&mut world, about, outcome.failure.clone());
+    (outcome, page)
+}
+
 /// Runs a seed; `off` are planned events that are left out.
 pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
+    let mut world = world_of(seed, off, keep_trace);
+    judged(&mut world)
+}
+
+fn world_of(seed: u64, off: &[u32], keep_trace: bool) -> World {
     let choices = Choices::new(seed).without(off.iter().copied());
     let config = Config::draw(&mut choices.stream(Key::Config));
-    let mut world = World::new(config, choices, keep_trace);
-    let result = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
+    World::new(config, choices, keep_trace)
+}
+
+/// Lets a world live, and judges it.
+fn judged(world: &mut World) -> Outcome {
+    let result = catch_unwind(AssertUnwindSafe(|| live(world)));
     let failure = match result {
         Ok(Ok(())) => None,
         Ok(Err(mut failure)) => {
@@ -53,13 +85,13 @@ pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
         }
     };
     Outcome {
-        seed,
+        seed: world.choices.seed(),
         hash: world.trace.hash(),
         failure,
         events: world.events,
         fired: world.choices.fired().to_vec(),
         lines: world.trace.lines().to_vec(),
-        reach: world.reach,
+        reach: std::mem::take(&mut world.reach),
     }
 }
 
@@ -107,9 +139,19 @@ impl World {
         self.start(p)
     }
 
+    /// Keeps a tale from here on, for a page.
+    pub fn record(&mut self) {
+        self.trace.tale = Some(Box::new(Tale::new(self.config.chunk_size)));
+    }
+
     /// Cuts a link: for stories.
     pub fn cut_link(&mut self, at: usize) {
         self.cut(at);
+    }
+
+    /// Returns how a want ended, if it did: for stories.
+    pub fn ended(&self, p: usize, req: ReqId) -> Option<WantState> {
+        self.ended.get(&(p, req)).copied()
     }
 
     /// Returns the links: for stories.

@@ -324,6 +324,9 @@ impl World {
         peer.stopping = false;
         peer.live.alone_since = Some(now);
         self.note(p, format_args!("starts, boot {boot}, {last:?}"));
+        if let Some(tale) = &mut self.trace.tale {
+            tale.started(now, p, boot);
+        }
         match engine {
             Ok(engine) => self.peers[p].engine = Some(engine),
             Err(error) => {
@@ -378,6 +381,9 @@ impl World {
         if !matches!(event, Event::Tick) {
             self.note(p, format_args!("< {:?}", show::event(&event)));
         }
+        if let Some(tale) = &mut self.trace.tale {
+            tale.event(self.now, p, &event);
+        }
         let peer = &mut self.peers[p];
         let clock = peer.clock(self.now);
         if let Some(engine) = &mut peer.engine {
@@ -409,6 +415,9 @@ impl World {
                 *left -= 1;
             }
             self.note(p, format_args!("  > {:?}", show::action(&action)));
+            if let Some(tale) = &mut self.trace.tale {
+                tale.action(self.now, p, &action);
+            }
             self.perform(p, action)?;
         }
         let links = self.peers[p].links.len();
