@@ -48,6 +48,21 @@ const arrows = run.arrows.map((raw, n) => {
   }
 }
 const end = Math.max(run.end, 1);
+{
+  // A message is lost when its link is cut, or when one of its two processes ends.
+  const cuts = new Map();
+  for (const turn of turns) {
+    const link = /^link (\d+) is cut$/.exec(turn.title);
+    if (link) cuts.set(Number(link[1]), turn.at);
+  }
+  for (const arrow of arrows) {
+    if (arrow.heard) continue;
+    const due = arrow.ended < 0 ? end : arrow.ended;
+    const ends = run.lives.filter(([peer, , , to]) => (peer === arrow.from || peer === arrow.to) && to >= arrow.sent);
+    const cut = cuts.get(arrow.link) ?? due;
+    arrow.lostAt = Math.max(arrow.sent, Math.min(due, cut, ...ends.map((life) => life[3])));
+  }
+}
 for (const map of run.maps) {
   // Each chunk's states as pieces of time.
   map.pieces = [];
@@ -74,28 +89,52 @@ const size = (bytes) => bytes >= 1 << 20 ? (bytes / (1 << 20)).toFixed(1) + " Mi
 const shown = [true, true, true, turns.length < 400, true, false];
 let row = turns.length > 3000 ? 9 : 17;
 let picked = null, hovered = null, needle = "", rows = [], T = [], Y = [], total = 0;
+let folded = true;
+const alike = (title) => title.replace(/\d+/g, "0");
+function pattern(turn) {
+  if (turn.shape === undefined) turn.shape = alike(turn.title) + "|" + turn.acts.map((act) => alike(act.title)).join();
+  return turn.shape;
+}
 const visible = (turn) => [...turn.topics].some((topic) => shown[topic]);
 
 // Time to height: quiet time is short, crowded time is long, and never runs backwards.
 function layout() {
-  rows = turns.filter(visible);
+  rows = [];
+  for (const turn of turns) {
+    turn.crowd = null;
+    if (!visible(turn)) continue;
+    // What follows at once, to the same peer and in the same words, is one row.
+    const last = rows[rows.length - 1];
+    if (folded && last && last.peer === turn.peer && turn.kind !== FAULT && turn.at - last.crowdEnd < 2e5
+      && pattern(last) === pattern(turn)) {
+      last.crowd = last.crowd || [last];
+      last.crowd.push(turn);
+      last.crowdEnd = turn.at;
+      turn.head = last;
+    } else {
+      turn.head = turn;
+      turn.crowdEnd = turn.at;
+      rows.push(turn);
+    }
+  }
   const free = new Map();
   T = [0]; Y = [HEAD + 16];
   let y = HEAD + 16, before = 0;
   for (const turn of rows) {
     const quiet = turn.at - before;
-    if (quiet > 0) y += row * 0.42 * Math.log10(1 + quiet / 100);
+    if (quiet > 0) y += row * 0.5 * Math.log10(1 + quiet / 100);
     const column = turn.peer;
     y = Math.max(y, (free.get(column) ?? 0) + (turn.kind === FAULT ? row * 1.15 : row));
     if (column < 0) for (let p = 0; p < run.peers.length; p++) free.set(p, y);
     free.set(column, y);
     turn.y = y;
     T.push(turn.at); Y.push(y);
-    before = turn.at;
+    if (turn.crowdEnd > turn.at) { T.push(turn.crowdEnd); Y.push(y); }
+    before = turn.crowdEnd;
   }
   if (end > before) y += Math.max(row, row * 0.42 * Math.log10(1 + (end - before) / 100));
   T.push(end); Y.push(y);
-  for (const turn of turns) if (!visible(turn)) turn.y = height(turn.at);
+  for (const turn of turns) if (!visible(turn)) turn.y = height(turn.at); else turn.y = turn.head.y;
   total = y + BOTTOM;
   $("tall").style.height = total + "px";
   $("end").style.top = (y + 28) + "px";
@@ -209,21 +248,21 @@ function axis(pen, top, bottom, at) {
   pen.textAlign = "right";
   let free = -1e9, before = -1;
   for (const turn of rows) {
-    if (turn.y < top - 300) { before = turn.at; continue; }
+    if (turn.y < top - 300) { before = turn.crowdEnd; continue; }
     if (turn.y > bottom + 50) break;
     const quiet = before < 0 ? 0 : turn.at - before;
     const y = at(turn.y);
-    if (quiet > 5e5 && row >= 8) {
+    if (quiet > 5e5 && turn.y - height(before) >= 34) {
       const middle = at((turn.y + height(before)) / 2);
       pen.fillStyle = ink.line;
-      pen.fillText(brief(quiet) + " quiet", AXIS - 12, Math.min(middle, y - 14));
+      pen.fillText("+ " + brief(quiet), AXIS - 12, middle);
     }
     if (turn.at !== before && y - free >= 15) {
       pen.fillStyle = ink.soft;
       pen.fillText(seconds(turn.at), AXIS - 12, y);
       free = y;
     }
-    before = turn.at;
+    before = turn.crowdEnd;
   }
 }
 
@@ -276,10 +315,10 @@ function drawArrow(pen, arrow, top, bottom, at) {
   const lost = !arrow.heard;
   let x0 = xs[arrow.from], x1 = xs[arrow.to];
   if (lost) {
-    // It never arrives: it ends on its way.
-    const part = 0.55;
-    x1 = x0 + (x1 - x0) * part;
-    y1 = y0 + (y1 - y0) * part;
+    // It never arrives: it ends where it was when its link ended.
+    const part = ended > arrow.sent ? (arrow.lostAt - arrow.sent) / (ended - arrow.sent) : 0.5;
+    x1 = x0 + (x1 - x0) * Math.min(0.94, Math.max(0.12, part));
+    y1 = height(arrow.lostAt);
   }
   const color = lost ? ink.band : arrow.lane >= 0 ? ink.lane[arrow.lane % 4] : ink.topic[arrow.kind];
   pen.strokeStyle = color;
@@ -330,7 +369,11 @@ function marks(pen, top, bottom, at) {
   for (const turn of rows) {
     if (turn.y < top - 20) continue;
     if (turn.y > bottom + 20) break;
-    const y = at(turn.y), fault = turn.kind === FAULT, color = ink.topic[turn.kind];
+    const y = at(turn.y), fault = turn.kind === FAULT;
+    const acts = turn.acts.filter((act) => shown[turn.kind === BEAT ? BEAT : act.topic]);
+    // What is shown only for what followed steps back behind it.
+    const aside = !shown[turn.kind] && acts.length > 0;
+    const color = ink.topic[aside ? acts[0].topic : turn.kind];
     pen.globalAlpha = matches(turn) ? 1 : 0.2;
     let x = turn.peer >= 0 ? xs[turn.peer] : AXIS + 8;
     const between = turn.a >= 0;
@@ -363,13 +406,13 @@ function marks(pen, top, bottom, at) {
       continue;
     }
     const leftwards = turn.peer === 0 && last > 0;
-    const acts = turn.acts.filter((act) => shown[turn.kind === BEAT ? BEAT : act.topic]);
     const room = turn.peer < 0 ? W : turn.peer === 0 || turn.peer === last ? LABELS - 30
       : (xs[1] - xs[0]) * 0.6;
-    const own = turn.title === "time passes" && acts.length ? "" : turn.title;
+    const many = turn.crowd ? turn.crowd.length + " × " : "";
+    const own = turn.title === "time passes" && acts.length ? "" : many + (many ? plain(turn.title) : turn.title);
     const first = cut(pen, own, room);
     const wide = own ? pen.measureText(first).width : 0;
-    let rest = acts.length === 0 ? "" : tally(acts.map((act) => act.title));
+    let rest = acts.length === 0 ? "" : tally(acts.map((act) => many ? plain(act.title) : act.title));
     if (own && rest) rest = " → " + rest;
     rest = room - wide > 40 ? cut(pen, rest, room - wide) : "";
     const restWide = rest ? pen.measureText(rest).width : 0;
@@ -380,13 +423,16 @@ function marks(pen, top, bottom, at) {
       pen.fillStyle = ink.paper;
       pen.fillRect(start - 2, y - 7, wide + restWide + 4, 14);
     }
-    pen.fillStyle = fault ? color : ink.ink;
+    pen.fillStyle = fault ? color : aside ? ink.soft : ink.ink;
     pen.fillText(first, start, y);
-    pen.fillStyle = ink.soft;
+    pen.fillStyle = aside ? ink.ink : ink.soft;
     if (rest) pen.fillText(rest, start + wide, y);
   }
   pen.globalAlpha = 1;
 }
+
+// Words of many turns, without the number that differs.
+const plain = (title) => title.replace(/ (@|fh|from )?\d+.*$/, "");
 
 // Words that are alike are counted, not repeated.
 function tally(words) {
@@ -402,10 +448,8 @@ function tally(words) {
 }
 
 function heads(pen) {
-  pen.globalAlpha = 0.94;
   pen.fillStyle = ink.paper;
   pen.fillRect(0, 0, W, HEAD - 4);
-  pen.globalAlpha = 1;
   pen.fillStyle = ink.faint;
   pen.fillRect(0, HEAD - 4, W, 1);
   pen.textAlign = "center";
@@ -431,10 +475,11 @@ function chunkStrips(pen, top, bottom, at) {
     pen.fillStyle = ink.chunk[0];
     pen.fillRect(x, at(Math.max(from, top)), wide, Math.min(foot, bottom) - Math.max(from, top));
     for (const piece of map.pieces) {
+      const left = Math.round(x + piece.chunk * one), right = Math.round(x + (piece.chunk + 1) * one);
       const a = Math.max(height(piece.from), top), b = Math.min(height(piece.to), bottom);
       if (b <= a) continue;
       pen.fillStyle = ink.chunk[piece.state];
-      pen.fillRect(x + piece.chunk * one, at(a), Math.max(1, one - (one > 3 ? 0.5 : 0)), b - a);
+      pen.fillRect(left, at(a), Math.max(1, right - left), b - a);
     }
   }
 }
@@ -543,6 +588,14 @@ function side() {
     if (turn.acts.length) {
       what.append(el("h3", {}, turn.acts.length === 1 ? "What the engine did" : "What the engine did, in order"));
       for (const act of turn.acts) what.append(lineOf(act.topic, act.text));
+    }
+    const crowd = turn.crowd && visible(turn) ? turn.crowd : [];
+    if (crowd.length) {
+      what.append(el("h3", {}, crowd.length + " alike, until " + seconds(turn.crowdEnd) + " s"));
+      for (const one of crowd.slice(1, 60)) {
+        what.append(el("button", { class: "msg", type: "button", onclick: () => pick({ turn: one }) },
+          one.title + " ", el("small", {}, seconds(one.at) + " s")));
+      }
     }
     if (turn.into.length) what.append(el("h3", {}, "Came with"), ...turn.into.map(message));
     if (turn.out.length) what.append(el("h3", {}, "Sent"), ...turn.out.map(message));
@@ -672,7 +725,7 @@ function topics() {
 function step(by, wanted = () => true) {
   if (!rows.length) return;
   const anchor = scroll.scrollTop + H * 0.4;
-  let n = picked && picked.turn ? rows.indexOf(picked.turn) : -1;
+  let n = picked && picked.turn && visible(picked.turn) ? rows.indexOf(picked.turn.head) : -1;
   if (n < 0) {
     const t = picked && picked.turn ? picked.turn.y : anchor;
     n = rows.findIndex((turn) => turn.y >= t);
@@ -710,6 +763,7 @@ const KEYS = {
   g: () => { pick(null); scroll.scrollTop = 0; }, G: () => { scroll.scrollTop = total; },
   "+": () => zoom(1.3), "=": () => zoom(1.3), "-": () => zoom(1 / 1.3),
   t: () => $("theme").click(), "?": () => $("keys").showModal(),
+  e: () => { folded = !folded; again(); if (picked) pick(picked); },
   "/": () => $("search").focus(), Escape: () => pick(null),
 };
 for (let n = 0; n < TOPICS.length; n++) KEYS[String(n + 1)] = () => toggle(n);
@@ -737,6 +791,7 @@ new ResizeObserver(() => { measure(); again(); }).observe(scroll);
   $("end").append(card);
   // An address may name a theme, an event and a zoom: #dark&event=120&row=9
   const wish = new URLSearchParams(location.hash.slice(1));
+  if (wish.has("unfolded")) folded = false;
   if (wish.has("row")) row = Number(wish.get("row")) || row;
   readInk();
   measure();
@@ -744,5 +799,4 @@ new ResizeObserver(() => { measure(); again(); }).observe(scroll);
   const turn = turns[Number(wish.get("event"))];
   if (wish.has("event") && turn) pick({ turn });
   if (wish.has("end")) scroll.scrollTop = total;
-  scroll.focus({ preventScroll: true });
 }
