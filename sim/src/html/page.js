@@ -3,7 +3,7 @@
 const TOPICS = ["calls", "links", "chunks", "disk", "faults", "heartbeats"];
 const FAULT = 4, BEAT = 5;
 const STATES = ["absent", "asked for", "here", "durable", "a claim"];
-const AXIS = 78, HEAD = 34, LABELS = 230, BOTTOM = 190;
+const AXIS = 78, HEAD = 34, LABELS = 216, BOTTOM = 190;
 const $ = (id) => document.getElementById(id);
 
 // ---- The run, as the page wants it -------------------------------------------------------------
@@ -87,7 +87,7 @@ const size = (bytes) => bytes >= 1 << 20 ? (bytes / (1 << 20)).toFixed(1) + " Mi
 // ---- What is shown -----------------------------------------------------------------------------
 
 const shown = [true, true, true, turns.length < 400, true, false];
-let row = turns.length > 3000 ? 9 : 17;
+let row = turns.length > 1000 ? 15 : 17;
 let picked = null, hovered = null, needle = "", rows = [], T = [], Y = [], total = 0;
 let folded = true;
 const alike = (title) => title.replace(/\d+/g, "0");
@@ -182,9 +182,16 @@ function measure() {
   fit(view, W, H);
   strips = [];
   let x = W - 18;
-  for (const map of [...drawnMaps].reverse()) {
-    const wide = Math.min(110, Math.max(36, map.chunks * 2), (W - 2 * LABELS - AXIS - 160) / drawnMaps.length);
-    if (wide < 20) continue;
+  // What the messages can spare.
+  let room = W - 2 * LABELS - AXIS - 190 - 60 * run.peers.length;
+  const fits = drawnMaps.filter((map) => {
+    const wide = Math.min(110, Math.max(36, map.chunks * 2)) + 14;
+    if (wide > room) return false;
+    room -= wide;
+    return true;
+  });
+  for (const map of fits.reverse()) {
+    const wide = Math.min(110, Math.max(36, map.chunks * 2));
     x -= wide;
     strips.unshift({ map, x, wide });
     x -= 14;

@@ -10,6 +10,7 @@
     reason = "these look at a few of many events and answers"
 )]
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -131,6 +132,10 @@ fn a_change_made_while_nobody_listened_arrives() {
     assert_eq!(world.content("notes"), new);
 }
 
+/// What the hard days together must meet: a link that broke and one that could not be dialled, a
+/// start after a kill and one after a power loss.
+const TO_MEET: [&str; 4] = ["why: Lost }", "why: Unreachable }", ", Killed", ", Lost"];
+
 /// A few files, wanted while everything that turmoil can break breaks; drawn from the seed.
 /// Returns the trace.
 fn a_hard_day(seed: u64) -> Vec<String> {
@@ -181,9 +186,9 @@ fn a_hard_day(seed: u64) -> Vec<String> {
         assert!(world.content(file) == *bytes, "{file} of seed {seed}");
     }
     let (asked, held, vain) = world.account();
-    assert_eq!(held, chunks, "seed {seed}");
+    // What a power loss spared of a partial file is hashed, and not asked for again.
     assert!(
-        asked <= chunks + vain,
+        held <= chunks && asked <= chunks + vain,
         "seed {seed}: {asked} asks, {vain} in vain"
     );
     world.lines()
@@ -191,12 +196,17 @@ fn a_hard_day(seed: u64) -> Vec<String> {
 
 #[test]
 fn hard_days_end_well_and_the_same_day_twice_is_the_same() {
+    let mut met = BTreeSet::new();
     for seed in 100..108 {
         let (first, second) = (a_hard_day(seed), a_hard_day(seed));
+        let is_met = |mark: &&str| first.iter().any(|line| line.contains(*mark));
+        met.extend(TO_MEET.into_iter().filter(is_met));
         let apart = first.iter().zip(&second).position(|(a, b)| a != b);
         if let Some(at) = apart {
             panic!("seed {seed}, line {at}:\n{}\n{}", first[at], second[at]);
         }
         assert_eq!(first.len(), second.len());
     }
+    // A day on which nothing breaks says nothing.
+    assert_eq!(met, BTreeSet::from(TO_MEET));
 }

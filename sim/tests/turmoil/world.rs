@@ -1,7 +1,6 @@
 //! Two peers on turmoil's network, and the hand that breaks it.
 
 use std::cell::{Cell, RefCell};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,9 +30,14 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The two keys, the same in every run of this process, so that traces can be compared.
-fn homes() -> &'static [tempfile::TempDir; 2] {
-    static HOMES: OnceLock<[tempfile::TempDir; 2]> = OnceLock::new();
-    HOMES.get_or_init(|| [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()])
+fn homes() -> &'static [(tempfile::TempDir, PeerId); 2] {
+    static HOMES: OnceLock<[(tempfile::TempDir, PeerId); 2]> = OnceLock::new();
+    let make = || {
+        let home = tempfile::tempdir().unwrap();
+        let peer = Identity::load_or_make(home.path()).unwrap().peer();
+        (home, peer)
+    };
+    HOMES.get_or_init(|| [make(), make()])
 }
 
 pub(crate) struct World {
@@ -49,7 +53,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let choices = Choices::new(seed);
         let trace = Rc::new(RefCell::new(Trace::new(true)));
-        let keys: Vec<PeerId> = homes().iter().map(|home| key(home.path())).collect();
+        let keys: Vec<PeerId> = homes().iter().map(|(_, peer)| *peer).collect();
         let make = |place: usize, name: &'static str, role, dials| {
             let mut config = Config::new(keys[place], Label::lossy(name), role);
             config.chunk_size = u32::try_from(CHUNK).unwrap();
@@ -58,7 +62,7 @@ impl World {
                 name,
                 place,
                 config,
-                home: homes()[place].path().to_owned(),
+                home: homes()[place].0.path().to_owned(),
                 dials,
                 choices: choices.clone(),
                 trace: Rc::clone(&trace),
@@ -185,8 +189,9 @@ impl World {
         }
     }
 
-    /// Asks for all of a file; it ends in `Peer::wants`.
+    /// Asks for all of a file, once it is known; it ends in `Peer::wants`.
     pub(crate) fn want(&mut self, file: &str) -> ReqId {
+        self.find(file);
         let req = self.ada.draw();
         let path = vec![name(file)];
         self.ada.tell(Event::Want { req, path });
@@ -210,19 +215,24 @@ impl World {
         self.ada.answers.borrow_mut().remove(&req).unwrap()
     }
 
-    /// Opens a file on ada's mount, once it is there.
-    pub(crate) fn open(&mut self, file: &str) -> Fh {
-        let ino = loop {
+    /// Finds a file on ada's mount, once it is there.
+    fn find(&mut self, file: &str) -> Ino {
+        loop {
             let lookup = FsCall::Lookup {
                 parent: Ino::ROOT,
                 name: file.as_bytes().to_vec(),
             };
             let req = self.call(lookup);
             match self.answer(req) {
-                Ok((FsReply::Entry(shown), _)) => break shown.ino,
+                Ok((FsReply::Entry(shown), _)) => return shown.ino,
                 _ => self.run_for(Duration::from_millis(100)),
             }
-        };
+        }
+    }
+
+    /// Opens a file on ada's mount, once it is there.
+    pub(crate) fn open(&mut self, file: &str) -> Fh {
+        let ino = self.find(file);
         let req = self.call(FsCall::Open { ino, write: false });
         match self.answer(req) {
             Ok((FsReply::Opened { fh, .. }, _)) => fh,
@@ -261,8 +271,4 @@ impl World {
     pub(crate) fn lines(&self) -> Vec<String> {
         self.trace.borrow().lines().to_vec()
     }
-}
-
-fn key(home: &Path) -> PeerId {
-    Identity::load_or_make(home).unwrap().peer()
 }
