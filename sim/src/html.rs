@@ -12,7 +12,12 @@ use crate::world::World;
 
 const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/page.css");
-const SCRIPT: &str = include_str!("html/page.js");
+const SCRIPT: &str = concat!(
+    include_str!("html/layout.js"),
+    include_str!("html/draw.js"),
+    include_str!("html/side.js"),
+    include_str!("html/hands.js"),
+);
 
 /// What a page says of its run.
 #[derive(Clone, Debug)]

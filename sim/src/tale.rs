@@ -268,12 +268,12 @@ impl Tale {
         }
         let of_peer = self.maps.values_mut().filter(|map| map.peer == peer);
         for map in of_peer {
-            // A complete file is trusted, and so is a clean stop; the rest is claims.
-            let sure = map.chunks.iter().all(|state| *state == State::Durable) || how == STOPS;
+            // After a clean stop all bits hold; else those that were not synced are claims.
+            let sure = how == STOPS;
             for chunk in 0..map.chunks.len() {
                 match map.chunks[chunk] {
                     State::Asked => map.set(now, chunk, State::Absent),
-                    State::Here | State::Durable if !sure => map.set(now, chunk, State::Claimed),
+                    State::Here if !sure => map.set(now, chunk, State::Claimed),
                     State::Here | State::Durable | State::Absent | State::Claimed => {}
                 }
             }
@@ -366,9 +366,10 @@ impl Tale {
                 }
             }
             DiskWish::SyncObject { object } | DiskWish::FinishObject { object } => {
+                let complete = matches!(wish, DiskWish::FinishObject { .. });
                 if let Some(map) = self.maps.get_mut(&(peer, *object)) {
                     for chunk in 0..map.chunks.len() {
-                        if map.chunks[chunk] == State::Here {
+                        if complete || map.chunks[chunk] == State::Here {
                             map.set(now, chunk, State::Durable);
                         }
                     }

@@ -176,7 +176,10 @@ pub(crate) fn message(message: &Message) -> String {
     match message {
         Message::Hello(_) => "hello".to_owned(),
         Message::Refused(refusal) => format!("refused: {refusal:?}"),
-        Message::Registers(batch) => format!("{} registers", batch.registers.len()),
+        Message::Registers(batch) => match batch.registers.len() {
+            1 => "1 register".to_owned(),
+            count => format!("{count} registers"),
+        },
         Message::Ack(arrival) => format!("ack {}", arrival.0),
         Message::Ping => "ping".to_owned(),
         Message::Pong => "pong".to_owned(),

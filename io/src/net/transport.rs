@@ -88,7 +88,7 @@ impl Transport for Tcp {
 impl Listener for TcpListener {
     fn accept(&mut self) -> Brought<'_, BoxBytes> {
         Box::pin(async move {
-            let (stream, _) = TcpListener::accept(self).await?;
+            let (stream, _) = Self::accept(self).await?;
             // It fails only on a connection that is gone already, whose handshake will tell.
             let _ = stream.set_nodelay(true);
             Ok(Box::new(stream) as BoxBytes)

@@ -280,7 +280,7 @@ impl Peer {
             assert!(
                 work.send(item).is_ok(),
                 "the disk runs as long as its process"
-            )
+            );
         };
         match action {
             Action::Reply { req, result } => {
