@@ -7,7 +7,8 @@
 use std::fmt::Write;
 
 use crate::check::Failure;
-use crate::tale::{Item, State, Tale, Topic};
+use crate::tale::chunks::State;
+use crate::tale::{Item, Tale, Topic};
 use crate::world::World;
 
 const PAGE: &str = include_str!("html/page.html");
@@ -167,7 +168,7 @@ impl Page {
             let (peer, boot, from) = (life.peer, life.boot, micros(life.from));
             put(out, format_args!("[{peer},{boot},{from},{to}]"));
         });
-        let maps: Vec<_> = tale.maps.values().collect();
+        let maps: Vec<_> = tale.maps.iter().collect();
         list(&mut out, "maps", &maps, |out, map| {
             put(out, format_args!("{{\"peer\":{},\"name\":", map.peer));
             let object = format!("{:?}", map.object);

@@ -78,7 +78,7 @@ impl World {
         };
         self.account(p, &job, &outcome);
         if let (Some(tale), Ok(done)) = (&mut self.trace.tale, &outcome) {
-            tale.done(self.now, p, &job.wish, done);
+            tale.maps.done(self.now, p, &job.wish, done);
         }
         // Equal for all, so that the ends keep the order of the jobs.
         let delay = self.config.disk_time / 4 + 1;

@@ -5,14 +5,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tandem_core::action::{Action, DiskWish};
-use tandem_core::event::{DiskDone, Event};
-use tandem_core::ids::{ChunkIx, NodeId, ObjectId};
-use tandem_core::message::{Message, Want};
+use tandem_core::action::Action;
+use tandem_core::event::Event;
+use tandem_core::ids::NodeId;
+use tandem_core::message::Message;
 use tandem_core::tree::register::Register;
 
 use crate::net::{Carried, Piece, Stream};
 use crate::{show, words};
+
+pub mod chunks;
+
+use chunks::{Maps, State};
 
 /// What something is about; a page shows some topics and hides others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,45 +97,6 @@ pub struct Life {
     pub to: Option<u64>,
 }
 
-/// What is known of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nothing of it is here.
-    Absent,
-    /// It was asked for.
-    Asked,
-    /// It is written, with its record.
-    Here,
-    /// And synced.
-    Durable,
-    /// It was there before the process died: a claim.
-    Claimed,
-}
-
-/// A change of one chunk, or of all.
-#[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// When, in nanoseconds.
-    pub at: u64,
-    /// Which chunk.
-    pub chunk: usize,
-    /// What it is from then on.
-    pub state: State,
-}
-
-/// What a peer holds of a version of a file, over time.
-#[derive(Clone, Debug)]
-pub struct Map {
-    /// Who.
-    pub peer: usize,
-    /// Of which version.
-    pub object: ObjectId,
-    /// Each chunk's state at the end.
-    pub chunks: Vec<State>,
-    /// How they came to it.
-    pub steps: Vec<Step>,
-}
-
 /// All of it.
 #[derive(Debug)]
 pub struct Tale {
@@ -142,10 +107,9 @@ pub struct Tale {
     /// The processes.
     pub lives: Vec<Life>,
     /// What was stored.
-    pub maps: BTreeMap<(usize, ObjectId), Map>,
+    pub maps: Maps,
     /// The names of files, as far as peers told them.
     pub names: BTreeMap<NodeId, String>,
-    chunk_size: u64,
     /// What travels, by link, sending side and stream.
     on_its_way: BTreeMap<(usize, usize, Stream), VecDeque<usize>>,
 }
@@ -157,9 +121,8 @@ impl Tale {
             turns: Vec::new(),
             arrows: Vec::new(),
             lives: Vec::new(),
-            maps: BTreeMap::new(),
+            maps: Maps::new(chunk_size),
             names: BTreeMap::new(),
-            chunk_size: u64::from(chunk_size),
             on_its_way: BTreeMap::new(),
         }
     }
@@ -214,7 +177,7 @@ impl Tale {
             }),
         }
         if let Action::Fetch { want, .. } = action {
-            self.mark(now, peer, *want, State::Asked);
+            self.maps.mark(now, peer, *want, State::Asked);
         }
     }
 
@@ -266,18 +229,7 @@ impl Tale {
         for life in self.lives.iter_mut().filter(|life| life.peer == peer) {
             life.to.get_or_insert(now);
         }
-        let of_peer = self.maps.values_mut().filter(|map| map.peer == peer);
-        for map in of_peer {
-            // After a clean stop all bits hold; else those that were not synced are claims.
-            let sure = how == STOPS;
-            for chunk in 0..map.chunks.len() {
-                match map.chunks[chunk] {
-                    State::Asked => map.set(now, chunk, State::Absent),
-                    State::Here if !sure => map.set(now, chunk, State::Claimed),
-                    State::Here | State::Durable | State::Absent | State::Claimed => {}
-                }
-            }
-        }
+        self.maps.ended(now, peer, how == STOPS);
         let trouble = Trouble {
             peer: Some(peer),
             ..Trouble::default()
@@ -331,96 +283,6 @@ impl Tale {
             arrow.heard = heard;
         }
     }
-
-    /// A disk job was carried out.
-    pub(crate) fn done(&mut self, now: u64, peer: usize, wish: &DiskWish, done: &DiskDone) {
-        match wish {
-            DiskWish::CreateObject { object, size, .. } => {
-                let count = usize::try_from(size.div_ceil(self.chunk_size)).unwrap_or(0);
-                let map = Map {
-                    peer,
-                    object: *object,
-                    chunks: vec![State::Absent; count],
-                    steps: Vec::new(),
-                };
-                let asked: Vec<usize> = match self.maps.get(&(peer, *object)) {
-                    Some(old) => old.asked(),
-                    None => Vec::new(),
-                };
-                self.maps.insert((peer, *object), map);
-                for chunk in asked {
-                    let chunk = ChunkIx(u32::try_from(chunk).unwrap_or(0));
-                    let want = Want {
-                        object: *object,
-                        chunk,
-                    };
-                    self.mark(now, peer, want, State::Asked);
-                }
-            }
-            DiskWish::StoreChunk { object, offset, .. } => {
-                self.mark(now, peer, self.want(*object, *offset), State::Here);
-            }
-            DiskWish::HashChunk { object, offset, .. } => {
-                if matches!(done, DiskDone::Hashed { .. }) {
-                    self.mark(now, peer, self.want(*object, *offset), State::Here);
-                }
-            }
-            DiskWish::SyncObject { object } | DiskWish::FinishObject { object } => {
-                let complete = matches!(wish, DiskWish::FinishObject { .. });
-                if let Some(map) = self.maps.get_mut(&(peer, *object)) {
-                    for chunk in 0..map.chunks.len() {
-                        if complete || map.chunks[chunk] == State::Here {
-                            map.set(now, chunk, State::Durable);
-                        }
-                    }
-                }
-            }
-            DiskWish::RemoveObject { object } => {
-                if let Some(map) = self.maps.get_mut(&(peer, *object)) {
-                    for chunk in 0..map.chunks.len() {
-                        map.set(now, chunk, State::Absent);
-                    }
-                }
-            }
-            DiskWish::List { .. }
-            | DiskWish::Look { .. }
-            | DiskWish::ReadChunk { .. }
-            | DiskWish::LoadObject { .. }
-            | DiskWish::CutSidecar { .. }
-            | DiskWish::MarkSidecar { .. } => {}
-        }
-    }
-
-    fn want(&self, object: ObjectId, offset: u64) -> Want {
-        let chunk = ChunkIx(u32::try_from(offset / self.chunk_size).unwrap_or(u32::MAX));
-        Want { object, chunk }
-    }
-
-    fn mark(&mut self, now: u64, peer: usize, want: Want, state: State) {
-        let map = self.maps.entry((peer, want.object)).or_insert_with(|| Map {
-            peer,
-            object: want.object,
-            chunks: Vec::new(),
-            steps: Vec::new(),
-        });
-        let chunk = want.chunk.0 as usize;
-        if map.chunks.len() <= chunk {
-            map.chunks.resize(chunk + 1, State::Absent);
-        }
-        map.set(now, chunk, state);
-    }
-
-    /// A link has ended for a peer: what it asked for there is not on its way any more.
-    pub(crate) fn unasked(&mut self, now: u64, peer: usize, wants: impl Iterator<Item = Want>) {
-        for want in wants {
-            if let Some(map) = self.maps.get_mut(&(peer, want.object)) {
-                let chunk = want.chunk.0 as usize;
-                if map.chunks.get(chunk) == Some(&State::Asked) {
-                    map.set(now, chunk, State::Absent);
-                }
-            }
-        }
-    }
 }
 
 /// How a clean end is called.
@@ -432,21 +294,4 @@ pub(crate) struct Trouble {
     pub(crate) peer: Option<usize>,
     pub(crate) between: Option<(usize, usize)>,
     pub(crate) until: Option<u64>,
-}
-
-impl Map {
-    fn set(&mut self, at: u64, chunk: usize, state: State) {
-        if let Some(here) = self.chunks.get_mut(chunk)
-            && *here != state
-        {
-            *here = state;
-            self.steps.push(Step { at, chunk, state });
-        }
-    }
-
-    fn asked(&self) -> Vec<usize> {
-        let asked = self.chunks.iter().enumerate();
-        let asked = asked.filter(|(_, state)| **state == State::Asked);
-        asked.map(|(chunk, _)| chunk).collect()
-    }
 }

@@ -132,7 +132,8 @@ impl World {
         };
         peer.resume.fetched(fetch, good);
         if let (Some(tale), None) = (&mut self.trace.tale, good) {
-            tale.unasked(self.now, p, std::iter::once(fetching.want));
+            tale.maps
+                .unasked(self.now, p, std::iter::once(fetching.want));
         }
         self.tell(p, boot, Event::Fetched { fetch, outcome })
     }
@@ -231,7 +232,7 @@ impl World {
         peer.links.remove(&id);
         if let Some(tale) = &mut self.trace.tale {
             let lost = peer.fetches.values().filter(|fetch| fetch.link == at);
-            tale.unasked(now, p, lost.map(|fetch| fetch.want));
+            tale.maps.unasked(now, p, lost.map(|fetch| fetch.want));
         }
         peer.fetches.retain(|_, fetch| fetch.link != at);
         peer.asks.retain(|_, asked| asked.link != at);

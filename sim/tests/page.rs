@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tandem_sim::run::{recorded, run};
 use tandem_sim::story::{CHUNKS, STORIES};
-use tandem_sim::tale::State;
+use tandem_sim::tale::chunks::State;
 
 #[test]
 fn a_download_resumed_after_three_cuts_asks_again_only_for_what_was_under_way() {
@@ -12,7 +12,7 @@ fn a_download_resumed_after_three_cuts_asks_again_only_for_what_was_under_way() 
     let (world, verdict) = story.unwrap().play();
     assert_eq!(verdict, Ok(()));
     let tale = world.trace.tale.as_ref().unwrap();
-    let map = tale.maps.values().find(|map| map.chunks.len() == CHUNKS);
+    let map = tale.maps.iter().find(|map| map.chunks.len() == CHUNKS);
     let map = map.unwrap();
     assert!(map.chunks.iter().all(|state| *state == State::Durable));
     let stored = map.steps.iter().filter(|step| step.state == State::Here);
