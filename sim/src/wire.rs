@@ -48,6 +48,9 @@ impl World {
     pub(crate) fn piece(&mut self, at: usize, from: usize, stream: Stream) -> Verdict {
         let now = self.now;
         let Some(link) = self.links.get_mut(&at) else {
+            if let Some(tale) = &mut self.trace.tale {
+                tale.arrived(now, (at, from, stream), false);
+            }
             return Ok(());
         };
         let until = link.stalled[from];
