@@ -134,6 +134,8 @@ pub enum WantState {
     IsDirectory,
     /// It is a symlink.
     IsSymlink,
+    /// The disk is full; what is here so far is kept.
+    NoSpace,
     /// It could not be had.
     Failed,
 }

@@ -21,7 +21,7 @@ use crate::ids::{
 };
 use crate::inodes::Inodes;
 use crate::label::Label;
-use crate::limits::CHUNK_SIZE;
+use crate::limits::{CHUNK_SIZE, COUNTER_MAX};
 use crate::link::Links;
 use crate::message::{FolderId, Role, Secret};
 use crate::object::Object;
@@ -179,6 +179,9 @@ pub struct Engine {
     pub(crate) stopped: bool,
     pub(crate) counters: Counters,
     pub(crate) actions: VecDeque<Action>,
+    /// A fault planted on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutant::Mutant>,
 }
 
 impl Engine {
@@ -229,6 +232,8 @@ impl Engine {
             stopped: false,
             counters: Counters::default(),
             actions: VecDeque::new(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
             config,
         };
         engine.load(start, stored)?;
@@ -323,7 +328,8 @@ impl Engine {
             counter: self.me.counter,
         };
         self.me.knowledge.cover(dot);
-        let lamport = Lamport(self.tree.registers().lamport().0.saturating_add(1));
+        let next = self.tree.registers().lamport().0.saturating_add(1);
+        let lamport = Lamport(next.min(COUNTER_MAX));
         Stamp { lamport, dot }
     }
 

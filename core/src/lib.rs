@@ -18,6 +18,7 @@ pub mod ids;
 pub mod label;
 pub mod limits;
 pub mod message;
+pub mod mutant;
 pub mod rng;
 pub mod status;
 pub mod time;

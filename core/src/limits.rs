@@ -92,5 +92,10 @@ pub const ENTRIES_PER_NODE_MAX: usize = 65_000;
 /// next one can always be made, and the top bit marks a conflict copy.
 pub const COUNTER_MAX: u64 = (1 << 63) - 1;
 
+/// How far a peer's register may be ahead of the greatest Lamport time that is known here: more
+/// updates than a folder sees in a year at 2,000 a second, and so few that nobody gets near
+/// [`COUNTER_MAX`], where the last writer would have won for ever, with fewer than 2²⁷ registers.
+pub const LAMPORT_LEAP_MAX: u64 = 1 << 36;
+
 /// The chunk sizes that a file may have, in bytes: powers of two between these.
 pub const CHUNK_SIZES: core::ops::RangeInclusive<u32> = 512..=16 * 1024 * 1024;

@@ -73,6 +73,8 @@ pub(crate) struct Object {
     pub jobs: u32,
     /// Whether it is to be removed once no job is under way: its version is not shown any more.
     pub doomed: bool,
+    /// Whether the disk has refused a job on it, and was not obliging since.
+    pub refused: bool,
     /// Whether it waits for its backoff.
     pub pausing: bool,
     /// Whether the attempts ran out.
@@ -87,11 +89,10 @@ pub(crate) struct Object {
 
 impl Object {
     /// Returns an object of which nothing is known, or `None` for sizes that have no chunks.
-    pub(crate) fn new(size: u64, chunk_size: u32, retries: u32, now: Time) -> Option<Self> {
+    pub(crate) fn new(size: u64, chunk_size: u32, backoff: Backoff, now: Time) -> Option<Self> {
         if size == 0 {
             return None;
         }
-        let backoff = Backoff::of_fetch(retries);
         Some(Self {
             stage: Stage::Unknown,
             download: Download::new(size, chunk_size, now, backoff)?,
@@ -108,6 +109,7 @@ impl Object {
             checking: BTreeSet::new(),
             jobs: 0,
             doomed: false,
+            refused: false,
             pausing: false,
             exhausted: false,
             lanes: None,

@@ -5,12 +5,29 @@
 //! that once broke a law goes into its target's corpus.
 
 mod bitmap;
+mod choices;
+mod disk;
+mod folk;
+mod hostile;
+mod io;
 mod names;
+mod noise;
+mod paths;
+mod records;
+mod shell;
 mod sidecar;
+mod text;
+mod words;
 
 pub use bitmap::{bitmap_decode, bitmap_ops};
+pub use choices::sim_choices;
+pub use hostile::hostile_peer;
 pub use names::names;
+pub use paths::paths;
+pub use records::metadata_records;
 pub use sidecar::sidecar_decode;
+pub use tandem_proto::fuzz::{wire_frame, wire_lane};
+pub use text::{configuration, ticket};
 
 /// A function that is fuzzed.
 pub type Target = fn(&[u8]);
@@ -19,6 +36,14 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("bitmap_decode", bitmap_decode),
     ("bitmap_ops", bitmap_ops),
+    ("configuration", configuration),
+    ("hostile_peer", hostile_peer),
+    ("metadata_records", metadata_records),
     ("names", names),
+    ("paths", paths),
     ("sidecar_decode", sidecar_decode),
+    ("sim_choices", sim_choices),
+    ("ticket", ticket),
+    ("wire_frame", wire_frame),
+    ("wire_lane", wire_lane),
 ];

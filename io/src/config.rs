@@ -94,7 +94,15 @@ impl Given {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(why) => return Err(ConfigError::Read { file, why }),
         };
-        toml::from_str(&text).map_err(|error| {
+        Self::parse(&text, file)
+    }
+
+    /// Reads the text of a file of settings; `file` is where it stands.
+    ///
+    /// # Errors
+    /// When it has a key or value that is not understood.
+    pub fn parse(text: &str, file: PathBuf) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
             let line = error
                 .span()
                 .and_then(|span| text.get(..span.start))

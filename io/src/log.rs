@@ -25,7 +25,10 @@ pub fn start(filter: &str) -> Result<(), LogError> {
         filter: filter.to_owned(),
         why,
     };
-    let parsed = EnvFilter::try_new(filter).map_err(|why| wrong(why.to_string()))?;
+    // What it says goes first, so that a filter can ask for it: that an answer came after its
+    // asker was killed, or after the unmount, is no news.
+    let parsed =
+        EnvFilter::try_new(format!("fuser=off,{filter}")).map_err(|why| wrong(why.to_string()))?;
     tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_writer(io::stderr)

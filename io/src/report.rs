@@ -3,7 +3,6 @@
 //! Law: the names of the JSON are kept once they are given; new ones may be added. A path that is
 //! not UTF-8 is shown with U+FFFD for what is not, and has its bytes beside it in hex.
 
-use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -16,11 +15,17 @@ use tandem_core::status::{FileStatus, LinkState, PeerStatus, Status};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The shared folder, or the mount point.
-    pub place: PathText,
+    pub place: String,
+    /// Its bytes, if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub place_hex: Option<String>,
     /// The directory that holds `.tandem`: the shared folder, or the store.
-    pub store: PathText,
-    /// The mount point, if there is a mount.
-    pub mount: Option<PathText>,
+    pub store: String,
+    /// Its bytes, if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub store_hex: Option<String>,
+    /// Whether there is a mount, at `place`.
+    pub mounted: bool,
     /// The process.
     pub pid: u32,
     /// The version of the program.
@@ -53,16 +58,6 @@ pub struct Report {
     pub counters: CounterReport,
 }
 
-/// A path as JSON can hold it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PathText {
-    /// For people, and exact if `hex` is missing.
-    pub text: String,
-    /// Its bytes, if it is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub hex: Option<String>,
-}
-
 /// A peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerReport {
@@ -90,7 +85,10 @@ pub struct PeerReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
     /// Where it stands, from the folder's root; empty if it was deleted.
-    pub path: PathText,
+    pub path: String,
+    /// Its bytes, if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_hex: Option<String>,
     /// Its size in bytes.
     pub size: u64,
     /// Its chunks.
@@ -169,8 +167,8 @@ pub struct Surroundings<'a> {
     pub place: &'a Path,
     /// The directory that holds `.tandem`.
     pub store: &'a Path,
-    /// The mount point, if there is a mount.
-    pub mount: Option<&'a Path>,
+    /// Whether there is a mount.
+    pub mounted: bool,
     /// Where peers may connect.
     pub listening: Vec<String>,
 }
@@ -178,10 +176,14 @@ pub struct Surroundings<'a> {
 impl Report {
     /// Makes the report of this process.
     pub fn new(status: &Status, around: Surroundings<'_>) -> Self {
+        let (place, place_hex) = texts(around.place.as_os_str().as_bytes());
+        let (store, store_hex) = texts(around.store.as_os_str().as_bytes());
         Self {
-            place: PathText::of(around.place),
-            store: PathText::of(around.store),
-            mount: around.mount.map(PathText::of),
+            place,
+            place_hex,
+            store,
+            store_hex,
+            mounted: around.mounted,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listening: around.listening,
@@ -198,36 +200,6 @@ impl Report {
             files: status.files.iter().map(FileReport::new).collect(),
             counters: status.counters.into(),
         }
-    }
-}
-
-impl PathText {
-    /// Returns `path` as JSON can hold it.
-    pub fn of(path: &Path) -> Self {
-        Self::of_bytes(path.as_os_str().as_bytes())
-    }
-
-    fn of_bytes(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self {
-                text: text.to_owned(),
-                hex: None,
-            },
-            Err(_) => Self {
-                text: String::from_utf8_lossy(bytes).into_owned(),
-                hex: Some(hex(bytes)),
-            },
-        }
-    }
-}
-
-impl fmt::Display for PathText {
-    /// Without what would move a terminal's cursor.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.text.chars() {
-            f.write_char(if c.is_control() { '\u{fffd}' } else { c })?;
-        }
-        Ok(())
     }
 }
 
@@ -263,8 +235,10 @@ impl FileReport {
             }
             path.extend_from_slice(name.as_bytes());
         }
+        let (path, path_hex) = texts(&path);
         Self {
-            path: PathText::of_bytes(&path),
+            path,
+            path_hex,
             size: file.size,
             chunks: file.chunks,
             chunks_present: file.chunks_present,
@@ -285,6 +259,14 @@ impl FileReport {
     }
 }
 
+/// Returns a path for people and, if that is not exact, its bytes in hex.
+fn texts(path: &[u8]) -> (String, Option<String>) {
+    match std::str::from_utf8(path) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (String::from_utf8_lossy(path).into_owned(), Some(hex(path))),
+    }
+}
+
 /// Returns the word for a role.
 fn role(role: Role) -> &'static str {
     match role {
@@ -302,14 +284,11 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsStr;
 
     #[test]
     fn a_path_that_is_not_utf8_keeps_its_bytes_in_hex() {
-        let text = PathText::of(Path::new(OsStr::from_bytes(b"a\xff\x1b")));
-        assert_eq!(text.hex.as_deref(), Some("61ff1b"));
-        assert_eq!(text.to_string(), "a\u{fffd}\u{fffd}");
-        let json = serde_json::to_string(&PathText::of(Path::new("/ok"))).unwrap();
-        assert_eq!(json, r#"{"text":"/ok"}"#);
+        let lossy = ("a\u{fffd}".to_owned(), Some("61ff".to_owned()));
+        assert_eq!(texts(b"a\xff"), lossy);
+        assert_eq!(texts(b"ok"), ("ok".to_owned(), None));
     }
 }

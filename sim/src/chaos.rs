@@ -8,7 +8,7 @@ use tandem_core::engine::Last;
 
 use crate::check::Verdict;
 use crate::choices::{Choices, Key};
-use crate::config::{Config, MS, SEC};
+use crate::config::{Config, MS, Minority, SEC};
 use crate::reach;
 use crate::tale::{STOPS, Trouble};
 use crate::world::{HOST, Item, World};
@@ -43,6 +43,18 @@ pub enum What {
     Edit,
     /// Somebody wants the whole of a file.
     Want,
+    /// All wires get slow for a while.
+    Throttle,
+    /// A disk gets slow for a while.
+    SlowDisk,
+    /// A machine sleeps for a while.
+    Sleep,
+    /// The host's wall clock jumps.
+    ClockJump,
+    /// A joiner's process is killed, and what it stored is damaged before it starts again.
+    Rot,
+    /// The hostile peer comes.
+    Hostile,
 }
 
 /// Draws the plan of a run.
@@ -55,6 +67,12 @@ pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
         (What::Stop, config.stops),
         (What::Edit, config.edits),
         (What::Want, config.files / 3),
+        (What::Throttle, config.throttles),
+        (What::SlowDisk, config.slow_disks),
+        (What::Sleep, config.sleeps),
+        (What::ClockJump, config.clock_jumps),
+        (What::Rot, config.rots),
+        (What::Hostile, config.hostile),
     ];
     for (what, count) in kinds {
         for _ in 0..count {
@@ -110,11 +128,18 @@ impl World {
             What::Partition => {
                 reach!(self.reach, "chaos: partition");
                 let time = chance.between(100 * MS, 20 * SEC);
-                self.partition(1 + chance.index(self.config.joiners), time);
+                let joiner = 1 + chance.index(self.config.joiners);
+                match chance.below(3) {
+                    0 => self.partition_one_way(joiner, chance.index(2), time),
+                    _ => self.partition(joiner, time),
+                }
             }
             What::Kill | What::PowerLoss => {
                 let power = matches!(planned.what, What::PowerLoss);
                 if self.peers[p].engine.is_some() && self.peers[p].dying.is_none() {
+                    if chance.often(self.config.relapses) {
+                        self.peers[p].relapses = 1 + u32::from(chance.often(300));
+                    }
                     if chance.often(500) {
                         self.crash(p, power);
                     } else {
@@ -123,15 +148,115 @@ impl World {
                 }
             }
             What::Stop => {
-                if self.peers[p].engine.is_some() && !self.peers[p].stopping {
+                let awake = self.now >= self.peers[p].asleep;
+                if self.peers[p].engine.is_some() && !self.peers[p].stopping && awake {
                     reach!(self.reach, "chaos: stop");
                     self.stop(p)?;
                 }
             }
             What::Edit => self.edit(planned.id)?,
-            What::Want => self.want(1 + chance.index(self.config.joiners), &mut chance)?,
+            What::Want => {
+                let joiner = 1 + chance.index(self.config.joiners);
+                if self.now >= self.peers[joiner].asleep {
+                    self.want(joiner, &mut chance)?;
+                }
+            }
+            What::Throttle => {
+                reach!(self.reach, "chaos: throttle");
+                self.throttled = self.now + chance.between(SEC, 10 * SEC);
+                self.peers
+                    .iter_mut()
+                    .for_each(|peer| peer.caused.link = true);
+            }
+            What::SlowDisk => {
+                reach!(self.reach, "chaos: slow disk");
+                self.peers[p].slow = self.now + chance.between(SEC, 10 * SEC);
+                self.peers
+                    .iter_mut()
+                    .for_each(|peer| peer.caused.link = true);
+            }
+            What::Sleep => {
+                let time = chance.between(SEC / 2, 30 * SEC);
+                let counts = chance.often(500);
+                self.sleep(p, time, counts);
+            }
+            What::ClockJump => {
+                reach!(self.reach, "chaos: clock jump");
+                let far = [SEC, 3_600 * SEC, 86_400 * SEC][chance.index(3)];
+                let far = i64::try_from(chance.below(far)).unwrap_or(0);
+                self.wall_off += if chance.often(500) { far } else { -far };
+                let wall = self.wall();
+                self.folder.jump(wall);
+            }
+            What::Rot => self.rot(1 + chance.index(self.config.joiners), &mut chance),
+            What::Hostile => self.hostile_comes(chance),
         }
         Ok(())
+    }
+
+    /// Lets a peer's machine sleep; its monotonic clock counts that time, or does not.
+    pub fn sleep(&mut self, p: usize, time: u64, counts: bool) {
+        if self.peers[p].engine.is_none() || self.now < self.peers[p].asleep {
+            return;
+        }
+        reach!(self.reach, "chaos: sleep");
+        let until = self.now + time;
+        let peer = &mut self.peers[p];
+        peer.asleep = until;
+        peer.live.slept(time);
+        if !counts {
+            peer.epoch += time;
+        }
+        self.peers
+            .iter_mut()
+            .for_each(|peer| peer.caused.link = true);
+    }
+
+    /// Kills a joiner, and damages what it has stored.
+    fn rot(&mut self, p: usize, chance: &mut crate::choices::Chance) {
+        if self.peers[p].engine.is_none() {
+            return;
+        }
+        let again = self.drop_engine(p, false);
+        let peer = &mut self.peers[p];
+        match chance.below(3) {
+            0 => {
+                // The store's checksums tell: it is set aside, and a new one begun.
+                reach!(self.reach, "rot: metadata set aside");
+                peer.records.wipe();
+                peer.last = Last::Lost;
+                peer.resume = crate::check::resume::Resume::default();
+                peer.handles = crate::check::handles::Handles::default();
+            }
+            1 => {
+                if let Some(object) = peer.objects.rot_sidecar(chance) {
+                    reach!(self.reach, "rot: sidecar");
+                    peer.resume.forget(object);
+                }
+            }
+            _ => {
+                if let Some(object) = peer.objects.rot_unsynced(chance) {
+                    reach!(self.reach, "rot: chunk");
+                    peer.resume.forget(object);
+                }
+            }
+        }
+        self.after(again, Item::Start(p));
+    }
+
+    /// Lets nothing of what one side sends come through for a while, and no dial.
+    pub fn partition_one_way(&mut self, joiner: usize, side: usize, time: u64) {
+        reach!(self.reach, "chaos: one-way partition");
+        self.apart.insert((HOST, joiner), self.now + time);
+        for at in self.links_of(joiner) {
+            self.stall(at, side, time);
+        }
+    }
+
+    fn links_of(&self, joiner: usize) -> Vec<usize> {
+        let of = |link: &crate::net::Link| link.ends.iter().any(|end| end.peer == joiner);
+        let links = self.links.iter().filter(|(_, link)| of(link));
+        links.map(|(at, _)| *at).collect()
     }
 
     /// Keeps a joiner and the host apart for a while.
@@ -146,14 +271,7 @@ impl World {
             };
             tale.trouble(self.now, trouble, "partition");
         }
-        let between = |link: &crate::net::Link| link.ends.iter().any(|end| end.peer == joiner);
-        let links: Vec<usize> = self
-            .links
-            .iter()
-            .filter(|(_, l)| between(l))
-            .map(|(at, _)| *at)
-            .collect();
-        for at in links {
+        for at in self.links_of(joiner) {
             self.stall(at, 0, time);
             self.stall(at, 1, time);
         }
@@ -181,6 +299,7 @@ impl World {
         let peer = &mut self.peers[p];
         peer.engine = None;
         peer.dying = None;
+        peer.asleep = 0;
         peer.last = Last::Killed;
         peer.caused.crash = true;
         // What the disk was doing may be done, in part or wholly.
@@ -300,6 +419,7 @@ impl World {
         self.apart.clear();
         for peer in &mut self.peers {
             peer.dying = None;
+            peer.relapses = 0;
         }
         let stalled: Vec<usize> = self.links.keys().copied().collect();
         let now = self.now;
@@ -309,10 +429,40 @@ impl World {
                 self.cut(at);
             }
         }
+        self.lose_one();
         for p in 0..self.peers.len() {
             if self.peers[p].engine.is_none() {
                 self.after(MS, Item::Start(p));
             }
         }
+    }
+
+    /// Leaves one joiner broken for ever, if the configuration says so.
+    fn lose_one(&mut self) {
+        let p = self.config.joiners;
+        match self.config.minority {
+            _ if p < 2 => return,
+            Minority::Nobody => return,
+            Minority::Apart => {
+                reach!(self.reach, "minority: apart for ever");
+                self.apart.insert((HOST, p), u64::MAX);
+                for at in self.links_of(p) {
+                    self.stall(at, 0, u64::MAX / 4);
+                    self.stall(at, 1, u64::MAX / 4);
+                }
+            }
+            Minority::Down => {
+                reach!(self.reach, "minority: down for ever");
+                if self.peers[p].engine.is_some() {
+                    self.drop_engine(p, false);
+                }
+            }
+            Minority::NoDisk => {
+                reach!(self.reach, "minority: without a disk for ever");
+                self.peers[p].caused.disk = true;
+                self.peers[p].live.no_disk = true;
+            }
+        }
+        self.lost = Some(p);
     }
 }

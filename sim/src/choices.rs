@@ -2,9 +2,12 @@
 //!
 //! Law: every link, disk, application and planned event draws from a stream of its own, so that
 //! taking one planned event away leaves all other draws as they were; that is what makes a
-//! failing run shrink.
+//! failing run shrink. (Choices made of bytes are the fuzzer's, who shrinks the bytes instead: all
+//! streams draw from them, in the order of their draws.)
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 
 /// Whose stream of chance it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +51,7 @@ pub enum Key {
 #[derive(Clone, Debug)]
 pub struct Choices {
     seed: u64,
+    tape: Option<Tape>,
     off: BTreeSet<u32>,
     fired: Vec<u32>,
 }
@@ -57,8 +61,20 @@ impl Choices {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
+            tape: None,
             off: BTreeSet::new(),
             fired: Vec::new(),
+        }
+    }
+
+    /// Returns the choices that these bytes make: each draw takes the next of them as its upper
+    /// eight bits, and the lower ones from its stream of the seed 0. When the bytes have run out,
+    /// everything comes from there.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let tape = Tape(Rc::new(RefCell::new(bytes.iter().copied().collect())));
+        Self {
+            tape: Some(tape),
+            ..Self::new(0)
         }
     }
 
@@ -90,7 +106,8 @@ impl Choices {
         for part in [kind, a, b] {
             state = mix(state ^ mix(part));
         }
-        Chance(state)
+        let tape = self.tape.clone();
+        Chance { state, tape }
     }
 
     /// Tells whether a planned event is to happen, and notes that it did.
@@ -108,15 +125,31 @@ impl Choices {
     }
 }
 
+/// Bytes that stand for draws, shared by all streams.
+#[derive(Clone, Debug)]
+struct Tape(Rc<RefCell<VecDeque<u8>>>);
+
 /// A stream of chance: SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
-pub struct Chance(u64);
+pub struct Chance {
+    state: u64,
+    tape: Option<Tape>,
+}
 
 impl Chance {
     /// Draws 64 bits.
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
+        let drawn = self.noise();
+        match self.tape.as_ref().and_then(Tape::next) {
+            Some(byte) => u64::from(byte) << 56 | drawn >> 8,
+            None => drawn,
+        }
+    }
+
+    /// Draws 64 bits that decide nothing.
+    fn noise(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.state)
     }
 
     /// Draws a number below `bound`; 0 when `bound` is 0.
@@ -164,10 +197,16 @@ impl Chance {
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len + 8);
         while bytes.len() < len {
-            bytes.extend(self.bits().to_le_bytes().map(|byte| byte | 1));
+            bytes.extend(self.noise().to_le_bytes().map(|byte| byte | 1));
         }
         bytes.truncate(len);
         bytes
+    }
+}
+
+impl Tape {
+    fn next(&self) -> Option<u8> {
+        self.0.borrow_mut().pop_front()
     }
 }
 
@@ -189,6 +228,16 @@ mod tests {
         assert_eq!(draw(Key::Net(0)), draw(Key::Net(0)));
         assert_ne!(draw(Key::Net(0)), draw(Key::Net(1)));
         assert_ne!(draw(Key::Net(0)), draw(Key::Disk(0)));
+    }
+
+    #[test]
+    fn bytes_decide_while_they_last() {
+        let choices = Choices::of_bytes(&[0xff, 0, 0x80]);
+        let (mut net, mut disk) = (choices.stream(Key::Net(0)), choices.stream(Key::Disk(0)));
+        assert_eq!((net.below(10), disk.below(10), net.below(10)), (9, 0, 5));
+        let mut fallback = Choices::new(0).stream(Key::Disk(0));
+        fallback.bits();
+        assert_eq!(disk.bits(), fallback.bits());
     }
 
     #[test]

@@ -10,11 +10,28 @@ pub const MS: u64 = 1_000_000;
 /// A second of virtual time, in nanoseconds.
 pub const SEC: u64 = 1_000 * MS;
 
+/// What one peer suffers for ever, while the others must go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Minority {
+    /// Nothing.
+    Nobody,
+    /// The last joiner can't reach the host.
+    Apart,
+    /// The last joiner does not run.
+    Down,
+    /// The disk of the last joiner fails at every job.
+    NoDisk,
+}
+
 /// What a run is made of. Rates are per thousand, times in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Peers with a sparse store, beside the host.
     pub joiners: usize,
+    /// Whether the last of them is a guest.
+    pub guest: bool,
+    /// What stays broken for ever, if anything does.
+    pub minority: Minority,
     /// Files at the start.
     pub files: u64,
     /// Directories at the start.
@@ -41,8 +58,14 @@ pub struct Config {
     pub hints_lost: u32,
     /// Dials that find nobody.
     pub dial_errors: u32,
+    /// Dials that find somebody with another key.
+    pub wrong_keys: u32,
     /// Ends of a connection of which one side is not told.
     pub half_open: u32,
+    /// Starts after a crash that crash again, at any action.
+    pub relapses: u32,
+    /// Hints of the watcher that come twice.
+    pub hints_twice: u32,
     /// Cuts, stalls and partitions that are planned.
     pub cuts: u64,
     /// Kills that are planned.
@@ -51,12 +74,26 @@ pub struct Config {
     pub power_losses: u64,
     /// Clean stops that are planned.
     pub stops: u64,
+    /// Times at which a link gets slow that are planned.
+    pub throttles: u64,
+    /// Times at which a disk gets slow that are planned.
+    pub slow_disks: u64,
+    /// Times at which a machine sleeps that are planned.
+    pub sleeps: u64,
+    /// Jumps of the host's wall clock that are planned.
+    pub clock_jumps: u64,
+    /// Damages to what a stopped peer has stored that are planned.
+    pub rots: u64,
+    /// Sessions of a hostile peer that are planned.
+    pub hostile: u64,
     /// Changes by outside programs that are planned.
     pub edits: u64,
     /// Whether programs make hard links.
     pub hard_links: bool,
     /// Threads of applications on each mount.
     pub threads: usize,
+    /// Calls that each of them makes.
+    pub calls: u32,
     /// Typical pause of an application.
     pub think: u64,
     /// When faults and changes stop.
@@ -91,12 +128,30 @@ impl Config {
         let many = some(250, 5);
         let power_losses = some(350, 4) * many.max(1);
         let stops = some(250, 2);
+        let wrong_keys = rate(some(100, 300));
+        let relapses = rate(some(400, 600));
+        let hints_twice = rate(some(300, 500));
+        let throttles = some(200, 3);
+        let slow_disks = some(200, 3);
+        let sleeps = some(200, 2);
+        let clock_jumps = some(200, 3);
+        let rots = some(200, 2);
+        let hostile = some(200, 4);
         let latency = [MS / 5, 5 * MS, 40 * MS, 150 * MS][chance.index(4)];
         let byte_time = [0, 10, 1_000][chance.index(3)];
         let disk_time = [MS / 20, MS, 15 * MS][chance.index(3)];
         let heal_at = chance.between(10, 40) * SEC;
+        let joiners = [1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4][chance.index(11)];
+        let minority = match chance.below(9) {
+            0 if joiners > 1 && !calm => Minority::Apart,
+            1 if joiners > 1 && !calm => Minority::Down,
+            2 if joiners > 1 && !calm => Minority::NoDisk,
+            _ => Minority::Nobody,
+        };
         Self {
-            joiners: if chance.often(150) { 2 } else { 1 },
+            joiners,
+            guest: chance.often(120),
+            minority,
             files: chance.between(1, 14),
             dirs: chance.between(0, 4),
             chunk_size: 512 << chance.below(8),
@@ -110,11 +165,20 @@ impl Config {
             commit_errors,
             hints_lost,
             dial_errors,
+            wrong_keys,
             half_open,
+            relapses,
+            hints_twice,
             cuts,
             kills,
             power_losses,
             stops,
+            throttles,
+            slow_disks,
+            sleeps,
+            clock_jumps,
+            rots,
+            hostile,
             edits: if chance.often(850) {
                 chance.between(1, 40)
             } else {
@@ -122,6 +186,7 @@ impl Config {
             },
             hard_links: chance.often(250),
             threads: 1 + chance.index(4),
+            calls: 300,
             think: [2 * MS, 40 * MS, 300 * MS][chance.index(3)],
             heal_at,
             // Long enough for a few round trips, each as slow as they get, and a megabyte.
@@ -134,10 +199,33 @@ impl Config {
         }
     }
 
+    /// Returns this configuration with less of everything: for runs that cost little.
+    #[must_use]
+    pub fn short(self) -> Self {
+        Self {
+            files: self.files.min(4),
+            dirs: self.dirs.min(1),
+            chunks_max: self.chunks_max.min(4),
+            cuts: self.cuts.min(4),
+            kills: self.kills.min(2),
+            power_losses: self.power_losses.min(2),
+            stops: self.stops.min(1),
+            edits: self.edits.min(6),
+            threads: self.threads.min(2),
+            calls: 20,
+            think: 40 * MS,
+            heal_at: self.heal_at.min(3 * SEC),
+            heartbeat: 5 * SEC,
+            ..self
+        }
+    }
+
     /// Returns a configuration in which nothing fails and nobody does anything: for stories.
     pub fn quiet() -> Self {
         Self {
             joiners: 1,
+            guest: false,
+            minority: Minority::Nobody,
             files: 0,
             dirs: 0,
             chunk_size: 4096,
@@ -151,14 +239,24 @@ impl Config {
             commit_errors: 0,
             hints_lost: 0,
             dial_errors: 0,
+            wrong_keys: 0,
             half_open: 0,
+            relapses: 0,
+            hints_twice: 0,
             cuts: 0,
             kills: 0,
             power_losses: 0,
             stops: 0,
+            throttles: 0,
+            slow_disks: 0,
+            sleeps: 0,
+            clock_jumps: 0,
+            rots: 0,
+            hostile: 0,
             edits: 0,
             hard_links: false,
             threads: 0,
+            calls: 0,
             think: 10 * MS,
             heal_at: u64::MAX,
             read_deadline: 10 * SEC,

@@ -10,6 +10,7 @@ use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
 use tandem_core::message::Want;
 
 use crate::check::Verdict;
+use crate::config::Minority;
 use crate::disk::folder::{Node, wall};
 use crate::peer::{Begun, Job};
 use crate::reach;
@@ -62,7 +63,7 @@ impl World {
             && let Some(begun) = self.begin(&job)
         {
             job.begun = Some(begun);
-            let took = self.peers[p].disk.delay(self.config.disk_time / 2);
+            let took = self.peers[p].disk_delay(self.now, self.config.disk_time / 2);
             self.peers[p].jobs.insert(id, job);
             self.after(took, Item::Job(p, boot, id));
             return Ok(());
@@ -95,7 +96,8 @@ impl World {
         } else {
             self.config.store_errors
         };
-        let fails = self.peers[p].disk.often(rate) && !self.healed;
+        let dead = self.lost == Some(p) && self.config.minority == Minority::NoDisk;
+        let fails = (self.peers[p].disk.often(rate) && !self.healed) || dead;
         let errors: &[DiskError] = match wish {
             DiskWish::CreateObject { .. }
             | DiskWish::StoreChunk { .. }

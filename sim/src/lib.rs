@@ -6,9 +6,14 @@ pub mod check;
 pub mod choices;
 pub mod config;
 pub mod disk;
+mod hostile;
 pub mod html;
+pub mod hunt;
 mod jobs;
 pub mod kernel;
+pub mod knobs;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod net;
 pub mod outside;
 pub mod peer;

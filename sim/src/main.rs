@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tandem_sim::html::Page;
-use tandem_sim::reach::Reach;
+use tandem_sim::hunt::{self, Progress, Until};
+use tandem_sim::knobs;
+use tandem_sim::reach::{self, Reach};
 use tandem_sim::run;
 use tandem_sim::shrink::shrink;
 use tandem_sim::story::STORIES;
@@ -13,10 +16,15 @@ const USAGE: &str = "usage:
   tandem-sim run --seed 0x5eed [--trace] [--shrink] [--without 3,17] [--html FILE]
   tandem-sim story NAME [--html FILE]
   tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
+  tandem-sim hunt [--minutes 10] [--seeds N] [--from SEED] [--jobs N] [--coverage]
+  tandem-sim mutants [--jobs N]     (a build with --features mutants)
 ";
 
 /// Runs that shrinking may take: seconds, by eye.
 const SHRINK_RUNS: u32 = 1000;
+
+/// Lines at the end of a trace that tell what happened, mostly: a screen.
+const STORY_LINES: usize = 60;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +33,9 @@ fn main() -> ExitCode {
         Some((&"run", rest)) => one(rest),
         Some((&"runs", rest)) => many(rest),
         Some((&"story", rest)) => told(rest),
+        Some((&"hunt", rest)) => go_hunting(rest),
+        #[cfg(feature = "mutants")]
+        Some((&"mutants", rest)) => all_mutants(rest),
         _ => Err(USAGE.to_owned()),
     };
     match result {
@@ -58,12 +69,12 @@ fn say(text: &str) {
 fn one(words: &[&str]) -> Result<u8, String> {
     let seed = number(value(words, "--seed").ok_or(USAGE)?)?;
     let off = value(words, "--without").unwrap_or_default();
-    let off: Result<Vec<u32>, _> = off
+    let off: Option<Vec<u32>> = off
         .split(',')
         .filter(|part| !part.is_empty())
-        .map(str::parse)
+        .map(knobs::parse)
         .collect();
-    let mut off = off.map_err(|error| format!("--without: {error}"))?;
+    let mut off = off.ok_or("--without: a number of a planned event, or the name of a knob")?;
     let mut without = match value(words, "--without") {
         Some(text) => format!(" --without {text}"),
         None => String::new(),
@@ -73,10 +84,7 @@ fn one(words: &[&str]) -> Result<u8, String> {
     if words.contains(&"--shrink") && outcome.failure.is_some() {
         off.extend(shrink(&outcome, SHRINK_RUNS).1);
         outcome = run::run(seed, &off, keep_trace);
-        let words: Vec<String> = off.iter().map(u32::to_string).collect();
-        if !words.is_empty() {
-            without = format!(" --without {}", words.join(","));
-        }
+        without = written(&off);
     }
     for line in &outcome.lines {
         say(line);
@@ -118,6 +126,15 @@ fn told(words: &[&str]) -> Result<u8, String> {
     Ok(code)
 }
 
+fn written(off: &[u32]) -> String {
+    let words: Vec<String> = off.iter().copied().map(knobs::name).collect();
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(" --without {}", words.join(","))
+    }
+}
+
 fn report(outcome: &run::Outcome, without: &str) -> u8 {
     let (seed, hash, events) = (outcome.seed, outcome.hash, outcome.events);
     match &outcome.failure {
@@ -129,10 +146,8 @@ fn report(outcome: &run::Outcome, without: &str) -> u8 {
         }
         Some(failure) => {
             say(&format!("seed {seed:#x}: {failure}"));
-            say(&format!(
-                "planned events that happened: {:?}",
-                outcome.fired
-            ));
+            let fired: Vec<String> = outcome.fired.iter().copied().map(knobs::name).collect();
+            say(&format!("what was on: {}", fired.join(", ")));
             say(&format!(
                 "again: cargo run -p tandem-sim --release -- run --seed {seed:#x}{without} --trace"
             ));
@@ -163,14 +178,98 @@ fn many(words: &[&str]) -> Result<u8, String> {
         "{count} seeds, each twice, {failed} failed; {events} events in {secs:.1} s"
     ));
     if words.contains(&"--coverage") {
-        for (mark, hits) in reach.iter() {
-            say(&format!("{hits:>9}  {mark}"));
-        }
-        for mark in tandem_sim::reach::EXPECTED {
-            if reach.count(mark) == 0 {
-                say(&format!("    never  {mark}"));
-            }
-        }
+        coverage(&reach);
     }
     Ok(worst)
+}
+
+fn coverage(reach: &Reach) {
+    for (mark, hits) in reach.iter() {
+        say(&format!("{hits:>9}  {mark}"));
+    }
+    let expected = reach::expected();
+    for mark in expected.iter().filter(|mark| reach.count(mark) == 0) {
+        say(&format!("    never  {mark}"));
+    }
+    let (met, all) = reach::met(reach);
+    say(&format!("{met} of {all} marks"));
+}
+
+fn jobs(words: &[&str]) -> Result<usize, String> {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = value(words, "--jobs").map(number).transpose()?;
+    Ok(wanted.map_or(all, |jobs| usize::try_from(jobs).unwrap_or(all)))
+}
+
+fn go_hunting(words: &[&str]) -> Result<u8, String> {
+    let from = value(words, "--from").map(number).transpose()?;
+    let seeds = value(words, "--seeds").map(number).transpose()?;
+    let minutes = value(words, "--minutes").map(number).transpose()?;
+    let minutes = minutes.or(seeds.is_none().then_some(10));
+    let until = Until {
+        seeds: seeds.unwrap_or(u64::MAX),
+        time: minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes)),
+    };
+    let from = from.unwrap_or_else(hunt::fresh);
+    let tell = |progress: &Progress| {
+        let (met, all) = reach::met(&progress.reach);
+        // Nothing is left to be done when stderr is closed.
+        let _ = write!(
+            io::stderr(),
+            "\r{:>7.0} s  {} seeds  {:.0} seeds/s  {:.0} events/s  {met} of {all} marks ",
+            progress.time.as_secs_f64(),
+            progress.seeds,
+            progress.seeds_per_sec(),
+            progress.events_per_sec(),
+        );
+    };
+    let (progress, failed) = hunt::hunt(from, until, jobs(words)?, tell);
+    let _ = writeln!(io::stderr());
+    let (met, all) = reach::met(&progress.reach);
+    say(&format!(
+        "{} seeds from {from:#x} in {:.0} s: {:.0} seeds/s, {:.0} events/s, {met} of {all} marks",
+        progress.seeds,
+        progress.time.as_secs_f64(),
+        progress.seeds_per_sec(),
+        progress.events_per_sec(),
+    ));
+    if words.contains(&"--coverage") {
+        coverage(&progress.reach);
+    }
+    Ok(failed.map_or(0, |failed| tell_story(&failed)))
+}
+
+/// Shrinks a failure and tells its shortest story: the end of its trace.
+fn tell_story(failed: &run::Outcome) -> u8 {
+    say(&format!("seed {:#x} failed; shrinking", failed.seed));
+    let off = shrink(failed, SHRINK_RUNS).1;
+    let shortest = run::run(failed.seed, &off, true);
+    let from = shortest.lines.len().saturating_sub(STORY_LINES);
+    for line in &shortest.lines[from..] {
+        say(line);
+    }
+    report(&shortest, &written(&off))
+}
+
+#[cfg(feature = "mutants")]
+fn all_mutants(words: &[&str]) -> Result<u8, String> {
+    let jobs = jobs(words)?;
+    let mut missed = 0;
+    say("| mutant | seed | promise | what the oracle said |");
+    say("|---|---|---|---|");
+    for mutant in tandem_core::mutant::Mutant::ALL {
+        let Some(found) = tandem_sim::mutants::find(mutant, jobs) else {
+            missed = 11;
+            say(&format!("| {mutant:?} | not found | | |"));
+            continue;
+        };
+        if let Some(failure) = &found.failure {
+            let (seed, kind, promise) = (found.seed, failure.kind, failure.promise);
+            let what = &failure.what;
+            say(&format!(
+                "| {mutant:?} | {seed:#x} | {promise} ({kind:?}) | {what} |"
+            ));
+        }
+    }
+    Ok(missed)
 }

@@ -341,6 +341,10 @@ impl World {
         let path = path.to_vec();
         let delay = chance.delay(3 * MS);
         let hint = Hint::Path { path, settled };
+        if chance.often(self.config.hints_twice) {
+            reach!(self.reach, "hint: twice");
+            self.after(2 * delay, Item::Hint(Box::new(hint.clone())));
+        }
         self.after(delay, Item::Hint(Box::new(hint)));
     }
 

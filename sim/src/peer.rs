@@ -98,6 +98,14 @@ pub struct Peer {
     pub last: Last,
     /// Whether it was asked to stop.
     pub stopping: bool,
+    /// Whether it has no engine, and lies.
+    pub hostile: bool,
+    /// Until when its machine sleeps.
+    pub asleep: u64,
+    /// Until when its disk is slow.
+    pub slow: u64,
+    /// How many of its next starts crash again at once.
+    pub relapses: u32,
     /// Actions that are still performed before it is killed, and whether power fails then.
     pub dying: Option<(u64, bool)>,
     /// Its metadata.
@@ -164,6 +172,16 @@ impl Peer {
     /// Returns the peer's clock.
     pub fn clock(&self, now: u64) -> tandem_core::time::Time {
         tandem_core::time::Time(now.saturating_sub(self.epoch))
+    }
+
+    /// Draws how long its disk takes, where it typically takes this long.
+    pub fn disk_delay(&mut self, now: u64, typical: u64) -> u64 {
+        let slow = if now < self.slow {
+            crate::world::SLOW
+        } else {
+            1
+        };
+        self.disk.delay(typical) * slow
     }
 
     /// Tells whether it takes part in the mount's side of things.

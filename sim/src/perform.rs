@@ -5,8 +5,8 @@
 
 use tandem_core::action::{Action, FsReply, WantState};
 use tandem_core::error::FsError;
-use tandem_core::event::{Event, FsCall};
-use tandem_core::ids::{JobId, ReqId};
+use tandem_core::event::{Event, FsCall, LinkDown};
+use tandem_core::ids::{JobId, LinkId, ReqId};
 use tandem_core::message::{Answer, Message};
 
 use crate::check::truth::Piece as Read;
@@ -30,7 +30,10 @@ impl World {
             }
             Action::Send { link, message } => {
                 if !matches!(message, Message::Ping | Message::Pong) {
-                    self.busy_at = now;
+                    self.busy(p);
+                }
+                if self.config.hostile > 0 && p <= self.config.joiners {
+                    self.heard.note(&message);
                 }
                 self.peers[p].bounds.sent(link, &message)?;
                 let at = self.link_of(p, link, "sends")?;
@@ -53,7 +56,7 @@ impl World {
                 want,
                 len,
             } => {
-                self.busy_at = now;
+                self.busy(p);
                 if lane >= tandem_core::limits::LANES {
                     return Err(Failure::safety("the door", format!("lane {lane}")));
                 }
@@ -86,7 +89,7 @@ impl World {
                 None => Err(Failure::safety("the door", format!("drops {payload}"))),
             },
             Action::Disk { job, wish } => {
-                self.busy_at = now;
+                self.busy(p);
                 self.disk(p, job, wish)
             }
             Action::Commit {
@@ -94,10 +97,10 @@ impl World {
                 records,
                 sync,
             } => {
-                self.busy_at = now;
+                self.busy(p);
                 let typical = self.config.disk_time * if sync { 4 } else { 1 };
                 let peer = &mut self.peers[p];
-                let took = peer.disk.delay(typical);
+                let took = peer.disk_delay(now, typical);
                 peer.commit_busy = peer.commit_busy.max(now) + took;
                 let (at, boot) = (peer.commit_busy, peer.boot);
                 let pending = Pending {
@@ -110,12 +113,15 @@ impl World {
                 Ok(())
             }
             Action::Invalidate(what) => {
-                self.busy_at = now;
+                self.busy(p);
                 let peer = &mut self.peers[p];
                 peer.kernel.invalidate(&what, &mut self.reach);
                 Ok(())
             }
-            Action::Fault(fault) => self.peers[p].caused.explains(&fault),
+            Action::Fault(fault) => {
+                let hostile = self.hostile().map(|at| self.peers[at].id);
+                self.peers[p].caused.explains(&fault, hostile)
+            }
             Action::Wanted { req, state } => self.wanted(p, req, state),
             Action::Stopped => {
                 if !self.peers[p].stopping {
@@ -127,12 +133,7 @@ impl World {
         }
     }
 
-    fn link_of(
-        &self,
-        p: usize,
-        link: tandem_core::ids::LinkId,
-        does: &str,
-    ) -> Result<usize, Failure> {
+    fn link_of(&self, p: usize, link: LinkId, does: &str) -> Result<usize, Failure> {
         let at = self.peers[p].links.get(&link).copied();
         let up = at.and_then(|at| self.links.get(&at)).is_some_and(|l| {
             let end: &End = &l.ends[l.side(p, link)];
@@ -147,11 +148,11 @@ impl World {
         }
     }
 
-    fn dial(&mut self, p: usize, link: tandem_core::ids::LinkId, to: tandem_core::ids::PeerId) {
+    fn dial(&mut self, p: usize, link: LinkId, to: tandem_core::ids::PeerId) {
         let target = self.peers.iter().position(|peer| peer.id == to);
         let now = self.now;
         let (errors, latency) = (self.config.dial_errors, self.config.latency);
-        let healed = self.healed;
+        let (wrong_keys, healed) = (self.config.wrong_keys, self.healed);
         let apart = target.is_some_and(|t| self.is_apart(p, t));
         let peer = &mut self.peers[p];
         let boot = peer.boot;
@@ -165,12 +166,15 @@ impl World {
             } else {
                 took
             };
-            let at = self.links_made;
-            self.links_made += 1;
-            self.peers[p].links.insert(link, at);
-            self.after(took, Item::NoDial(p, boot, link));
+            let why = LinkDown::Unreachable;
+            self.dialled_in_vain(p, boot, link, took, why);
             return;
         };
+        if peer.wires.often(wrong_keys) && !healed {
+            let why = self.wrong_key(p);
+            self.dialled_in_vain(p, boot, link, took, why);
+            return;
+        }
         let other = &mut self.peers[target];
         let id = tandem_core::ids::LinkId(other.draw() * 2 + 1);
         let end = |peer: usize, boot, id| End {
@@ -190,6 +194,20 @@ impl World {
         self.at(now + took, Item::Up(at, 0));
     }
 
+    fn dialled_in_vain(&mut self, p: usize, boot: u64, link: LinkId, took: u64, why: LinkDown) {
+        let at = self.links_made;
+        self.links_made += 1;
+        self.peers[p].links.insert(link, at);
+        self.after(took, Item::NoDial(p, boot, link, why));
+    }
+
+    /// Notes that something other than a heartbeat goes on.
+    fn busy(&mut self, p: usize) {
+        if self.lost != Some(p) {
+            self.busy_at = self.now;
+        }
+    }
+
     fn disk(&mut self, p: usize, job: JobId, wish: tandem_core::action::DiskWish) -> Verdict {
         let now = self.now;
         let typical = self.config.disk_time;
@@ -206,7 +224,7 @@ impl World {
             None => None,
         };
         peer.bounds.begin(&wish);
-        let took = peer.disk.delay(typical);
+        let took = peer.disk_delay(now, typical);
         let at = match object {
             Some(object) => {
                 let busy = peer.busy.entry(object).or_default();
@@ -432,8 +450,10 @@ impl World {
 
     /// Returns a failure if a want is still open.
     pub(crate) fn wants_ended(&self) -> Verdict {
-        for peer in &self.peers {
-            if let Some((req, path)) = peer.wants.first_key_value() {
+        for (p, peer) in self.peers.iter().enumerate() {
+            if let Some((req, path)) = peer.wants.first_key_value()
+                && self.lost != Some(p)
+            {
                 let what = format!("{req} wants {path:?} and never hears of it");
                 return Err(Failure::new(Kind::Liveness, "P9", what));
             }

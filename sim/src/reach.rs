@@ -41,8 +41,19 @@ macro_rules! reach {
     };
 }
 
-/// The marks that the default range of seeds must hit.
-pub const EXPECTED: &[&str] = &[
+/// Returns the marks that the default range of seeds must hit.
+pub fn expected() -> Vec<String> {
+    EXPECTED.iter().map(|mark| (*mark).to_owned()).collect()
+}
+
+/// Returns how many of the expected marks were hit, and how many there are.
+pub fn met(reach: &Reach) -> (usize, usize) {
+    let all = expected();
+    let met = all.iter().filter(|mark| reach.count(mark) > 0).count();
+    (met, all.len())
+}
+
+const EXPECTED: &[&str] = &[
     "answer: failed",
     "answer: gone",
     "chaos: cut",

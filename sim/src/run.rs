@@ -11,6 +11,7 @@ use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, SEC};
 use crate::html::{About, Page};
+use crate::knobs;
 use crate::reach::Reach;
 use crate::tale::Tale;
 use crate::user::Thread;
@@ -35,12 +36,12 @@ pub struct Outcome {
     pub lines: Vec<String>,
 }
 
-/// Runs a seed and keeps its tale; `off` are planned events that are left out.
+/// Runs a seed and keeps its tale; `off` are planned events and knobs that are left out.
 pub fn recorded(seed: u64, off: &[u32]) -> (Outcome, Page) {
-    let mut world = world_of(seed, off, false);
+    let mut world = make(seed, off, false);
     world.record();
-    let outcome = judged(&mut world);
-    let off: Vec<String> = off.iter().map(u32::to_string).collect();
+    let outcome = run_in(&mut world);
+    let off: Vec<String> = off.iter().copied().map(knobs::name).collect();
     let without = match off.as_slice() {
         [] => String::new(),
         off => format!(" --without {}", off.join(",")),
@@ -56,18 +57,30 @@ pub fn recorded(seed: u64, off: &[u32]) -> (Outcome, Page) {
 
 /// Runs a seed; `off` are planned events that are left out.
 pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
-    let mut world = world_of(seed, off, keep_trace);
-    judged(&mut world)
+    run_in(&mut make(seed, off, keep_trace))
 }
 
-fn world_of(seed: u64, off: &[u32], keep_trace: bool) -> World {
-    let choices = Choices::new(seed).without(off.iter().copied());
-    let config = Config::draw(&mut choices.stream(Key::Config));
+/// Runs what these bytes choose: a short run, of some hundreds of events.
+pub fn run_bytes(bytes: &[u8], keep_trace: bool) -> Outcome {
+    let choices = Choices::of_bytes(bytes);
+    let config = Config::draw(&mut choices.stream(Key::Config)).short();
+    run_in(&mut World::new(config, choices, keep_trace))
+}
+
+/// Makes the world of a seed; `off` are planned events and knobs that are left out.
+pub fn make(seed: u64, off: &[u32], keep_trace: bool) -> World {
+    let mut choices = Choices::new(seed).without(off.iter().copied());
+    let mut config = Config::draw(&mut choices.stream(Key::Config));
+    for knob in knobs::on(&config) {
+        choices.fire(knob);
+    }
+    knobs::turn_off(&mut config, off);
     World::new(config, choices, keep_trace)
 }
 
-/// Lets a world live, and judges it.
-fn judged(world: &mut World) -> Outcome {
+/// Runs a world that [`make`] made, to its end.
+pub fn run_in(world: &mut World) -> Outcome {
+    let seed = world.choices.seed();
     let result = catch_unwind(AssertUnwindSafe(|| live(world)));
     let failure = match result {
         Ok(Ok(())) => None,
@@ -85,13 +98,13 @@ fn judged(world: &mut World) -> Outcome {
         }
     };
     Outcome {
-        seed: world.choices.seed(),
+        seed,
         hash: world.trace.hash(),
         failure,
         events: world.events,
         fired: world.choices.fired().to_vec(),
         lines: world.trace.lines().to_vec(),
-        reach: std::mem::take(&mut world.reach),
+        reach: world.reach.clone(),
     }
 }
 
@@ -111,10 +124,11 @@ fn live(world: &mut World) -> Verdict {
     let plan = chaos::plan(&config, &world.choices);
     world.populate();
     world.follow(plan);
-    for p in 1..world.peers.len() {
+    for p in 1..=config.joiners {
         for thread in 0..config.threads {
             let chance = world.choices.stream(Key::User { peer: p, thread });
-            world.peers[p].threads.push(Thread::new(chance, 300));
+            let thread = Thread::new(chance, config.calls);
+            world.peers[p].threads.push(thread);
         }
     }
     for p in 0..world.peers.len() {
@@ -193,7 +207,8 @@ impl World {
     /// Judges a world that has settled.
     pub fn judge_end(&mut self) -> Verdict {
         self.wants_ended()?;
-        for p in HOST + 1..self.peers.len() {
+        let lost = self.lost;
+        for p in (HOST + 1..=self.config.joiners).filter(|p| lost != Some(*p)) {
             self.check_caches(p)?;
             self.check_converged(p)?;
         }
@@ -205,7 +220,7 @@ impl World {
             let what = "something other than heartbeats goes on after all was read";
             return Err(Failure::new(Kind::Convergence, "P4", what));
         }
-        for peer in &self.peers {
+        for (_, peer) in (0..).zip(&self.peers).filter(|(p, _)| lost != Some(*p)) {
             let clock = peer.clock(self.now);
             let status = peer.engine.as_ref().map(|engine| engine.status(clock));
             let open: u32 = status

@@ -20,7 +20,9 @@ impl World {
 
     /// Puts a piece on its way.
     pub(crate) fn send(&mut self, at: usize, p: usize, stream: Stream, piece: Piece) {
-        let (latency, byte_time) = (self.config.latency, self.config.byte_time);
+        let throttled = self.now < self.throttled;
+        let byte_time = self.config.byte_time * if throttled { 20 } else { 1 };
+        let latency = self.config.latency * if throttled { 3 } else { 1 };
         let took = Took {
             latency: match stream {
                 Stream::Control => self.peers[p].wires.between(latency / 2, latency),
@@ -258,12 +260,11 @@ impl World {
     }
 
     /// A dial found nobody.
-    pub(crate) fn no_dial(&mut self, p: usize, boot: u64, link: LinkId) -> Verdict {
+    pub(crate) fn no_dial(&mut self, p: usize, boot: u64, link: LinkId, why: LinkDown) -> Verdict {
         let peer = &mut self.peers[p];
         if peer.boot != boot || peer.links.remove(&link).is_none() {
             return Ok(());
         }
-        let why = LinkDown::Unreachable;
         self.tell(p, boot, Event::LinkDown { link, why })
     }
 
@@ -321,7 +322,9 @@ impl World {
 
     /// Tells whether every joiner that runs has a live link to the host.
     pub fn is_linked(&self) -> bool {
-        self.peers.iter().filter(|peer| peer.mounts()).all(|peer| {
+        let counts = |p: &usize| self.peers[*p].mounts() && self.lost != Some(*p);
+        (0..self.peers.len()).filter(counts).all(|p| {
+            let peer = &self.peers[p];
             let clock = peer.clock(self.now);
             let status = peer.engine.as_ref().map(|engine| engine.status(clock));
             status.is_some_and(|status| {

@@ -109,6 +109,7 @@ pub(crate) fn action(action: &Action) -> (Topic, String) {
                 WantState::NotFound => "no such file".to_owned(),
                 WantState::IsDirectory => "a directory".to_owned(),
                 WantState::IsSymlink => "a symlink".to_owned(),
+                WantState::NoSpace => "no space for it".to_owned(),
                 WantState::Failed => "can't have it".to_owned(),
             };
             (Topic::Call, state)

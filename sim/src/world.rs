@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use tandem_core::action::{FsReply, WantState};
 use tandem_core::engine::{self, Engine, Host, Invite, Last, Start};
 use tandem_core::error::FsError;
-use tandem_core::event::{Event, FsCall, Hint};
+use tandem_core::event::{Event, FsCall, Hint, LinkDown};
 use tandem_core::ids::{CommitId, FetchId, JobId, LinkId, PeerId, ReqId};
 use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
@@ -25,10 +25,11 @@ use crate::check::resume::Resume;
 use crate::check::truth::Truth;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Choices, Key};
-use crate::config::{Config, MS, SEC};
+use crate::config::{Config, MS, Minority, SEC};
 use crate::disk::folder::Folder;
 use crate::disk::objects::Objects;
 use crate::disk::records::Records;
+use crate::hostile::{Heard, Session};
 use crate::kernel::Kernel;
 use crate::net::{Link, Stream};
 use crate::outside::Writer;
@@ -49,7 +50,7 @@ pub(crate) enum Item {
     Piece(usize, usize, Stream),
     Up(usize, usize),
     Down(usize, usize),
-    NoDial(usize, u64, LinkId),
+    NoDial(usize, u64, LinkId, LinkDown),
     Job(usize, u64, JobId),
     Commit(usize, u64),
     User(usize, u64, usize),
@@ -58,6 +59,7 @@ pub(crate) enum Item {
     Write(Box<Writer>),
     Hint(Box<Hint>),
     LaneClosed(usize, u64, FetchId),
+    Hostile(Box<Session>),
 }
 
 #[derive(Debug)]
@@ -109,6 +111,17 @@ pub struct World {
     /// Pairs of peers that can't reach each other, and until when.
     pub(crate) apart: BTreeMap<(usize, usize), u64>,
     pub(crate) healed: bool,
+    /// Which peer stays broken for ever.
+    pub(crate) lost: Option<usize>,
+    /// How far the host's wall clock is off, in nanoseconds.
+    pub(crate) wall_off: i64,
+    /// Until when bytes take long, on all wires.
+    pub(crate) throttled: u64,
+    /// What a hostile peer picked up.
+    pub(crate) heard: Heard,
+    /// A fault planted in every engine.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<tandem_core::mutant::Mutant>,
     /// Whether the applications on the mounts close what they have and rest.
     pub(crate) resting: bool,
     /// When something other than a heartbeat last went on.
@@ -119,6 +132,9 @@ pub struct World {
     queue: BinaryHeap<Reverse<Due>>,
     seq: u64,
 }
+
+/// How much longer a slow disk takes.
+pub(crate) const SLOW: u64 = 10;
 
 const NAMES: [&str; 5] = ["host", "ada", "bo", "cy", "di"];
 
@@ -137,6 +153,12 @@ impl World {
             links_made: 0,
             apart: BTreeMap::new(),
             healed: false,
+            lost: None,
+            wall_off: 0,
+            throttled: 0,
+            heard: Heard::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
             resting: false,
             busy_at: 0,
             answers: BTreeMap::new(),
@@ -150,6 +172,13 @@ impl World {
             let peer = world.make_peer(n);
             world.peers.push(peer);
         }
+        if world.config.hostile > 0 {
+            let mut peer = world.make_peer(world.config.joiners + 1);
+            peer.name = "eve";
+            peer.hostile = true;
+            peer.config.host = None;
+            world.peers.push(peer);
+        }
         world
     }
 
@@ -157,7 +186,11 @@ impl World {
         let key = |n: usize| PeerId([u8::try_from(n + 1).unwrap_or(0); 32]);
         let secret = |n: usize| Secret([u8::try_from(n + 100).unwrap_or(0); 32]);
         let name = NAMES.get(n).copied().unwrap_or("peer");
-        let role = if n == HOST { Role::Full } else { Role::Sparse };
+        let role = match n {
+            HOST => Role::Full,
+            n if self.config.guest && n == self.config.joiners => Role::Guest,
+            _ => Role::Sparse,
+        };
         let mut config = engine::Config::new(key(n), Label::lossy(name), role);
         config.chunk_size = self.config.chunk_size;
         config.read_deadline = Duration::from_nanos(self.config.read_deadline);
@@ -165,7 +198,8 @@ impl World {
         config.heartbeat = Duration::from_nanos(self.config.heartbeat);
         if n == HOST {
             config.folder = Some(FolderId([7; 16]));
-            config.invites = (1..=self.config.joiners)
+            // One more than there are joiners: for the hostile peer.
+            config.invites = (1..=self.config.joiners + 1)
                 .map(|guest| Invite {
                     id: guest as u64,
                     secret: secret(guest),
@@ -178,7 +212,8 @@ impl World {
             });
         }
         // A job may wait behind others of its object, each as slow as a disk is in a bad moment.
-        let slack = SEC + 400 * self.config.disk_time;
+        let slow = if self.config.slow_disks > 0 { SLOW } else { 1 };
+        let slack = SEC + 400 * self.config.disk_time * slow;
         Peer {
             name,
             id: key(n),
@@ -189,6 +224,10 @@ impl World {
             tick: None,
             last: Last::Clean,
             stopping: false,
+            hostile: false,
+            asleep: 0,
+            slow: 0,
+            relapses: 0,
             dying: None,
             records: Records::default(),
             objects: Objects::default(),
@@ -221,7 +260,7 @@ impl World {
 
     /// Returns wall-clock time, in nanoseconds from 1970: noon of some day, and what has passed.
     pub fn wall(&self) -> i64 {
-        1_790_000_000_000_000_000 + i64::try_from(self.now).unwrap_or(0)
+        1_790_000_000_000_000_000 + self.wall_off + i64::try_from(self.now).unwrap_or(0)
     }
 
     /// Puts something into the queue.
@@ -273,9 +312,44 @@ impl World {
             return Ok(false);
         };
         self.now = at;
+        if let Some(p) = self.sleeper(&item) {
+            self.doze(p, item);
+            return Ok(true);
+        }
         self.events += 1;
         self.item(item).map_err(|failure| self.dated(failure))?;
         Ok(true)
+    }
+
+    /// Returns the peer that something would happen to, if it sleeps.
+    fn sleeper(&self, item: &Item) -> Option<usize> {
+        let end = |link: usize, side: usize| self.links.get(&link).map(|link| link.ends[side].peer);
+        let p = match item {
+            Item::Tick(p, _)
+            | Item::Tell(p, ..)
+            | Item::NoDial(p, ..)
+            | Item::Job(p, ..)
+            | Item::Commit(p, _)
+            | Item::User(p, ..)
+            | Item::Again(p, ..)
+            | Item::LaneClosed(p, ..) => Some(*p),
+            Item::Piece(link, from, _) => end(*link, 1 - from),
+            Item::Up(link, side) | Item::Down(link, side) => end(*link, *side),
+            Item::Hint(_) => Some(HOST),
+            Item::Start(_) | Item::Planned(_) | Item::Write(_) | Item::Hostile(_) => None,
+        };
+        p.filter(|p| self.now < self.peers[*p].asleep)
+    }
+
+    /// Puts off what would happen to a peer that sleeps.
+    fn doze(&mut self, p: usize, item: Item) {
+        let until = self.peers[p].asleep;
+        if let Item::Tick(..) = item
+            && self.peers[p].tick == Some(self.now)
+        {
+            self.peers[p].tick = Some(until);
+        }
+        self.at(until, item);
     }
 
     fn item(&mut self, item: Item) -> Verdict {
@@ -286,7 +360,7 @@ impl World {
             Item::Piece(link, from, stream) => self.piece(link, from, stream),
             Item::Up(link, side) => self.up(link, side),
             Item::Down(link, side) => self.down(link, side),
-            Item::NoDial(p, boot, link) => self.no_dial(p, boot, link),
+            Item::NoDial(p, boot, link, why) => self.no_dial(p, boot, link, why),
             Item::Job(p, boot, job) => self.job(p, boot, job),
             Item::Commit(p, boot) => self.commit(p, boot),
             Item::User(p, boot, thread) => self.user(p, boot, thread),
@@ -298,12 +372,15 @@ impl World {
                 self.tell(HOST, boot, Event::Hint(*hint))
             }
             Item::LaneClosed(p, boot, fetch) => self.lane_closed(p, boot, fetch),
+            Item::Hostile(session) => self.hostile_speaks(*session),
         }
     }
 
     /// Starts a peer, from what its disk holds.
     pub(crate) fn start(&mut self, p: usize) -> Verdict {
-        if self.peers[p].engine.is_some() {
+        let peer = &self.peers[p];
+        let down = self.lost == Some(p) && self.config.minority == Minority::Down;
+        if peer.engine.is_some() || peer.hostile || down {
             return Ok(());
         }
         let boot = self.peers[p].boot + 1;
@@ -319,6 +396,13 @@ impl World {
             last: peer.last,
         };
         let engine = Engine::restore(peer.config.clone(), start, peer.records.all());
+        #[cfg(feature = "mutants")]
+        let engine = engine.map(|mut engine| {
+            if let Some(mutant) = self.mutant {
+                engine.plant(mutant);
+            }
+            engine
+        });
         let last = peer.last;
         peer.last = Last::Killed;
         peer.stopping = false;
@@ -332,6 +416,13 @@ impl World {
             Err(error) => {
                 return Err(Failure::safety("P2", format!("no start: {error}")));
             }
+        }
+        if self.peers[p].relapses > 0 && !self.healed {
+            reach!(self.reach, "chaos: crash while it recovers");
+            let mut chance = self.choices.stream(Key::Crash { peer: p, boot });
+            let _ = chance.bits();
+            self.peers[p].relapses -= 1;
+            self.peers[p].dying = Some((chance.below(25), chance.often(500)));
         }
         self.drain(p)?;
         if self.peers[p].mounts() && self.peers[p].engine.is_some() {

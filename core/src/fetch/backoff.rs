@@ -42,6 +42,9 @@ pub struct Backoff {
     cap: Duration,
     attempts_max: Option<u32>,
     attempts: u32,
+    /// Whether nothing resets it.
+    #[cfg(feature = "mutants")]
+    is_stuck: bool,
 }
 
 impl Backoff {
@@ -55,7 +58,16 @@ impl Backoff {
             cap: cap.max(FLOOR),
             attempts_max,
             attempts: 0,
+            #[cfg(feature = "mutants")]
+            is_stuck: false,
         }
+    }
+
+    /// Returns the backoff whose attempts are counted for ever.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn stuck(mut self) -> Self {
+        self.is_stuck = true;
+        self
     }
 
     /// Returns the backoff of a fetch: [`FETCH_BASE`], [`FETCH_CAP`], `attempts_max` attempts.
@@ -82,6 +94,10 @@ impl Backoff {
 
     /// Says that an attempt brought something: what follows starts afresh.
     pub fn progress(&mut self) {
+        #[cfg(feature = "mutants")]
+        if self.is_stuck {
+            return;
+        }
         self.attempts = 0;
     }
 

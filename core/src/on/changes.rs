@@ -15,9 +15,19 @@ impl Engine {
     /// what the kernel kept of the old is invalidated.
     pub(crate) fn on_changes(&mut self, changes: Vec<Change>) {
         let mut superseded: BTreeSet<ObjectId> = BTreeSet::new();
+        let mut moved: BTreeSet<NodeId> = BTreeSet::new();
+        for change in &changes {
+            if let Change::Vanished { node, .. } = change {
+                moved.insert(*node);
+            }
+        }
         for change in changes {
             match change {
-                Change::Appeared { dir, name, .. } => {
+                Change::Appeared { dir, name, node } => {
+                    if !moved.contains(&node) && self.tree.places(node).count() == 1 {
+                        // It comes back: nobody was told what changed while it had no name.
+                        self.forget_inode(node, true);
+                    }
                     if let Some(parent) = self.inodes.known(dir) {
                         self.invalidate(Invalidation::Entry { parent, name });
                         self.invalidate(Invalidation::Inode {

@@ -2,13 +2,14 @@
 
 use alloc::vec::Vec;
 
-use crate::action::Action;
+use crate::action::{Action, WantState};
 use crate::engine::Engine;
 use crate::error::Fault;
 use crate::event::Fetched;
 use crate::ids::{ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, ReqId};
 use crate::limits::{FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, LANES};
 use crate::message::Want;
+use crate::mutant::Mutant;
 use crate::object::Stage;
 use crate::time::Duration;
 use crate::timers::Timer;
@@ -261,7 +262,7 @@ impl Engine {
         };
         self.heard_on(asked.link);
         let Fetch {
-            object,
+            mut object,
             chunk,
             link,
             len,
@@ -271,6 +272,12 @@ impl Engine {
             && kept.asked.get(&chunk) == Some(&fetch)
         {
             kept.asked.remove(&chunk);
+        }
+        if self.has(Mutant::ReplayedChunk)
+            && let Some((shown, _)) = self.current(object.node)
+            && self.objects.contains_key(&shown)
+        {
+            object = shown;
         }
         match outcome {
             Fetched::Data {
@@ -393,7 +400,7 @@ impl Engine {
                 self.fail_read(req);
             }
         }
-        self.want_failed(object);
+        self.want_failed(object, WantState::Failed);
     }
 
     /// The pause of an object is over.

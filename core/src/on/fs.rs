@@ -10,6 +10,7 @@ use crate::event::FsCall;
 use crate::ids::{Fh, Ino, NodeId, ObjectId, ReqId};
 use crate::inodes::INODES_AHEAD;
 use crate::limits::NAME_LEN_MAX;
+use crate::mutant::Mutant;
 use crate::records;
 use crate::time::Time;
 use crate::timers::Timer;
@@ -284,6 +285,10 @@ impl Engine {
     /// Answers a read that its bytes can't be had.
     pub(crate) fn fail_read(&mut self, req: ReqId) {
         self.counters.reads_failed += 1;
+        if self.has(Mutant::FailedReadIsEof) {
+            self.reply(req, Ok(FsReply::Eof));
+            return;
+        }
         self.reply(req, Err(FsError::Io));
     }
 
@@ -326,6 +331,10 @@ impl Engine {
             Some(Open::Directory { .. }) | None => return Err(FsError::BadHandle),
         };
         let released = self.handles.release(fh).ok_or(FsError::BadHandle)?;
+        #[cfg(feature = "mutants")]
+        if self.has(Mutant::HandleReused) {
+            self.handles.reuse(fh);
+        }
         if released.last {
             let now = self
                 .inodes

@@ -11,6 +11,7 @@ use crate::ids::{Arrival, LinkId, PeerId};
 use crate::limits::{ACTORS_MAX, GREETING_DEADLINE, GREETING_MAX};
 use crate::link::{Barred, Link, Peer};
 use crate::message::{Cursor, Hello, Message, PROTOCOL, Refusal, Role};
+use crate::mutant::Mutant;
 use crate::records::{self, Known};
 use crate::status::LinkState;
 use crate::time::{Duration, Time};
@@ -171,7 +172,9 @@ impl Engine {
             self.broken(link, "its knowledge has more actors than there can be");
             return;
         }
-        if hello.knowledge.counter(self.me.actor) > self.me.counter {
+        // A guest has no say, and no past with us.
+        let is_guest = hello.role == Role::Guest;
+        if !is_guest && hello.knowledge.counter(self.me.actor) > self.me.counter {
             // It knows updates of ours that we do not: our store is older than it was.
             self.reincarnate();
         }
@@ -257,6 +260,10 @@ impl Engine {
     /// Both sides have said hello: the link is live.
     fn greet(&mut self, link: LinkId, peer: PeerId, hello: Hello) {
         let now = self.now;
+        if self.has(Mutant::KnowledgeEarly) {
+            self.me.knowledge.merge(&hello.knowledge);
+            self.news = true;
+        }
         let start = match hello.cursor {
             Some(Cursor { epoch, upto }) if epoch == self.me.epoch && upto <= self.told.0 => upto,
             Some(_) | None => Arrival(0),

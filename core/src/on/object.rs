@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use crate::action::{Action, DiskWish};
+use crate::action::{Action, DiskWish, WantState};
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
@@ -12,6 +12,7 @@ use crate::fetch::download::Download;
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
 use crate::ids::{ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId, ReqId};
+use crate::mutant::Mutant;
 use crate::object::{Object, Stage};
 use crate::on::disk::Job;
 use crate::records::{self, Holding};
@@ -31,13 +32,23 @@ impl Engine {
         if self.objects.contains_key(&object) {
             return true;
         }
-        match Object::new(size, chunk_size, self.config.retries, self.now) {
+        match Object::new(size, chunk_size, self.fetch_backoff(), self.now) {
             Some(new) => {
                 self.objects.insert(object, new);
                 true
             }
             None => false,
         }
+    }
+
+    /// Returns when to ask again for chunks of an object.
+    fn fetch_backoff(&self) -> Backoff {
+        let backoff = Backoff::of_fetch(self.config.retries);
+        #[cfg(feature = "mutants")]
+        if self.has(Mutant::AttemptsNeverReset) {
+            return backoff.stuck();
+        }
+        backoff
     }
 
     /// Returns whether a range might be had without anybody being asked.
@@ -226,11 +237,12 @@ impl Engine {
 
     /// Goes on where a sidecar of an earlier run ends.
     fn adopt(&mut self, object: ObjectId, found: &Sidecar, salt: u64) {
+        let backoff = self.fetch_backoff();
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
         kept.stage = Stage::Partial;
-        kept.download = Download::resume(found, self.now, Backoff::of_fetch(self.config.retries));
+        kept.download = Download::resume(found, self.now, backoff);
         // A claim without a hash (version 1) can't be proven here, and counts as absent.
         let unproven: Vec<ChunkIx> = found
             .claims()
@@ -311,6 +323,8 @@ impl Engine {
             (Stage::Partial, true) => {}
             (Stage::Absent | Stage::Creating, _) => {
                 kept.arrived.push((chunk, hash, payload, link));
+                // Its readers may have gone meanwhile: then nobody else would have it made.
+                self.get_going(object);
                 return;
             }
             (
@@ -355,6 +369,7 @@ impl Engine {
 
     /// A chunk was written.
     pub(crate) fn on_stored(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
+        let is_outward = self.has(Mutant::RangeOutward);
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -363,7 +378,11 @@ impl Engine {
         }
         let (_, len) = kept.held().chunk_range(chunk);
         kept.download.arrived(self.now, chunk, hash);
+        if is_outward && let Some(next) = kept.held().next_missing(chunk) {
+            kept.download.arrived(self.now, next, hash);
+        }
         kept.soft = true;
+        kept.refused = false;
         kept.chunks_fetched += 1;
         kept.bytes_fetched += u64::from(len);
         self.counters.chunks_fetched += 1;
@@ -432,11 +451,20 @@ impl Engine {
             return;
         }
         kept.stage = Stage::Syncing;
+        if self.has(Mutant::RenameUnsynced) {
+            self.on_synced(object);
+            return;
+        }
         self.object_job(object, Job::Synced(object), DiskWish::SyncObject { object });
     }
 
     /// Has written chunks synced, so that a power loss does not make claims of them.
+    ///
+    /// A mark covers every record before it, those of earlier runs too. So claims are proven
+    /// first: of a power loss before this run, a record may be left whose bytes are not, and a
+    /// sync of today does not bring them back.
     pub(crate) fn harden(&mut self, object: ObjectId) {
+        let stopping = self.stopping;
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -446,10 +474,25 @@ impl Engine {
         if kept.stage != Stage::Partial || !kept.soft || kept.syncing.is_some() {
             return;
         }
+        if kept.claims().have() > 0 {
+            if !stopping {
+                let claims: Vec<ChunkIx> = kept.claims().held().take(CLAIMS_AT_ONCE).collect();
+                for claim in claims {
+                    self.want_chunk(object, claim);
+                }
+                self.timers
+                    .set_sooner(Timer::Harden(object), self.now + HARDEN);
+            }
+            return;
+        }
         kept.soft = !kept.storing.is_empty();
         // Only what is written by now is covered: records of jobs under way come after.
         let storing = u64::try_from(kept.storing.len()).unwrap_or(u64::MAX);
         kept.syncing = Some(writer.records().saturating_sub(storing));
+        if self.has(Mutant::BitBeforeData) {
+            self.on_synced(object);
+            return;
+        }
         self.object_job(object, Job::Synced(object), DiskWish::SyncObject { object });
     }
 
@@ -525,18 +568,28 @@ impl Engine {
 
     /// The disk has refused a job on an object: it is looked at again after a pause.
     pub(crate) fn object_failed(&mut self, object: ObjectId, what: &str, why: DiskError) {
-        self.fault(Fault::Disk {
-            what: alloc::format!("{what} {object:?}"),
-            why,
-        });
         let Some(kept) = self.objects.get_mut(&object) else {
+            self.fault(Fault::Disk {
+                what: alloc::format!("{what} {object:?}"),
+                why,
+            });
             return;
         };
+        // Once is enough until something of it was written again.
+        let is_news = !core::mem::replace(&mut kept.refused, true);
         kept.break_off();
         let arrived = core::mem::take(&mut kept.arrived);
         for (chunk, _, payload, link) in arrived {
             self.landed(link, object, chunk);
             self.act(Action::Drop { payload });
+        }
+        if is_news {
+            let path = self.shown_path(object.node);
+            let what = alloc::format!("{what} {path}");
+            self.fault(Fault::Disk { what, why });
+        }
+        if why == DiskError::NoSpace {
+            self.want_failed(object, WantState::NoSpace);
         }
         self.pause(object, None);
     }

@@ -2,10 +2,11 @@
 
 use crate::commits::After;
 use crate::engine::Engine;
-use crate::ids::{Arrival, LinkId};
-use crate::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX};
+use crate::ids::{ActorId, Arrival, LinkId};
+use crate::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX, LAMPORT_LEAP_MAX};
 use crate::message::{Batch, Cursor, Message, Role};
 use crate::tree::store::Applied;
+use crate::version::VersionVector;
 
 impl Engine {
     /// Sends every live peer what it lacks, as far as its window allows.
@@ -60,6 +61,13 @@ impl Engine {
         sender.taken = batch.upto;
         self.counters.registers_received += batch.registers.len() as u64;
         for register in batch.registers {
+            let stamp = register.stamp();
+            let known = self.tree.registers().lamport();
+            if stamp.lamport.0.saturating_sub(known.0) > LAMPORT_LEAP_MAX {
+                self.broken(link, "a Lamport time is too far ahead");
+                return;
+            }
+            self.foresee(stamp.dot.counter, stamp.dot.actor);
             match self.absorb(register) {
                 Applied::Stored { .. } | Applied::Known => {}
                 Applied::Refused(why) => {
@@ -69,14 +77,13 @@ impl Engine {
             }
         }
         if let Some(knowledge) = batch.knowledge {
-            if knowledge.actors() > ACTORS_MAX {
+            if self.config.role != Role::Full && role != Role::Guest {
+                self.foresee(knowledge.counter(self.me.actor), self.me.actor);
+            }
+            if !self.learn(link, &knowledge, role) {
                 self.broken(link, "its knowledge has more actors than there can be");
                 return;
             }
-            if let Some(told) = self.links.links.get_mut(&link) {
-                told.outbox.theirs.merge(&knowledge);
-            }
-            self.me.knowledge.merge(&knowledge);
             self.me.complete = true;
             self.news = true;
         }
@@ -91,5 +98,122 @@ impl Engine {
             link,
             upto: batch.upto,
         });
+    }
+
+    /// Becomes another actor if an update that is spoken of is one that we are yet to make:
+    /// either our store is older than it was, or somebody would have our next updates taken for
+    /// known.
+    pub(crate) fn foresee(&mut self, counter: u64, actor: ActorId) {
+        if actor == self.me.actor && counter > self.me.counter {
+            self.reincarnate();
+        }
+    }
+
+    /// Takes in what a peer knows; false if that names too many actors, and then nothing is.
+    fn learn(&mut self, link: LinkId, knowledge: &VersionVector, role: Role) -> bool {
+        let Some(told) = self.links.links.get_mut(&link) else {
+            return true;
+        };
+        let mut theirs = told.outbox.theirs.clone();
+        theirs.merge(knowledge);
+        // A replica that takes no changes has nothing to learn from others, and a guest has
+        // nothing to tell.
+        let mut ours = self.me.knowledge.clone();
+        if self.config.role != Role::Full && role != Role::Guest {
+            ours.merge(knowledge);
+        }
+        if theirs.actors() > ACTORS_MAX || ours.actors() > ACTORS_MAX {
+            return false;
+        }
+        told.outbox.theirs = theirs;
+        self.me.knowledge = ours;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::engine::{Config, Invite, Last, Start};
+    use crate::event::Event;
+    use crate::ids::{ActorId, PeerId};
+    use crate::label::Label;
+    use crate::message::{FolderId, Hello, PROTOCOL, Secret};
+    use crate::time::Time;
+    use crate::version::VersionVector;
+
+    const LINK: LinkId = LinkId(1);
+
+    /// A host, and a joiner that it has let in.
+    fn visited() -> Engine {
+        let secret = Secret([9; 32]);
+        let config = Config {
+            folder: Some(FolderId([7; 16])),
+            invites: [Invite { id: 1, secret }].into(),
+            ..Config::new(PeerId([1; 32]), Label::lossy("host"), Role::Full)
+        };
+        let start = Start {
+            seed: 7,
+            now: Time::ZERO,
+            last: Last::Clean,
+        };
+        let mut engine = Engine::restore(config, start, []).unwrap();
+        let peer = PeerId([3; 32]);
+        engine.handle(Time::ZERO, Event::Accepted { link: LINK, peer });
+        let hello = Message::Hello(Hello {
+            protocol: PROTOCOL,
+            folder: None,
+            role: Role::Sparse,
+            name: Label::lossy("mallory"),
+            secret: Some(secret),
+            session: 1,
+            actor: ActorId(3),
+            epoch: 1,
+            knowledge: VersionVector::new(),
+            cursor: None,
+        });
+        say(&mut engine, hello);
+        engine
+    }
+
+    fn say(engine: &mut Engine, message: Message) {
+        let link = LINK;
+        engine.handle(Time::ZERO, Event::Said { link, message });
+    }
+
+    fn knows(knowledge: VersionVector) -> Message {
+        Message::Registers(Batch {
+            upto: Arrival(0),
+            registers: Vec::new(),
+            knowledge: Some(knowledge),
+        })
+    }
+
+    /// A joiner said, in an empty batch, that it knew all updates that its host would ever make.
+    /// The host took that for its own knowledge, told it to the other joiners, and never sent
+    /// them a change again: they knew it already.
+    #[test]
+    fn a_joiner_does_not_teach_its_host_what_the_host_has_made() {
+        let mut engine = visited();
+        let ours = engine.me.actor;
+        let all = [(ours, u64::MAX), (ActorId(5), 5)].into_iter().collect();
+        say(&mut engine, knows(all));
+        assert!(engine.links.links.contains_key(&LINK));
+        assert_eq!(engine.me.knowledge.counter(ours), engine.me.counter);
+        assert_eq!(engine.me.knowledge.counter(ActorId(5)), 0);
+    }
+
+    /// Each batch was within its bound, and their sum was not (P6).
+    #[test]
+    fn a_peer_can_not_name_more_actors_in_many_batches_than_in_one() {
+        let mut engine = visited();
+        let max = u64::try_from(ACTORS_MAX).unwrap();
+        let some = |from: u64| (from..from + max).map(|n| (ActorId(n), 1)).collect();
+        say(&mut engine, knows(some(0)));
+        assert!(engine.links.links.contains_key(&LINK));
+        say(&mut engine, knows(some(1)));
+        assert!(!engine.links.links.contains_key(&LINK), "it is let go");
     }
 }

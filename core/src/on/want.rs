@@ -119,9 +119,9 @@ impl Engine {
     }
 
     /// Ends the wants of a file whose attempts have run out.
-    pub(crate) fn want_failed(&mut self, object: ObjectId) {
+    pub(crate) fn want_failed(&mut self, object: ObjectId, state: WantState) {
         for req in self.wants_of(object) {
-            self.end_want(req, WantState::Failed);
+            self.end_want(req, state);
         }
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.whole = false;

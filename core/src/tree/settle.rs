@@ -2,9 +2,9 @@
 //! who is shown under which name.
 //!
 //! Law: whatever a step changes, those that depend on it are taken up again, until nothing
-//! changes. What a directory shows depends on those above it (is it one with another?), and
-//! whether a deleted one is shown on those below it; the two never depend on each other, so that
-//! this ends, and in the same state in whatever order.
+//! changes. Where a node stands depends on those above it (is its directory one with another?),
+//! and whether a deleted directory is shown on those below it; the two never depend on each
+//! other, so that this ends, and in the same state whatever the order within a round.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -196,9 +196,21 @@ impl Tree {
     }
 
     /// Works until nothing is left to do.
+    ///
+    /// In rounds, so that nobody waits while others chase each other: each round settles one
+    /// more level of the tree, from the top and from the bottom.
     fn follow(&mut self) {
-        while let Some(ix) = self.work.dirty.pop_first() {
-            self.reconcile(ix);
+        let mut rounds = 0;
+        while !self.work.dirty.is_empty() {
+            assert!(
+                rounds <= 4 * self.seats.len(),
+                "a tree settles level by level"
+            );
+            rounds += 1;
+            for ix in mem::take(&mut self.work.dirty) {
+                self.work.dirty.remove(&ix);
+                self.reconcile(ix);
+            }
         }
         while let Some((dir, base)) = self.work.stale.pop_first() {
             self.derive(dir, &base);

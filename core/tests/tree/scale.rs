@@ -122,6 +122,10 @@ fn a_directory_of_100_000_takes_another_without_looking_at_the_rest() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_types,
+    reason = "how long it takes is what it tells"
+)]
 #[ignore = "a million files take a gigabyte and, without optimisation, a minute"]
 fn a_million_files_are_restored_in_seconds() {
     let mut host = Host::new();

@@ -4,7 +4,9 @@ use tandem_core::ids::{ActorId, Dot, EntryId, Lamport, NodeId, ObjectId};
 use tandem_core::time::WallTime;
 use tandem_core::tree::conflict;
 use tandem_core::tree::name::XattrName;
-use tandem_core::tree::register::{Attrs, Body, Kind, Register, RegisterKey, Stamp, Xattrs};
+use tandem_core::tree::register::{
+    Attrs, Body, Content, Entry, Kind, Register, RegisterKey, Stamp, Xattrs,
+};
 use tandem_core::tree::store::Applied;
 use tandem_core::tree::view::{Change, Tree};
 
@@ -454,6 +456,61 @@ fn a_directory_in_itself_is_put_back() {
     assert_eq!(ada.tree.places(d).next().unwrap().0, ROOT);
 }
 
+/// One directory was moved into another that it was one with, and went to stand in itself: the
+/// listing that it asked for was looked up before it left.
+#[test]
+fn a_directory_is_moved_into_one_that_it_was_one_with() {
+    let (mut ada, mut bo) = ada_and_bo();
+    ada.mkdir(ROOT, "d");
+    let other = bo.mkdir(ROOT, "d");
+    meet(&mut ada, &mut bo);
+    // What both show is bo's; ada's is moved into it, once under a name of its own.
+    let mine = ada.tree.merged(other)[0];
+    let id = ada.tree.registers().entries_of(mine).next().unwrap().id;
+    for (parent, at) in [(other, "d"), (ROOT, "d"), (other, "e")] {
+        let entry = ada.tree.registers().entry(id).unwrap().clone();
+        let stamp = Stamp {
+            lamport: Lamport(entry.stamp.lamport.0 + 10),
+            dot: entry.stamp.dot,
+        };
+        let name = name(at);
+        ada.take(Register::Entry(Entry {
+            stamp,
+            parent,
+            name,
+            ..entry
+        }));
+    }
+    assert_eq!(ada.listing(), ["/d/", "/d/e/"]);
+}
+
+/// An orphan and its parent met under one name in the root, so that for a moment the orphan was
+/// one with its parent, and asked to stand in itself. Two directories chased each other for ever
+/// while the one that could have ended it waited.
+#[test]
+fn an_orphan_of_its_parents_name_finds_its_place() {
+    let (mut ada, mut cy) = (Peer::new(1, "ada"), Peer::new(3, "cy"));
+    let outer = cy.mkdir(ROOT, "c");
+    let moved = ada.mkdir(ROOT, "a");
+    ada.mkdir(ROOT, "a");
+    ada.mkdir(moved, "a");
+    ada.write(ROOT, "a", 0);
+    ada.pull(&cy);
+    ada.write(outer, "a", 0);
+    let inner = ada.mkdir(outer, "c");
+    ada.rename(ROOT, "a", inner, "c");
+    let mut bo = Peer::new(2, "bo");
+    for register in ada.made.iter().chain(&cy.made) {
+        bo.take(register.clone());
+    }
+    assert_eq!(bo.listing(), ada.listing());
+    assert!(
+        bo.listing().contains(&"/c/c/c/a/".into()),
+        "{:?}",
+        bo.listing()
+    );
+}
+
 #[test]
 fn an_orphan_stands_in_the_root_until_its_parent_comes() {
     let mut ada = Peer::new(1, "ada");
@@ -673,44 +730,44 @@ fn s31_what_breaks_an_invariant_is_refused_and_changes_nothing() {
             node: NodeId(dot(0)),
             ..a()
         }),
-        Register::Entry(tandem_core::tree::register::Entry {
+        Register::Entry(Entry {
             stamp: stamp(1),
             node: NodeId(dot(1)),
             ..e()
         }),
-        Register::Entry(tandem_core::tree::register::Entry {
+        Register::Entry(Entry {
             id: EntryId(dot(1)),
             node: ROOT,
             ..e()
         }),
-        Register::Entry(tandem_core::tree::register::Entry {
+        Register::Entry(Entry {
             id: EntryId(dot(0)),
             ..e()
         }),
-        Register::Entry(tandem_core::tree::register::Entry {
+        Register::Entry(Entry {
             parent: NodeId(dot(0)),
             ..e()
         }),
         Register::Entry(beyond),
         Register::Content(itself),
         Register::Content(crowd),
-        Register::Content(tandem_core::tree::register::Content { node: ROOT, ..c() }),
-        Register::Content(tandem_core::tree::register::Content {
+        Register::Content(Content { node: ROOT, ..c() }),
+        Register::Content(Content {
             stamp: stamp(4),
             node: conflict::copy_of(dot(4)),
             ..c()
         }),
-        Register::Content(tandem_core::tree::register::Content {
+        Register::Content(Content {
             stamp: stamp(4),
             body: file_of(u64::MAX, 4096),
             ..c()
         }),
-        Register::Content(tandem_core::tree::register::Content {
+        Register::Content(Content {
             stamp: stamp(4),
             body: file_of(1, 4097),
             ..c()
         }),
-        Register::Content(tandem_core::tree::register::Content {
+        Register::Content(Content {
             stamp: stamp(4),
             body: file_of(1, 256),
             ..c()
@@ -728,7 +785,7 @@ fn s31_what_breaks_an_invariant_is_refused_and_changes_nothing() {
     assert_eq!(ada.tree.registers().len(), 3);
     // A directory has no versions, whichever comes first.
     let dir = ada.mkdir(ROOT, "d");
-    let on_directory = tandem_core::tree::register::Content {
+    let on_directory = Content {
         stamp: stamp(4),
         node: dir,
         ..c()

@@ -193,7 +193,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         // Never into a mount that did not come off.
-        let mounted = crate::mount::point::mounted().unwrap_or_default();
+        let mounted = crate::mount::table::mounted().unwrap_or_default();
         let held = mounted.iter().any(|line| line.point.starts_with(&self.dir));
         if held || fs::remove_dir_all(&self.dir).is_err() {
             Say.note(format_args!(

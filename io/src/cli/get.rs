@@ -7,12 +7,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::fs::OFlags;
 use tandem_core::action::{Shown, WantState};
 use tandem_core::error::FsError;
 use tandem_core::tree::name::Name;
@@ -20,7 +21,7 @@ use tandem_core::tree::register::Kind;
 
 use super::ls::{failed, names};
 use super::say::Say;
-use super::{CliError, settle, ticket};
+use super::{CliError, settle_guest, ticket};
 use crate::config::Given;
 use crate::node::{Guest, GuestOptions, NodeError, guest, guest_home};
 
@@ -46,7 +47,7 @@ impl Get {
         }
         make_dir(&self.output)?;
         let home = guest_home()?;
-        let settings = settle(&home, given)?;
+        let settings = settle_guest(&home, given)?;
         let guest = guest(&home, &GuestOptions { ticket, settings })?;
         let mut errand = Errand {
             guest: &guest,
@@ -65,10 +66,10 @@ impl Get {
         let missing = errand.missing;
         guest.leave();
         outcome?;
-        match missing {
-            0 => Ok(()),
-            1 => Err(CliError::Told("one item".to_owned())),
-            many => Err(CliError::Told(format!("{many} items"))),
+        if missing == 0 {
+            Ok(())
+        } else {
+            Err(CliError::Told)
         }
     }
 }
@@ -106,7 +107,7 @@ impl Errand<'_> {
                 Ok(())
             }
             Kind::Directory => {
-                if let Err(error) = make_dir(target) {
+                if let Err(error) = make_dir_here(target) {
                     self.miss(error);
                     return Ok(());
                 }
@@ -199,6 +200,11 @@ impl Errand<'_> {
             WantState::IsDirectory | WantState::IsSymlink | WantState::Progress { .. } => {
                 self.miss(failed("get", target, FsError::Stale));
             }
+            WantState::NoSpace => self.miss(CliError::Said(format!(
+                "can't get {}: no space left on device; make room, and the same command goes on \
+                 from what is here",
+                target.display()
+            ))),
             WantState::Failed => self.miss(CliError::Said(format!(
                 "can't get {}: the host is gone, or can't read it any more; the same command goes \
                  on from what is here",
@@ -213,9 +219,14 @@ impl Errand<'_> {
         /// What a download takes over: no set-id and sticky bits.
         const MODE: u32 = 0o777;
         let mode = fs::Permissions::from_mode(u32::from(shown.mode) & MODE);
-        let set = fs::File::open(target)
-            .and_then(|file| file.set_modified(system_time(shown)))
-            .and_then(|()| fs::set_permissions(target, mode));
+        let set = fs::File::options()
+            .read(true)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(target)
+            .and_then(|file| {
+                file.set_modified(system_time(shown))?;
+                file.set_permissions(mode)
+            });
         if let Err(why) = set {
             self.say.note(format_args!(
                 "note: {} has not its mode and time: {why}",
@@ -246,11 +257,28 @@ fn make_dir(dir: &Path) -> Result<(), CliError> {
     fs::create_dir_all(dir).map_err(|why| writing(dir, &why))
 }
 
-/// Puts an empty file in the place of whatever file is there.
+/// Makes one directory below the output, unless it is there. A link there is not followed: it
+/// may be one that the host had us make, and lead anywhere.
+fn make_dir_here(dir: &Path) -> Result<(), CliError> {
+    match fs::symlink_metadata(dir) {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => Err(writing(dir, &io::ErrorKind::NotADirectory.into())),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir(dir).map_err(|why| writing(dir, &why))
+        }
+        Err(why) => Err(writing(dir, &why)),
+    }
+}
+
+/// Puts an empty file in the place of whatever file is there. Nothing is followed.
 fn put_empty(target: &Path) -> io::Result<()> {
     let mut beside = target.as_os_str().to_owned();
     beside.push(".tandem-part");
-    fs::write(&beside, b"")?;
+    match fs::remove_file(&beside) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        Ok(()) | Err(_) => {}
+    }
+    fs::File::create_new(&beside)?;
     fs::rename(&beside, target)
 }
 
@@ -274,4 +302,25 @@ fn bar() -> ProgressBar {
     let form = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}";
     let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(0).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_the_host_planted_is_not_followed_s30() {
+        let out = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let victim = elsewhere.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(elsewhere.path(), out.path().join("d")).unwrap();
+        assert!(make_dir_here(&out.path().join("d")).is_err());
+        symlink(&victim, out.path().join("x.tandem-part")).unwrap();
+        put_empty(&out.path().join("x")).unwrap();
+        assert_eq!(fs::read(out.path().join("x")).unwrap(), b"");
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        make_dir_here(&out.path().join("e")).unwrap();
+        make_dir_here(&out.path().join("e")).unwrap();
+    }
 }

@@ -12,7 +12,7 @@ use tandem_core::tree::name::Name;
 use tandem_core::tree::register::Kind;
 
 use super::say::Say;
-use super::{CliError, settle, ticket};
+use super::{CliError, settle_guest, ticket};
 use crate::config::Given;
 use crate::node::{Guest, GuestOptions, guest, guest_home};
 
@@ -29,7 +29,7 @@ impl Ls {
         let ticket = ticket(&self.ticket)?;
         let path = names(self.path.as_deref().unwrap_or(Path::new("")))?;
         let home = guest_home()?;
-        let settings = settle(&home, given)?;
+        let settings = settle_guest(&home, given)?;
         let guest = guest(&home, &GuestOptions { ticket, settings })?;
         let listed = list(&guest, &path, say);
         guest.leave();

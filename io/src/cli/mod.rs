@@ -80,8 +80,8 @@ enum CliError {
     #[error("{0}")]
     Usage(String),
     /// What failed was told already, item by item.
-    #[error("{0} could not be had; see above")]
-    Told(String),
+    #[error("some items could not be had")]
+    Told,
     /// Standard output is gone.
     #[error("can't write to standard output: {0}; check where it leads")]
     Output(io::Error),
@@ -108,6 +108,7 @@ pub fn run() -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
+        Err(CliError::Told) => ExitCode::from(1),
         Err(error) => {
             say.error(&error);
             ExitCode::from(match error {
@@ -117,7 +118,7 @@ pub fn run() -> ExitCode {
                 | CliError::Log(_)
                 | CliError::Ticket(_)
                 | CliError::Said(_)
-                | CliError::Told(_)
+                | CliError::Told
                 | CliError::Output(_) => 1,
             })
         }
@@ -142,6 +143,18 @@ impl Command {
 /// Returns the settings of the replica in `home`, and starts the log.
 fn settle(home: &Home, given: Given) -> Result<Settings, CliError> {
     let settings = given.or(Given::read(home.dir())?)?;
+    log::start(&settings.log)?;
+    Ok(settings)
+}
+
+/// Returns the settings of a guest, and starts the log: with errors only unless asked, since what
+/// goes wrong is the command's own answer.
+fn settle_guest(home: &Home, mut given: Given) -> Result<Settings, CliError> {
+    let file = Given::read(home.dir())?;
+    if given.log.is_none() && file.log.is_none() {
+        given.log = Some("error".to_owned());
+    }
+    let settings = given.or(file)?;
     log::start(&settings.log)?;
     Ok(settings)
 }

@@ -81,7 +81,7 @@ fn running() -> Result<Vec<Report>, NodeError> {
         let home = Home::of(&known.holder);
         if let Ok(report) = control::status(home.dir(), &known.place)
             && !all.iter().any(|it: &Report| it.pid == report.pid)
-            && Path::new(&report.place.text) == known.place
+            && (report.place_hex.is_some() || Path::new(&report.place) == known.place)
         {
             all.push(report);
         }
@@ -92,12 +92,17 @@ fn running() -> Result<Vec<Report>, NodeError> {
 /// Returns a report for people.
 fn text(report: &Report) -> String {
     let mut text = String::new();
-    let what = match (report.mount.is_some(), report.scanning) {
+    let what = match (report.mounted, report.scanning) {
         (true, _) => "mounted",
         (false, true) => "shared, being scanned",
         (false, false) => "shared",
     };
-    let _ = writeln!(text, "{}: {what} by {:?}", report.place, report.name);
+    let _ = writeln!(
+        text,
+        "{}: {what} by {:?}",
+        shown(&report.place),
+        report.name
+    );
     let _ = writeln!(
         text,
         "  {} files, directories and links, {}",
@@ -129,6 +134,11 @@ fn text(report: &Report) -> String {
     text
 }
 
+/// Returns a path without what would move a terminal's cursor.
+fn shown(path: &str) -> String {
+    path.replace(char::is_control, "\u{fffd}")
+}
+
 fn peer_text(peer: &PeerReport) -> String {
     let id = peer.peer.get(..8).unwrap_or_default();
     let name = peer.name.as_deref().unwrap_or("?");
@@ -154,7 +164,7 @@ fn peer_text(peer: &PeerReport) -> String {
 fn file_text(file: &FileReport) -> String {
     let mut text = format!(
         "{}: {} of {} ({})",
-        file.path,
+        shown(&file.path),
         bytes_text(file.bytes_present),
         bytes_text(file.size),
         file.state

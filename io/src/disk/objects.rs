@@ -163,7 +163,7 @@ impl Objects {
             place.sidecar.beside(NEW).remove()?;
             place.partial.remove()?;
             place.partial.beside(NEW).remove()?;
-            if place.ours {
+            if place.disposable {
                 place.complete.remove()?;
             }
             self.reading.forget(object);

@@ -112,6 +112,9 @@ pub struct Place {
     pub(crate) complete: Spot,
     /// Whether what lies at the complete place is known to be this object.
     pub(crate) ours: bool,
+    /// Whether what lies at the complete place goes with the object: what was put at a place of
+    /// the user's is the user's.
+    pub(crate) disposable: bool,
     /// Permissions of the files, before the umask.
     pub(crate) mode: Mode,
     /// Whose place it is, where it can change hands.
@@ -192,6 +195,7 @@ impl Places for Store {
                 ..Spot::new(&self.objects, name)
             },
             ours: true,
+            disposable: true,
             mode: Mode::RUSR | Mode::WUSR,
             owner: None,
         })
@@ -249,6 +253,7 @@ impl Targets {
             partial,
             complete: Spot::new(&dir, name),
             ours: false,
+            disposable: false,
             mode: Mode::from_raw_mode(0o666),
             owner: Some(Arc::clone(&owner)),
         };

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -72,7 +73,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, MetadataError> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match lock_in_time(&file) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut pid = String::new();
@@ -95,4 +96,19 @@ pub(super) fn lock(dir: &Path) -> Result<File, MetadataError> {
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)
+}
+
+/// Takes a lock, and waits for a moment where another holds it: one that was killed holds it
+/// until the kernel has cleared up after it, and a child that is being started does for as long
+/// as it is a copy of us.
+fn lock_in_time(file: &File) -> Result<(), Errno> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const PAUSES: u32 = 40;
+    for _ in 0..PAUSES {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
 }

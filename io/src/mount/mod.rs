@@ -7,8 +7,10 @@ mod errno;
 mod fuse;
 mod notify;
 pub mod point;
+mod release;
 mod requests;
 mod show;
+pub mod table;
 
 use std::fmt;
 use std::mem;
@@ -27,7 +29,8 @@ pub use show::Owner;
 use crate::driver::Driver;
 use fuse::Fuse;
 use notify::Outbox;
-use point::{Released, SOURCE};
+use release::Released;
+use table::SOURCE;
 
 /// Threads that take calls from the kernel, each with its own descriptor: what measured best on
 /// two cores (LIMITS.md §2).
@@ -106,7 +109,7 @@ impl Mount {
     /// When it can't be unmounted.
     pub fn stop(self) -> Result<(), PointError> {
         self.outbox.close();
-        let released = point::release(&self.point);
+        let released = release::release(&self.point);
         let deadline = Instant::now() + END_WITHIN;
         while matches!(released, Ok(Released::Whole))
             && !self.has_ended()

@@ -4,17 +4,12 @@
 //! that is gone, or for ourselves): what is mounted is read from the kernel's table. A mount is
 //! cleared only if it is Tandem's and nobody serves it.
 
-use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use rustix::mount::{UnmountFlags, unmount};
-
-/// The source of our mounts, as `mount` and `df` show it.
-pub(super) const SOURCE: &str = "tandem";
+use super::release::detach;
+use super::table::mounted;
 
 /// Why a mount can't be made, kept or ended.
 #[derive(Debug, thiserror::Error)]
@@ -126,74 +121,6 @@ pub enum PointError {
         /// Why.
         why: io::Error,
     },
-}
-
-/// A line of the kernel's table of mounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounted {
-    /// Where.
-    pub point: PathBuf,
-    /// The type of the file system.
-    pub kind: OsString,
-    /// From what, as the mounter named it.
-    pub source: OsString,
-}
-
-impl Mounted {
-    /// Tells whether it is a mount of Tandem's.
-    pub fn is_ours(&self) -> bool {
-        let fuse = self.kind == "fuse" || self.kind == "fuse.tandem";
-        fuse && self.source == SOURCE
-    }
-}
-
-/// Returns what is mounted in this process's view, later mounts after those that they cover.
-///
-/// # Errors
-/// When `/proc/self/mountinfo` can't be read.
-pub fn mounted() -> Result<Vec<Mounted>, PointError> {
-    let table = fs::read("/proc/self/mountinfo").map_err(PointError::Table)?;
-    Ok(table
-        .split(|&byte| byte == b'\n')
-        .filter_map(parse_line)
-        .collect())
-}
-
-/// Reads a line by proc(5): `36 35 98:0 /root /point options fields - type source super`.
-fn parse_line(line: &[u8]) -> Option<Mounted> {
-    let mut words = line.split(|&byte| byte == b' ');
-    let point = words.nth(4)?;
-    let mut rest = words.skip_while(|&word| word != b"-").skip(1);
-    let kind = rest.next()?;
-    let source = rest.next()?;
-    Some(Mounted {
-        point: PathBuf::from(unescape(point)),
-        kind: unescape(kind),
-        source: unescape(source),
-    })
-}
-
-/// Undoes the kernel's octal escapes of blanks and backslashes (`\040`).
-fn unescape(word: &[u8]) -> OsString {
-    let mut bytes = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        let octal = |digits: &[u8]| {
-            digits.iter().try_fold(0_u8, |value, digit| {
-                let digit = digit.checked_sub(b'0').filter(|&digit| digit < 8)?;
-                value.checked_mul(8)?.checked_add(digit)
-            })
-        };
-        match (byte, tail.split_at_checked(3)) {
-            (b'\\', Some((digits, after))) if octal(digits).is_some() => {
-                bytes.extend(octal(digits));
-                rest = after;
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    OsString::from_vec(bytes)
 }
 
 /// Returns the absolute path of `path` without touching what stands there, so that a mount whose
@@ -312,79 +239,6 @@ pub fn refuse_around_mount(path: &Path) -> Result<(), PointError> {
     }
 }
 
-/// Unmounts `point`: politely first; if programs hold it, says who, and takes it away from them.
-///
-/// # Errors
-/// When neither works.
-pub(super) fn release(point: &Path) -> Result<Released, PointError> {
-    let there = mounted()?;
-    if !there
-        .iter()
-        .any(|line| line.point == point && line.is_ours())
-    {
-        return Ok(Released::Whole);
-    }
-    let polite = unmount(point, UnmountFlags::NOFOLLOW).map_err(io::Error::from);
-    let polite = match polite {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            helper(point, &["-u", "-q"])
-        }
-        other => other,
-    };
-    if polite.is_ok() {
-        return Ok(Released::Whole);
-    }
-    let holders = holders(point);
-    let holders = if holders.is_empty() {
-        "a program that can't be seen".to_owned()
-    } else {
-        holders.join(", ")
-    };
-    tracing::warn!(
-        "{} is still used by {holders}; it is detached, and their files there are gone",
-        point.display()
-    );
-    detach(point).map_err(|why| PointError::Unmount {
-        path: point.to_owned(),
-        why,
-    })?;
-    Ok(Released::Detached)
-}
-
-/// How a mount came off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Released {
-    /// The kernel has let go of it.
-    Whole,
-    /// It is out of the tree; programs hold its files until they, or this process, end.
-    Detached,
-}
-
-/// Takes the mount out of the tree, whoever uses it.
-fn detach(point: &Path) -> io::Result<()> {
-    match unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::PERM) => helper(point, &["-u", "-q", "-z"]),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Runs `fusermount3`, which may unmount what its user mounted.
-fn helper(point: &Path, flags: &[&str]) -> io::Result<()> {
-    let done = Command::new("fusermount3")
-        .args(flags)
-        .arg("--")
-        .arg(point)
-        .stdin(Stdio::null())
-        .output()?;
-    if done.status.success() {
-        Ok(())
-    } else {
-        let said = String::from_utf8_lossy(&done.stderr);
-        Err(io::Error::other(said.trim().to_owned()))
-    }
-}
-
 /// Tells whether somebody answers for the mount at `point`. A mount whose daemon is gone says
 /// `ENOTCONN` at once.
 fn answers(point: &Path) -> bool {
@@ -422,76 +276,9 @@ fn check_fuse() -> Result<(), PointError> {
         .ok_or(PointError::NoHelper)
 }
 
-/// How many holders are named.
-const HOLDERS_MAX: usize = 3;
-
-/// Returns who has a file, its program or its working directory below `point`: from `/proc`, as
-/// far as this process may look, without touching the mount.
-fn holders(point: &Path) -> Vec<String> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let me = std::process::id().to_string();
-    processes
-        .flatten()
-        .filter(|process| {
-            let name = process.file_name();
-            name.as_bytes().iter().all(u8::is_ascii_digit) && name != OsStr::new(&me)
-        })
-        .filter(|process| holds(&process.path(), point))
-        .take(HOLDERS_MAX)
-        .map(|process| {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            format!("{} ({})", name.trim(), process.file_name().display())
-        })
-        .collect()
-}
-
-/// Tells whether the process holds something below `point`.
-fn holds(process: &Path, point: &Path) -> bool {
-    let links = ["cwd", "root", "exe"].map(|name| process.join(name));
-    let open = fs::read_dir(process.join("fd"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    links
-        .into_iter()
-        .chain(open)
-        .filter_map(|link| fs::read_link(link).ok())
-        .any(|target| target.starts_with(point))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_the_table_is_read_with_its_escapes() {
-        let line = br"36 35 0:41 / /mnt/my\040mount rw,nosuid shared:1 master:2 - fuse.tandem tandem rw,user_id=0";
-        let read = parse_line(line).unwrap();
-        assert_eq!(read.point, Path::new("/mnt/my mount"));
-        assert!(read.is_ours());
-    }
-
-    #[test]
-    fn a_line_that_is_cut_is_passed_over() {
-        assert_eq!(parse_line(b"36 35 0:41 / /mnt rw -"), None);
-        assert_eq!(parse_line(b""), None);
-    }
-
-    #[test]
-    fn an_escape_that_is_none_stays_as_it_is() {
-        assert_eq!(unescape(br"a\9"), OsStr::new(r"a\9"));
-        assert_eq!(unescape(br"a\134b"), OsStr::new(r"a\b"));
-        assert_eq!(unescape(br"a\777b"), OsStr::new(r"a\777b"));
-    }
-
-    #[test]
-    fn somebody_elses_mount_is_not_ours() {
-        let line = b"36 35 0:41 / /mnt rw - ext4 /dev/sda rw";
-        assert!(!parse_line(line).unwrap().is_ours());
-    }
 
     #[test]
     fn a_place_keeps_what_is_missing_and_resolves_what_is_there() {

@@ -34,6 +34,7 @@ mod dial;
 pub mod identity;
 mod lanes;
 mod link;
+mod secret;
 mod server;
 pub mod ticket;
 mod tls;

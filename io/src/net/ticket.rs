@@ -12,7 +12,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 
-use aws_lc_rs::rand;
 use data_encoding::BASE32_NOPAD;
 use tandem_core::ids::PeerId;
 use tandem_core::label::Label;
@@ -69,16 +68,6 @@ pub enum TicketError {
 }
 
 impl Ticket {
-    /// Draws a secret.
-    ///
-    /// # Errors
-    /// When the operating system has no randomness to give.
-    pub fn draw_secret() -> io::Result<Secret> {
-        let mut secret = [0; 32];
-        rand::fill(&mut secret).map_err(|_| io::Error::other("no randomness to be had"))?;
-        Ok(Secret(secret))
-    }
-
     /// Returns the ticket that `argument` is, names a file of, or (`-`) is on standard input.
     pub fn read(argument: &str) -> Result<Self, TicketError> {
         if argument == "-" {
@@ -345,13 +334,5 @@ mod tests {
         let beheaded = &text[1..];
         let error = Ticket::read(beheaded).unwrap_err().to_string();
         assert!(!error.contains(&text[20..60]), "{error}");
-    }
-
-    #[test]
-    fn secrets_differ() {
-        assert_ne!(
-            Ticket::draw_secret().unwrap(),
-            Ticket::draw_secret().unwrap()
-        );
     }
 }

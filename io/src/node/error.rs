@@ -96,9 +96,9 @@ pub enum NodeError {
         why: LabelError,
     },
     /// What the store says can't be taken up.
-    #[error("can't use the metadata in {path}: {why}; move that directory away to start over from what is on disk", path = .path.display())]
+    #[error("can't use {path}: {why}; move that directory away to start over from what is on disk", path = .path.display())]
     Restore {
-        /// Which `.tandem`.
+        /// Which metadata.
         path: PathBuf,
         /// Why.
         why: RestoreError,
@@ -171,7 +171,4 @@ pub enum NodeError {
     /// The metadata.
     #[error("can't open the metadata: {0}")]
     Metadata(MetadataError),
-    /// The metadata could not be closed.
-    #[error("can't close the metadata: {0}; the next start checks it")]
-    Close(MetadataError),
 }

@@ -147,6 +147,7 @@ impl Guest {
                     | WantState::NotFound
                     | WantState::IsDirectory
                     | WantState::IsSymlink
+                    | WantState::NoSpace
                     | WantState::Failed => return Ok(state),
                 },
                 Notice::Wanted { .. } | Notice::Stopped => {}

@@ -7,7 +7,7 @@ use super::NodeError;
 use super::home::Home;
 use super::known::Places;
 use crate::control::ControlError;
-use crate::mount::point;
+use crate::mount::{point, table};
 
 /// Returns `$XDG_DATA_HOME/tandem`: stores, and the list of places.
 ///
@@ -58,7 +58,7 @@ pub fn find_home(path: &Path) -> Result<Home, NodeError> {
     if let Some(holder) = known {
         return Ok(Home::of(&holder));
     }
-    let is_mounted = point::mounted()?
+    let is_mounted = table::mounted()?
         .iter()
         .any(|line| line.is_ours() && place.starts_with(&line.point));
     let home = Home::of(&place);

@@ -79,7 +79,7 @@ impl Base {
         };
         let engine =
             Engine::restore(config, start, opened.records).map_err(|why| NodeError::Restore {
-                path: home.to_owned(),
+                path: home.join("metadata"),
                 why,
             })?;
         let payloads = Arc::new(Payloads::default());
@@ -214,7 +214,7 @@ impl Running {
             driver: Arc::clone(&self.base.driver),
             place: self.place.clone(),
             store: home.holder().to_owned(),
-            mount: self.mount.as_ref().map(|mount| mount.point().to_owned()),
+            mounted: self.mount.is_some(),
             listening: self
                 .parts
                 .net
@@ -279,16 +279,17 @@ impl Running {
         self.parts.net.shutdown();
         self.base.runtime.block_on(self.parts.net.closed());
         driver.shutdown();
-        // Closed cleanly means that everything is there; a kill is what it otherwise looks like.
-        let closed = if finished {
-            self.parts.disk.stop().map_err(NodeError::Close)
-        } else if driver.is_broken() {
+        if finished && let Err(error) = self.parts.disk.stop() {
+            // Everything is there; only the word that it is could not be written (a full disk).
+            tracing::warn!("can't close the metadata: {error}; the next start checks them");
+        }
+        drop(self.control);
+        unmounted?;
+        if finished || driver.is_broken() {
             Ok(())
         } else {
             Err(NodeError::Unfinished(STOP_WITHIN.as_secs()))
-        };
-        drop(self.control);
-        unmounted.map_err(NodeError::from).and(closed)
+        }
     }
 
     fn await_stopped(&self) -> bool {
@@ -317,7 +318,7 @@ struct Live {
     driver: Arc<Driver>,
     place: PathBuf,
     store: PathBuf,
-    mount: Option<PathBuf>,
+    mounted: bool,
     listening: Vec<String>,
 }
 
@@ -327,7 +328,7 @@ impl Controlled for Live {
         let around = Surroundings {
             place: &self.place,
             store: &self.store,
-            mount: self.mount.as_deref(),
+            mounted: self.mounted,
             listening: self.listening.clone(),
         };
         Some(Report::new(&status, around))

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use tandem_core::action::Stored;
@@ -203,4 +202,21 @@ fn a_wanted_file_never_removes_what_it_did_not_bring() {
     objects.remove(object(1, 1)).unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"mine");
     assert_eq!(files_below(dir.path()), 1);
+}
+
+/// The host changed a file of which `get` had brought the version before, in the same run: the
+/// object went, and the user's file with it.
+#[test]
+fn a_wanted_file_that_was_brought_is_the_users() {
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("mine");
+    let targets = Arc::new(Targets::default());
+    let objects = Objects::new(Arc::clone(&targets) as Arc<_>);
+    targets.assign(object(1, 1), &target).unwrap();
+    objects.create(object(1, 1), 4, b"h").unwrap();
+    objects.store(object(1, 1), 0, b"that", b"r").unwrap();
+    objects.sync(object(1, 1)).unwrap();
+    objects.finish(object(1, 1)).unwrap();
+    objects.remove(object(1, 1)).unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"that");
 }

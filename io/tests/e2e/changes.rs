@@ -2,15 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::Errno;
 
-use crate::common::pattern::{CHUNK, pattern, stamp_of, write_file};
+use crate::common::pattern::{CHUNK, pattern, seams, stamp_of, write_file};
 use crate::common::until;
 use crate::common::world::{Host, Joiner, World};
 
@@ -34,36 +34,41 @@ fn becomes(path: &Path, bytes: &[u8]) {
     });
 }
 
-/// Reads a file chunk by chunk from one open, and returns the stamps of the chunks. Each chunk
-/// that is read must be of one version; one that can't be had any more must say so.
+/// Reads a file chunk by chunk from one open. What one request to the file system brings is of
+/// one version: a page, read through the kernel's cache, which asks for pages as it likes; a chunk,
+/// read around it (`O_DIRECT`). What can't be had any more must say so.
 #[track_caller]
-fn stamps(file: &File, size: u64, stamps: &[u64]) -> Vec<Option<u64>> {
-    let mut seen = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let len = usize::try_from(CHUNK.min(size - at)).unwrap();
-        let mut bytes = vec![0; len];
+fn check_versions(path: &Path, stamps: &[u64]) {
+    let Ok(cached) = File::open(path) else {
+        return;
+    };
+    check_pieces(&cached, 4_096, stamps);
+    let flags = i32::try_from(OFlags::DIRECT.bits()).unwrap();
+    if let Ok(direct) = File::options().read(true).custom_flags(flags).open(path) {
+        check_pieces(&direct, CHUNK, stamps);
+    }
+}
+
+#[track_caller]
+fn check_pieces(file: &File, piece: u64, stamps: &[u64]) {
+    let mut bytes = vec![0; usize::try_from(CHUNK).unwrap()];
+    // Beyond any end.
+    for at in (0..SIZE + CHUNK).step_by(bytes.len()) {
         match file.read_at(&mut bytes, at) {
-            // Past the end of a version that is shorter.
-            Ok(0) => seen.push(None),
             Ok(got) => {
-                let stamp = stamp_of(&bytes[..got], at, stamps);
-                assert!(
-                    stamp.is_some(),
-                    "{got} bytes at {at} are of no version, or of two"
-                );
-                seen.push(stamp);
+                let pieces = bytes[..got].chunks(usize::try_from(piece).unwrap());
+                for (at, bytes) in (at..).step_by(usize::try_from(piece).unwrap()).zip(pieces) {
+                    let is_one = stamp_of(bytes, at, stamps).is_some();
+                    assert!(is_one, "not of one version: {}", seams(bytes, at, stamps));
+                }
             }
             Err(error) => {
                 let code = Errno::from_io_error(&error);
                 let is_defined = [Some(Errno::IO), Some(Errno::STALE)].contains(&code);
                 assert!(is_defined, "{error}");
-                seen.push(None);
             }
         }
-        at += CHUNK;
     }
-    seen
 }
 
 /// Opens a file and reads its first chunk, without the kernel's reading ahead.
@@ -95,9 +100,9 @@ fn a_file_replaced_by_rename_is_old_or_new_s12() {
         .sync_all()
         .unwrap();
     fs::rename(host.dir.join("x.lock"), host.dir.join("x")).unwrap();
-    stamps(&old, SIZE, &[1, 2]);
+    check_pieces(&old, 4_096, &[1, 2]);
     becomes(&path, &whole(2, SIZE + 100));
-    stamps(&old, SIZE, &[1, 2]);
+    check_pieces(&old, 4_096, &[1, 2]);
     drop(old);
     until("the lock file is gone", || {
         fs::symlink_metadata(joiner.path("x.lock"))
@@ -174,14 +179,15 @@ fn a_rewrite_at_the_same_size_is_seen_s29() {
             source.set_modified(time).unwrap();
         }
         drop(source);
-        stamps(&open, SIZE, &[stamp - 1, stamp]);
+        check_pieces(&open, 4_096, &[stamp - 1, stamp]);
+        check_versions(&path, &[stamp - 1, stamp]);
         becomes(&path, &whole(stamp, SIZE));
-        stamps(&open, SIZE, &[stamp - 1, stamp]);
+        check_pieces(&open, 4_096, &[stamp - 1, stamp]);
     }
 }
 
 /// P1, S15, S29: a file is replaced over and over while the peer reads it over and over. Every
-/// chunk is of one version; in the end the last version is there.
+/// piece is of one version; in the end the last version is there.
 #[test]
 fn a_storm_of_replacements_never_mixes_versions_s15() {
     let (_world, host, joiner) = shared(|dir| write_file(&dir.join("x"), 1, SIZE));
@@ -197,10 +203,8 @@ fn a_storm_of_replacements_never_mixes_versions_s15() {
         });
         let mut reads = 0;
         while !storm.is_finished() {
-            if let Ok(file) = File::open(&path) {
-                stamps(&file, SIZE, &all);
-                reads += 1;
-            }
+            check_versions(&path, &all);
+            reads += 1;
         }
         assert!(reads > 0);
         storm.join().unwrap();

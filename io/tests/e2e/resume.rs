@@ -1,6 +1,7 @@
 //! Resume (P5): cuts and kills cost at most what was in flight.
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -68,7 +69,14 @@ fn a_killed_joiner_goes_on_where_it_was_s11_s29() {
             "the reader of a dead mount saw no error"
         );
         joiner.restart();
-        let again = until("the file is known", || joiner.status().file("big"));
+        // What is stored is looked for when it is first read.
+        File::open(&path).unwrap().read_exact(&mut [0]).unwrap();
+        let again = until("its sidecar was read", || {
+            joiner
+                .status()
+                .file("big")
+                .filter(|seen| seen.number("chunks_present") > 0)
+        });
         let (before, after) = (
             seen.number("chunks_present"),
             again.number("chunks_present"),

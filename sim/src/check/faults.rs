@@ -2,6 +2,7 @@
 //! a failure of the core.
 
 use tandem_core::error::Fault;
+use tandem_core::ids::PeerId;
 use tandem_core::message::Refusal;
 
 use super::{Failure, Verdict};
@@ -23,6 +24,8 @@ pub struct Caused {
     pub power: bool,
     /// The shared folder changed.
     pub edit: bool,
+    /// A hostile peer came.
+    pub hostile: bool,
 }
 
 impl Caused {
@@ -35,11 +38,19 @@ impl Caused {
             || self.crash
             || self.power
             || self.edit
+            || self.hostile
     }
 
-    /// Judges a fault.
-    pub fn explains(&self, fault: &Fault) -> Verdict {
+    /// Judges a fault; whatever is said of the hostile peer is deserved.
+    pub fn explains(&self, fault: &Fault, hostile: Option<PeerId>) -> Verdict {
         let explained = match fault {
+            Fault::Protocol { peer, .. }
+            | Fault::Turned { peer, .. }
+            | Fault::Refused { peer, .. }
+                if Some(*peer) == hostile =>
+            {
+                true
+            }
             Fault::Protocol { .. } => false,
             Fault::Refused { why, .. } | Fault::Turned { why, .. } => match why {
                 Refusal::Busy => self.link || self.crash,

@@ -15,6 +15,8 @@ pub struct Live {
     waiting: BTreeMap<ReqId, Waiting>,
     /// Since when no link is there, as its engine was told.
     pub alone_since: Option<u64>,
+    /// Whether its disk fails for ever: then only the deadline holds.
+    pub no_disk: bool,
     deadline: u64,
     slack: u64,
 }
@@ -33,6 +35,7 @@ impl Live {
         Self {
             waiting: BTreeMap::new(),
             alone_since: None,
+            no_disk: false,
             deadline,
             slack,
         }
@@ -52,7 +55,7 @@ impl Live {
         match self.waiting.remove(&req) {
             Some(waiting) => {
                 self.judge(now, req, &waiting)?;
-                Ok((waiting.call, now - waiting.since))
+                Ok((waiting.call, now.saturating_sub(waiting.since)))
             }
             None => {
                 let what = format!("{req} was answered, and nobody waits for it");
@@ -70,7 +73,7 @@ impl Live {
 
     fn judge(&self, now: u64, req: ReqId, waiting: &Waiting) -> Verdict {
         let allowed = match &waiting.call {
-            FsCall::Read { .. } if waiting.alone => self.slack,
+            FsCall::Read { .. } if waiting.alone && !self.no_disk => self.slack,
             FsCall::Read { .. } => self.deadline + self.slack,
             FsCall::Open { .. } => self.slack,
             FsCall::Lookup { .. }
@@ -87,7 +90,7 @@ impl Live {
             | FsCall::Change { .. }
             | FsCall::Sync { .. } => 0,
         };
-        let took = now - waiting.since;
+        let took = now.saturating_sub(waiting.since);
         if took <= allowed {
             return Ok(());
         }
@@ -99,6 +102,16 @@ impl Live {
             if waiting.alone { ", with no link" } else { "" }
         );
         Err(Failure::new(Kind::Liveness, "P9", what))
+    }
+
+    /// The machine sleeps for so long: nobody's time passes.
+    pub fn slept(&mut self, time: u64) {
+        for waiting in self.waiting.values_mut() {
+            waiting.since += time;
+        }
+        if let Some(since) = &mut self.alone_since {
+            *since += time;
+        }
     }
 
     /// Returns how many calls wait.

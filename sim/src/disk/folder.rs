@@ -88,6 +88,11 @@ impl Folder {
         self
     }
 
+    /// Sets the clock to the wall time `nanos`, which may be earlier.
+    pub fn jump(&mut self, nanos: i64) {
+        self.clock = nanos;
+    }
+
     fn now(&mut self) -> i64 {
         self.clock += 1;
         self.clock

@@ -223,6 +223,39 @@ impl Objects {
         self.0.is_empty()
     }
 
+    /// Flips a bit of a sidecar; returns of which object.
+    pub fn rot_sidecar(&mut self, chance: &mut Chance) -> Option<ObjectId> {
+        let has = |stored: &&ObjectId| self.0[stored].sidecar.is_some();
+        let some: Vec<ObjectId> = self.0.keys().filter(has).copied().collect();
+        let object = *chance.pick(&some)?;
+        let journal = self.0.get_mut(&object)?.sidecar.as_mut()?;
+        let at = chance.index(journal.now.len());
+        *journal.now.get_mut(at)? ^= 1 << chance.below(8);
+        journal.before.clone_from(&journal.now);
+        Some(object)
+    }
+
+    /// Flips a bit of a chunk that was written and not synced since; returns of which object.
+    pub fn rot_unsynced(&mut self, chance: &mut Chance) -> Option<ObjectId> {
+        let soft = |stored: &Stored| {
+            stored
+                .partial
+                .as_ref()
+                .is_some_and(|image| image.since.iter().any(|(_, bytes)| !bytes.is_empty()))
+        };
+        let some = self.0.iter().filter(|(_, stored)| soft(stored));
+        let some: Vec<ObjectId> = some.map(|(object, _)| *object).collect();
+        let object = *chance.pick(&some)?;
+        let image = self.0.get_mut(&object)?.partial.as_mut()?;
+        let n = chance.index(image.since.len());
+        let (at, bytes) = image.since.get_mut(n)?;
+        let within = chance.index(bytes.len());
+        let bit = 1 << chance.below(8);
+        *bytes.get_mut(within)? ^= bit;
+        *image.now.get_mut(*at + within)? ^= bit;
+        Some(object)
+    }
+
     /// Loses power.
     pub fn lose_power(&mut self, chance: &mut Chance, reach: &mut Reach) {
         for stored in self.0.values_mut() {

@@ -41,6 +41,11 @@ impl Records {
         lost
     }
 
+    /// Loses everything: the store was found damaged and set aside.
+    pub fn wipe(&mut self) {
+        *self = Self::default();
+    }
+
     /// Returns all records.
     pub fn all(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         self.now

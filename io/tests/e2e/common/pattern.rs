@@ -72,6 +72,20 @@ pub(crate) fn stamp_of(bytes: &[u8], offset: u64, stamps: &[u64]) -> Option<u64>
         .find(|&stamp| bytes == pattern(stamp, offset, bytes.len()))
 }
 
+/// Tells where these bytes, read at `offset`, change from one stamp to another, record by record.
+pub(crate) fn seams(bytes: &[u8], offset: u64, stamps: &[u64]) -> String {
+    let mut said = String::new();
+    let mut last = None;
+    for (at, piece) in (offset..).step_by(16).zip(bytes.chunks(16)) {
+        let found = stamp_of(piece, at, stamps);
+        if last != Some(found) {
+            said.push_str(&format!("from {at} {found:?}; "));
+            last = Some(found);
+        }
+    }
+    said
+}
+
 /// Chance for tests: a small generator, and the seed that it began with.
 #[derive(Debug)]
 pub(crate) struct Dice(u64);

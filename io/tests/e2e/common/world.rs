@@ -279,7 +279,12 @@ impl Host {
     #[track_caller]
     pub(crate) fn stop(&mut self) {
         let status = self.running.take().expect("it runs").stop();
-        assert_eq!(status.code(), Some(0), "share ended with {status}");
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "share ended with {status}: {}",
+            self.err()
+        );
     }
 
     /// Returns what it has said so far.
@@ -344,18 +349,41 @@ impl Joiner {
         self.running.take().expect("it runs").kill();
     }
 
+    /// Stops it by SIGTERM, whether it can end well or not; it says so.
+    #[track_caller]
+    pub(crate) fn end(&mut self) {
+        let status = self.running.take().expect("it runs").stop();
+        assert_eq!(
+            status.code() == Some(0),
+            !self.err().contains("error:"),
+            "{}",
+            self.err()
+        );
+        assert!(!self.err().contains("panicked"), "{}", self.err());
+    }
+
     /// Waits until it has ended well by itself.
     #[track_caller]
     pub(crate) fn ended(&mut self) {
         let status = self.running.take().expect("it ran").join(SOON);
-        assert_eq!(status.code(), Some(0), "join ended with {status}");
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "join ended with {status}: {}",
+            self.err()
+        );
     }
 
     /// Stops it by SIGTERM.
     #[track_caller]
     pub(crate) fn stop(&mut self) {
         let status = self.running.take().expect("it runs").stop();
-        assert_eq!(status.code(), Some(0), "join ended with {status}");
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "join ended with {status}: {}",
+            self.err()
+        );
     }
 
     /// Returns what it has said so far.

@@ -1,0 +1,64 @@
+//! Faults planted on purpose, one at a time: what the simulator's oracles must find, and so the
+//! measure of what they see.
+//!
+//! Law: nothing of them is in a build without the feature `mutants`, which only the simulator's
+//! feature of that name turns on; there every question for one is `false` to the compiler.
+
+use crate::engine::Engine;
+
+/// A planted fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// A chunk that arrives marks the next one too, as a range set does that rounds outward.
+    RangeOutward,
+    /// A read that failed is answered as the end of the file.
+    FailedReadIsEof,
+    /// Chunks are marked durable before their bytes were synced.
+    BitBeforeData,
+    /// A chunk of a version that was superseded is stored as one of the version that is shown.
+    ReplayedChunk,
+    /// The sender's knowledge counts as ours before its snapshot is complete.
+    KnowledgeEarly,
+    /// Attempts are counted for ever: neither progress nor a new link starts them afresh.
+    AttemptsNeverReset,
+    /// The number of a handle that was closed is given again.
+    HandleReused,
+    /// A file goes to its place as complete without a sync of its bytes.
+    RenameUnsynced,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::RangeOutward,
+        Self::FailedReadIsEof,
+        Self::BitBeforeData,
+        Self::ReplayedChunk,
+        Self::KnowledgeEarly,
+        Self::AttemptsNeverReset,
+        Self::HandleReused,
+        Self::RenameUnsynced,
+    ];
+}
+
+#[cfg(feature = "mutants")]
+impl Engine {
+    /// Plants a fault, at the start.
+    pub fn plant(&mut self, mutant: Mutant) {
+        self.mutant = Some(mutant);
+    }
+
+    /// Returns whether this fault is planted here.
+    pub(crate) fn has(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+impl Engine {
+    /// Returns that no fault is planted.
+    #[inline]
+    pub(crate) const fn has(&self, _mutant: Mutant) -> bool {
+        false
+    }
+}

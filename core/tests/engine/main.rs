@@ -1,0 +1,13 @@
+//! The engine, driven by its events alone: stories that are read, laws over random histories,
+//! and peers that break every rule.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    reason = "what a test makes is well made"
+)]
+
+mod hostile;
+mod laws;
+mod stage;
+mod stories;

@@ -1,0 +1,208 @@
+//! One side: an engine, its store, its disk, the bytes parked in its shell, and what it was
+//! answered.
+
+use std::collections::BTreeMap;
+
+use tandem_core::action::{Action, DiskWish, FsReply, Record, WantState};
+use tandem_core::engine::{Config, Engine, Host, Invite, Last, Start};
+use tandem_core::error::{DiskError, Fault, FsError};
+use tandem_core::event::DiskDone;
+use tandem_core::ids::{Arrival, ChunkHash, LinkId, PayloadId, PeerId, ReqId};
+use tandem_core::label::Label;
+use tandem_core::message::{FolderId, Role, Secret};
+use tandem_core::time::Time;
+use tandem_core::tree::name::Name;
+use tandem_core::tree::register::Register;
+
+use super::Failing;
+use super::folder::Files;
+use super::objects::Objects;
+
+/// The size of ada's chunks in bytes: the smallest there is.
+pub(crate) const CHUNK: u32 = 512;
+
+/// The secret in ada's ticket.
+pub(crate) const TICKET: Secret = Secret([7; 32]);
+
+/// Returns a file of three chunks and a bit.
+pub(crate) fn photo() -> Vec<u8> {
+    (0..1_600_u32).map(|at| (at / 7 % 251) as u8).collect()
+}
+
+/// Returns the names of a path.
+pub(crate) fn path(text: &str) -> Vec<Name> {
+    let parse = |part: &str| Name::parse(part.as_bytes()).unwrap();
+    text.split('/')
+        .filter(|part| !part.is_empty())
+        .map(parse)
+        .collect()
+}
+
+/// One peer and the machine that it runs on.
+pub(crate) struct Side {
+    pub(crate) name: String,
+    pub(crate) config: Config,
+    pub(crate) seed: u64,
+    pub(crate) engine: Option<Engine>,
+    /// The metadata store, and what of it survives power loss.
+    pub(crate) store: BTreeMap<Vec<u8>, Vec<u8>>,
+    synced: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) files: Files,
+    pub(crate) objects: Objects,
+    pub(crate) payloads: BTreeMap<PayloadId, Vec<u8>>,
+    /// The next disk job that it picks fails.
+    pub(crate) failing: Option<Failing>,
+    /// So many commits fail.
+    pub(crate) full: u32,
+    /// So many chunks reach it spoilt.
+    pub(crate) spoil: u32,
+    pub(crate) replies: BTreeMap<ReqId, Result<FsReply, FsError>>,
+    pub(crate) wanted: Vec<(ReqId, WantState)>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) closed: Vec<LinkId>,
+    pub(crate) stopped: bool,
+}
+
+impl Side {
+    fn new(config: Config, seed: u64) -> Self {
+        Self {
+            name: config.name.as_str().to_owned(),
+            config,
+            seed,
+            engine: None,
+            store: BTreeMap::new(),
+            synced: BTreeMap::new(),
+            files: Files::default(),
+            objects: Objects::default(),
+            payloads: BTreeMap::new(),
+            failing: None,
+            full: 0,
+            spoil: 0,
+            replies: BTreeMap::new(),
+            wanted: Vec::new(),
+            faults: Vec::new(),
+            closed: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// Returns who shares.
+    pub(crate) fn host(name: &str) -> Self {
+        let mut config = Config::new(PeerId([1; 32]), Label::parse(name).unwrap(), Role::Full);
+        config.chunk_size = CHUNK;
+        config.folder = Some(FolderId([9; 16]));
+        // One ticket binds one joiner; all of these have the same secret.
+        let invite = |id| Invite { id, secret: TICKET };
+        config.invites = (1..=3).map(invite).collect();
+        Self::new(config, 1)
+    }
+
+    /// Returns who joins, with ada's ticket.
+    pub(crate) fn joiner(nr: u8, name: &str) -> Self {
+        let me = PeerId([nr + 1; 32]);
+        let mut config = Config::new(me, Label::parse(name).unwrap(), Role::Sparse);
+        config.host = Some(Host {
+            peer: PeerId([1; 32]),
+            secret: Some(TICKET),
+        });
+        Self::new(config, u64::from(nr) + 1)
+    }
+
+    pub(crate) fn start(&mut self, now: Time, last: Last) {
+        self.seed += 100;
+        let seed = self.seed;
+        let start = Start { seed, now, last };
+        let engine = Engine::restore(self.config.clone(), start, self.store.clone());
+        self.engine = Some(engine.expect("it wrote its store itself"));
+        self.stopped = false;
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.engine = None;
+        self.payloads.clear();
+    }
+
+    /// What was not synced is gone: records, and the bytes of objects (their lengths stay).
+    pub(crate) fn power_loss(&mut self) {
+        self.store = self.synced.clone();
+        self.objects.power_loss();
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Action> {
+        self.engine.as_mut()?.poll_action()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("it runs")
+    }
+
+    /// Returns the registers that its store holds, in the order of their keys.
+    pub(crate) fn registers(&self) -> Vec<Register> {
+        let value = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+            let body = (key[0] == b'r').then(|| &value[1..])?;
+            let (_, register): (Arrival, Register) = postcard::from_bytes(body).ok()?;
+            Some(register)
+        };
+        self.store.iter().filter_map(value).collect()
+    }
+
+    pub(crate) fn commit(&mut self, records: Vec<Record>, sync: bool) -> Result<(), DiskError> {
+        if self.full > 0 {
+            self.full -= 1;
+            return Err(DiskError::NoSpace);
+        }
+        for Record { key, value } in records {
+            match value {
+                Some(value) => self.store.insert(key, value),
+                None => self.store.remove(&key),
+            };
+        }
+        if sync {
+            self.synced = self.store.clone();
+        }
+        Ok(())
+    }
+
+    /// Does a disk job. A chunk that is read is parked under a number of no meaning.
+    pub(crate) fn disk(&mut self, wish: DiskWish) -> Result<DiskDone, DiskError> {
+        if let Some((_, why)) = self.failing.take_if(|(picks, _)| picks(&wish)) {
+            if let DiskWish::StoreChunk { payload, .. } = wish {
+                self.payloads.remove(&payload).expect("it was not used up");
+            }
+            return Err(why);
+        }
+        match wish {
+            DiskWish::List { path } => self.files.list(&path),
+            DiskWish::Look { path } => Ok(self.files.look(&path)),
+            DiskWish::ReadChunk { path, offset, len } => {
+                let (bytes, print) = self.files.read(&path, offset, len)?;
+                let done = DiskDone::Chunk {
+                    payload: PayloadId(0),
+                    len: u32::try_from(bytes.len()).unwrap(),
+                    hash: ChunkHash::of(&bytes),
+                    before: print,
+                    after: print,
+                };
+                self.payloads.insert(PayloadId(0), bytes);
+                Ok(done)
+            }
+            DiskWish::StoreChunk {
+                object,
+                offset,
+                payload,
+                record,
+            } => {
+                let bytes = self.payloads.remove(&payload).expect("it was not used up");
+                self.objects.store(object, offset, &bytes, &record)
+            }
+            DiskWish::LoadObject { .. }
+            | DiskWish::CreateObject { .. }
+            | DiskWish::CutSidecar { .. }
+            | DiskWish::MarkSidecar { .. }
+            | DiskWish::SyncObject { .. }
+            | DiskWish::HashChunk { .. }
+            | DiskWish::FinishObject { .. }
+            | DiskWish::RemoveObject { .. } => self.objects.perform(wish),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What needs no names of peers or files to be said in words.
+
+use std::collections::BTreeMap;
+
+use tandem_core::action::{Record, Shown};
+use tandem_core::event::{DiskDone, FsCall, Seen, Sighting};
+use tandem_core::fetch::sidecar::Sidecar;
+use tandem_core::tree::name::Name;
+use tandem_core::tree::register::Kind;
+
+pub(super) fn name(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub(super) fn path(names: &[Name]) -> String {
+    let parts: Vec<_> = names.iter().map(|part| name(part.as_bytes())).collect();
+    format!("/{}", parts.join("/"))
+}
+
+pub(super) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Directory => "directory",
+        Kind::Symlink => "symlink",
+    }
+}
+
+pub(super) fn shown(shown: &Shown) -> String {
+    let Shown {
+        ino,
+        mode,
+        nlink,
+        size,
+        ..
+    } = shown;
+    let links = if *nlink == 0 { ", nameless" } else { "" };
+    format!(
+        "{ino}, {} {mode:03o}, {size} bytes{links}",
+        kind(shown.kind)
+    )
+}
+
+pub(super) fn sighting(seen: &Sighting) -> String {
+    match &seen.what {
+        Seen::File => format!("file {:03o} {} bytes", seen.mode, seen.print.size),
+        Seen::Directory => "directory".to_owned(),
+        Seen::Symlink(target) => format!("symlink to {}", name(target.as_bytes())),
+        Seen::Local => "of this machine only".to_owned(),
+    }
+}
+
+pub(super) fn call(call: &FsCall) -> String {
+    match call {
+        FsCall::Lookup {
+            parent,
+            name: called,
+        } => format!("look up {} in {parent}", name(called)),
+        FsCall::Forget { ino, lookups } => format!("forget {ino}, {lookups} lookups"),
+        FsCall::GetAttr { ino } => format!("attributes of {ino}"),
+        FsCall::ReadLink { ino } => format!("target of {ino}"),
+        FsCall::Open { ino, write } => {
+            format!("open {ino}{}", if *write { " to write" } else { "" })
+        }
+        FsCall::Read { fh, offset, len } => {
+            format!("read {len} bytes at {offset} through {fh}")
+        }
+        FsCall::Release { fh } => format!("close {fh}"),
+        FsCall::OpenDir { ino } => format!("open directory {ino}"),
+        FsCall::ReadDir {
+            fh,
+            from,
+            count,
+            plus,
+        } => {
+            let plus = if *plus { ", with attributes" } else { "" };
+            format!("list {count} of {fh} from {from}{plus}")
+        }
+        FsCall::ReleaseDir { fh } => format!("close directory {fh}"),
+        FsCall::GetXattr { ino, name: called } => {
+            format!("attribute {} of {ino}", name(called))
+        }
+        FsCall::ListXattr { ino } => format!("attribute names of {ino}"),
+        FsCall::StatFs => "space".to_owned(),
+        FsCall::Change { ino } => format!("change {ino}"),
+        FsCall::Sync { ino } => format!("sync {ino}"),
+    }
+}
+
+pub(super) fn done(done: &DiskDone) -> String {
+    match done {
+        DiskDone::Done => String::new(),
+        DiskDone::Listed { items, .. } => {
+            let item = |(called, seen): &(Name, Sighting)| {
+                format!("{} ({})", name(called.as_bytes()), sighting(seen))
+            };
+            let items: Vec<_> = items.iter().map(item).collect();
+            format!(
+                ": {}",
+                if items.is_empty() {
+                    "empty".to_owned()
+                } else {
+                    items.join(", ")
+                }
+            )
+        }
+        DiskDone::Looked { sighting: seen, .. } => {
+            format!(
+                ": {}",
+                seen.as_ref().map_or("nothing there".to_owned(), sighting)
+            )
+        }
+        DiskDone::Chunk { len, .. } => format!(": {len} bytes"),
+        DiskDone::Hashed { len, .. } => format!(": {len} bytes"),
+        DiskDone::Loaded {
+            sidecar,
+            partial,
+            complete,
+        } => match (complete, partial, sidecar) {
+            (Some(len), _, _) => format!(": complete, {len} bytes"),
+            (None, Some(len), Some(sidecar)) => {
+                let found = Sidecar::decode(sidecar, None);
+                let claims = found.map_or("no good".to_owned(), |found| {
+                    format!(
+                        "{} chunks durable, {} claimed",
+                        found.durable().have(),
+                        found.claims().have()
+                    )
+                });
+                format!(": partial, {len} bytes, sidecar: {claims}")
+            }
+            (None, Some(len), None) => format!(": partial, {len} bytes, no sidecar"),
+            (None, None, _) => ": nothing there".to_owned(),
+        },
+    }
+}
+
+pub(super) fn records(records: &[Record]) -> String {
+    let mut count: BTreeMap<(&str, bool), u32> = BTreeMap::new();
+    for record in records {
+        let what = match record.key[0] {
+            b'm' => "self",
+            b'r' => "register",
+            b'i' => "inode",
+            b'p' => "peer",
+            b'b' => "binding",
+            b'o' => "object",
+            b'f' => "place",
+            b'h' => "hash",
+            other => panic!("a record of kind {other}"),
+        };
+        *count.entry((what, record.value.is_none())).or_default() += 1;
+    }
+    let one = |(&(what, is_removed), &count): (&(&str, bool), &u32)| {
+        let many = if count > 1 {
+            format!(" x{count}")
+        } else {
+            String::new()
+        };
+        let gone = if is_removed { " removed" } else { "" };
+        format!("{what}{many}{gone}")
+    };
+    let parts: Vec<_> = count.iter().map(one).collect();
+    if parts.is_empty() {
+        "nothing new".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# The suites that are too long for CI. Each prints a table, a line for each round.
+#
+#   tests/long.sh NAME [ROUNDS]
+#
+#   kill-joiner   the joiner is killed three times in the middle of 1 GiB, and goes on
+#   kill-get      the same for `tandem get`
+#   cuts          1 GiB through a proxy that cuts twenty times
+#   host-gone     the host is killed and comes back
+#   storm         a file is replaced over and over while it is read
+#   tree          10,000 files with odd names
+#   all           all of them
+#
+# A round is a run of the end-to-end test of that name in its large form; its output is kept
+# when it fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A test_of=(
+    [kill-joiner]=resume::a_killed_joiner_goes_on_where_it_was
+    [kill-get]=resume::a_killed_get_goes_on_where_it_was
+    [cuts]=resume::twenty_cuts_do_not_show
+    [host-gone]=host_gone::
+    [storm]=changes::a_storm_of_replacements
+    [tree]=tree::
+)
+name=${1:-}
+rounds=${2:-3}
+if [ "$name" = all ]; then
+    names=(kill-joiner kill-get cuts host-gone storm tree)
+elif [ -n "$name" ] && [ -n "${test_of[$name]:-}" ]; then
+    names=("$name")
+else
+    sed -n '2,/^# A round/{/^# A round/d;s/^# \{0,1\}//p}' "$0" >&2
+    exit 2
+fi
+
+cargo test --quiet --release -p tandem-io --test e2e --no-run
+logs=$(mktemp -d)
+failed=0
+printf '| %-11s | round | result | seconds | log |\n|---|---|---|---|---|\n' suite
+for name in "${names[@]}"; do
+    for round in $(seq "$rounds"); do
+        log=$logs/$name-$round
+        begun=$(date +%s.%N)
+        if TANDEM_E2E_LARGE=1 timeout --kill-after=10 1800 cargo test --quiet --release \
+            -p tandem-io --test e2e -- "${test_of[$name]}" >"$log" 2>&1 &&
+            grep -q '^test result: ok. [1-9]' "$log"; then
+            result=ok
+            rm "$log"
+            log=
+        else
+            result=FAILED
+            failed=1
+        fi
+        seconds=$(awk -v begun="$begun" -v ended="$(date +%s.%N)" \
+            'BEGIN { printf "%.1f", ended - begun }')
+        printf '| %-11s | %5d | %-6s | %7s | %s |\n' "$name" "$round" "$result" "$seconds" "$log"
+    done
+done
+exit "$failed"
