@@ -11,6 +11,7 @@ use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
 use crate::reach;
 use crate::tale::{STOPS, Trouble};
+use crate::words;
 use crate::world::{HOST, Item, World};
 
 /// A planned event.
@@ -109,6 +110,9 @@ impl World {
         let mut chance = self.choices.stream(Key::Planned(planned.id));
         let _ = chance.bits();
         self.note(usize::MAX, format_args!("{planned:?}"));
+        if let (Some(tale), Some(title)) = (&mut self.trace.tale, words::planned(planned.what)) {
+            tale.trouble(self.now, Trouble::default(), title);
+        }
         let p = chance.index(self.peers.len());
         let links: Vec<usize> = self.links.keys().copied().collect();
         match planned.what {
@@ -248,6 +252,14 @@ impl World {
     pub fn partition_one_way(&mut self, joiner: usize, side: usize, time: u64) {
         reach!(self.reach, "chaos: one-way partition");
         self.apart.insert((HOST, joiner), self.now + time);
+        if let Some(tale) = &mut self.trace.tale {
+            let trouble = Trouble {
+                peer: None,
+                between: Some((HOST, joiner)),
+                until: Some(self.now + time),
+            };
+            tale.trouble(self.now, trouble, "partition, one way");
+        }
         for at in self.links_of(joiner) {
             self.stall(at, side, time);
         }

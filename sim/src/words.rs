@@ -5,6 +5,7 @@ use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint};
 use tandem_core::message::{Answer, Message};
 use tandem_core::tree::name::Name;
 
+use crate::chaos::What;
 use crate::tale::Topic;
 
 /// What a tick is called.
@@ -185,6 +186,26 @@ pub(crate) fn message(message: &Message) -> String {
         Message::Ping => "ping".to_owned(),
         Message::Pong => "pong".to_owned(),
         Message::Bye => "bye".to_owned(),
+    }
+}
+
+/// Returns the words of a planned event, unless what it does has words of its own.
+pub(crate) fn planned(what: What) -> Option<&'static str> {
+    match what {
+        What::Throttle => Some("all wires get slow"),
+        What::SlowDisk => Some("a disk gets slow"),
+        What::Sleep => Some("a machine sleeps"),
+        What::ClockJump => Some("the host's wall clock jumps"),
+        What::Rot => Some("stored bytes rot"),
+        What::Hostile => Some("the hostile peer comes"),
+        What::Cut
+        | What::Stall
+        | What::Partition
+        | What::Kill
+        | What::PowerLoss
+        | What::Stop
+        | What::Edit
+        | What::Want => None,
     }
 }
 
