@@ -129,15 +129,20 @@ function line(pen, x0, y0, x1, y1) {
 
 // What goes wrong between two peers, and for how long.
 function troubles(pen, top, bottom, at) {
+  const done = new Map();
   for (const turn of turns) {
     if (turn.kind !== FAULT || turn.a < 0 || !shown[FAULT]) continue;
     const from = turn.y, to = turn.until < 0 ? from : height(Math.min(turn.until, end));
     if (to < top || from > bottom) continue;
     const x0 = Math.min(xs[turn.a], xs[turn.b]), x1 = Math.max(xs[turn.a], xs[turn.b]);
     if (turn.until >= 0) {
-      pen.globalAlpha = 0.07;
+      // Troubles that overlap make one band.
+      const begin = Math.max(from, done.get(turn.a + turn.b * 99) ?? 0);
+      done.set(turn.a + turn.b * 99, Math.max(begin, to));
+      done.set(turn.b + turn.a * 99, Math.max(begin, to));
+      pen.globalAlpha = 0.09;
       pen.fillStyle = ink.band;
-      pen.fillRect(x0, at(from), x1 - x0, Math.max(2, to - from));
+      if (to > begin) pen.fillRect(x0, at(begin), x1 - x0, to - begin);
       pen.globalAlpha = 1;
     }
     pen.strokeStyle = ink.band;
