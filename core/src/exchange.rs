@@ -1,7 +1,7 @@
 //! The stream of registers to one peer.
 //!
 //! Law: registers go out in our order of arrival, each after it was stored here, and never one
-//! that the peer is known to know. Whenever everything has gone out, our knowledge of that
+//! that the peer is known to know. Whenever everything has gone out, and nothing waits to be stored, our knowledge of that
 //! moment goes with it, and only then: so a peer's knowledge never covers what it was not sent.
 //! At most [`BATCHES_IN_FLIGHT_MAX`] batches are unacknowledged, so a slow peer holds no memory.
 
@@ -63,7 +63,10 @@ impl Outbox {
         if ended {
             reached = reached.max(upto);
         }
-        let news = ended && !(self.told && self.theirs.includes(knowledge));
+        // While anything here waits to be stored, it may have replaced what would have been sent
+        // before it: then what is known is not all on its way.
+        let is_all = ended && upto == registers.last_arrival();
+        let news = is_all && !(self.told && self.theirs.includes(knowledge));
         if batch.is_empty() && !news {
             self.cursor = reached;
             return None;

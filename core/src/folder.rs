@@ -83,6 +83,10 @@ impl<K: Ord + Clone> Refused<K> {
     }
 }
 
+/// Files of which it is remembered that they have names that are not known: those that programs
+/// link and write at this moment; by eye.
+const LINKED_MAX: usize = 16;
+
 /// The first delay before a directory or name that can't be read is tried again.
 const REFUSED_BASE: Duration = Duration::from_secs(1);
 
@@ -127,6 +131,8 @@ pub(crate) struct Folder {
     pub unseen: Refused<Spot>,
     /// Files that are being hashed again.
     pub rechecks: BTreeMap<NodeId, Recheck>,
+    /// The files seen last that have more names than are known, the latest at the end.
+    linked: VecDeque<NodeId>,
     /// Whether the scan at the start has been finished.
     pub scanned: bool,
 }
@@ -157,6 +163,20 @@ impl Folder {
     /// Returns the node whose file this is.
     pub(crate) fn node_of(&self, key: FileKey) -> Option<NodeId> {
         self.by_file.get(&key).copied()
+    }
+
+    /// Notes that a file has a name that is not known.
+    pub(crate) fn has_more_names(&mut self, node: NodeId) {
+        self.linked.retain(|linked| *linked != node);
+        self.linked.push_back(node);
+        if self.linked.len() > LINKED_MAX {
+            self.linked.pop_front();
+        }
+    }
+
+    /// Takes out the files that may have been written through a name that was never known.
+    pub(crate) fn take_linked(&mut self) -> VecDeque<NodeId> {
+        core::mem::take(&mut self.linked)
     }
 
     /// Queues a directory to be listed.

@@ -38,8 +38,13 @@ impl Inodes {
     }
 
     /// Passes over every number that may have been given before `ahead` was to be set further.
-    pub(crate) fn pass_over(&mut self, ahead: u64) {
-        self.next = self.next.max(ahead.saturating_add(INODES_AHEAD));
+    ///
+    /// A start that was killed before that was stored did the same, so each passes over a number
+    /// of blocks of its own, by chance.
+    pub(crate) fn pass_over(&mut self, ahead: u64, chance: u16) {
+        let blocks = u64::from(chance) + 1;
+        let ahead = ahead.saturating_add(blocks.saturating_mul(INODES_AHEAD));
+        self.next = self.next.max(ahead);
     }
 
     /// Returns a node's number, and whether it was drawn just now (and is to be stored).

@@ -39,6 +39,8 @@ pub(crate) struct Link {
     pub outbox: Outbox,
     /// Up to where the peer's registers were taken in.
     pub taken: Arrival,
+    /// Batches of the peer's that are not stored yet.
+    pub unacked: u32,
     /// Bytes asked for on this link and not stored yet.
     pub in_flight: u64,
     /// Chunks that the peer asked for and that are not answered.
@@ -65,6 +67,7 @@ impl Link {
             epoch: 0,
             outbox: Outbox::default(),
             taken: Arrival(0),
+            unacked: 0,
             in_flight: 0,
             asks: 0,
         }

@@ -5,7 +5,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{LinkId, ObjectId, PeerId, ReqId};
+use crate::ids::{FetchId, LinkId, ObjectId, PeerId, ReqId};
 use crate::time::Time;
 
 /// What a deadline is for.
@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Dial(PeerId),
     /// A read has waited for long enough.
     Read(ReqId),
+    /// An answer to a fetch is overdue.
+    Fetch(FetchId),
     /// What failed of an object may be asked for again.
     Retry(ObjectId),
     /// Stored chunks of an object are to be made durable.

@@ -87,7 +87,9 @@ impl Shell {
         last: Last,
         now: Time,
     ) -> Result<Self, RestoreError> {
-        let seed = u64::from(config.me.0[0]);
+        // Chance differs from start to start: an actor is drawn once.
+        let starts = if store.is_empty() { 0 } else { 1 << 8 };
+        let seed = starts + now.0 + u64::from(config.me.0[0]);
         let start = Start { seed, now, last };
         let mut shell = Self {
             engine: Engine::restore(config.clone(), start, store.clone())?,

@@ -335,6 +335,8 @@ impl Driver {
                 sync,
             } => parts.store.commit(commit, records, sync),
             Action::Invalidate(what) => parts.front.invalidate(what),
+            // What was downloaded before is given up: a guest, who logs errors only, is told too.
+            Action::Fault(fault @ Fault::Sidecar { .. }) => tracing::error!("{fault}"),
             Action::Fault(fault) => tracing::warn!("{fault}"),
             Action::Wanted { req, state } => self.notice(Notice::Wanted { req, state }),
             Action::Stopped => self.notice(Notice::Stopped),

@@ -204,6 +204,8 @@ impl World {
             return;
         }
         reach!(self.reach, "chaos: sleep");
+        // All wake when all heals.
+        let time = time.min(self.config.heal_at.saturating_sub(self.now));
         let until = self.now + time;
         let peer = &mut self.peers[p];
         peer.asleep = until;
@@ -229,8 +231,9 @@ impl World {
                 reach!(self.reach, "rot: metadata set aside");
                 peer.records.wipe();
                 peer.last = Last::Lost;
-                peer.resume = crate::check::resume::Resume::default();
+                peer.resume.forget_all();
                 peer.handles = crate::check::handles::Handles::default();
+                peer.truth = crate::check::truth::Truth::default();
             }
             1 => {
                 if let Some(object) = peer.objects.rot_sidecar(chance) {
@@ -341,7 +344,7 @@ impl World {
         } else {
             reach!(self.reach, "chaos: kill");
         }
-        self.clear(p, power, false);
+        self.clear(p, power);
         self.lose_links(p, &mut chance, power);
         chance.between(20 * MS, 8 * SEC)
     }
@@ -360,13 +363,13 @@ impl World {
         for pending in std::mem::take(&mut peer.commits) {
             peer.records.commit(pending.records, pending.sync);
         }
-        self.clear(p, false, true);
+        self.clear(p, false);
         self.lose_links(p, &mut chance, false);
         let again = chance.between(20 * MS, 5 * SEC);
         self.after(again, Item::Start(p));
     }
 
-    fn clear(&mut self, p: usize, power: bool, clean: bool) {
+    fn clear(&mut self, p: usize, power: bool) {
         let peer = &mut self.peers[p];
         let objects = peer.resume.objects();
         let complete = objects
@@ -374,10 +377,12 @@ impl World {
             .filter(|object| peer.objects.is_complete(*object))
             .collect();
         peer.resume.crash(power.then_some(&complete));
-        peer.handles.crash(clean);
+        peer.handles.crash(power);
+        peer.retries.crash();
+        peer.ended.clear();
         peer.live.crash();
         peer.bounds.crash();
-        peer.truth = crate::check::truth::Truth::default();
+        peer.truth.crash(power);
         peer.payloads.clear();
         peer.jobs.clear();
         peer.busy.clear();

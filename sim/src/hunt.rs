@@ -55,19 +55,21 @@ pub struct Until {
     pub seeds: u64,
     /// After so long.
     pub time: Duration,
+    /// Whether a failure does not end it.
+    pub keep_going: bool,
 }
 
 /// Runs seeds in order from `from`, on so many threads, and tells of its progress about once a
-/// second. Returns how far it came, and the first failure that was found.
+/// second. Returns how far it came, and the failures that were found, in order of their seeds.
 pub fn hunt(
     from: u64,
     until: Until,
     jobs: usize,
     mut tell: impl FnMut(&Progress),
-) -> (Progress, Option<Outcome>) {
+) -> (Progress, Vec<Outcome>) {
     let start = Instant::now();
     let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
-    let found = Mutex::new((Progress::default(), None));
+    let found = Mutex::new((Progress::default(), Vec::new()));
     let lock = || match found.lock() {
         Ok(guard) => guard,
         // What another thread left behind is whole: it only adds.
@@ -89,9 +91,9 @@ pub fn hunt(
             found.0.seeds += 1;
             found.0.events += outcome.events * if twice { 2 } else { 1 };
             found.0.reach.merge(&outcome.reach);
-            if outcome.failure.is_some() && found.1.is_none() {
-                found.1 = Some(outcome);
-                over.store(true, Ordering::Relaxed);
+            if outcome.failure.is_some() {
+                found.1.push(outcome);
+                over.store(!until.keep_going, Ordering::Relaxed);
             }
         }
     };
@@ -108,11 +110,12 @@ pub fn hunt(
             }
         }
     });
-    let (mut progress, failed) = match found.into_inner() {
+    let (mut progress, mut failed) = match found.into_inner() {
         Ok(found) => found,
         Err(poisoned) => poisoned.into_inner(),
     };
     progress.time = start.elapsed();
+    failed.sort_by_key(|failed| failed.seed);
     (progress, failed)
 }
 

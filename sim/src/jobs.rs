@@ -9,12 +9,12 @@ use tandem_core::event::{DiskDone, Event, Seen};
 use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
 use tandem_core::message::Want;
 
-use crate::check::Verdict;
+use crate::check::{self, Verdict};
 use crate::config::Minority;
 use crate::disk::folder::{Node, wall};
 use crate::peer::{Begun, Job};
 use crate::reach;
-use crate::world::{Item, World};
+use crate::world::{HOST, Item, World};
 
 /// Returns the object that a wish is about.
 pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
@@ -72,14 +72,30 @@ impl World {
         let outcome = match self.trouble(p, &job.wish) {
             Some(error) => {
                 reach!(self.reach, "disk: failed");
+                if p == HOST {
+                    // Whoever asks for what it holds suffers too.
+                    self.peers
+                        .iter_mut()
+                        .for_each(|peer| peer.caused.disk = true);
+                }
                 self.peers[p].caused.disk = true;
                 Err(error)
             }
-            None => self.carry_out(p, &mut job),
+            None => {
+                let peer = &self.peers[p];
+                check::order::judge(&job.wish, &peer.objects, &peer.records)?;
+                self.carry_out(p, &mut job)
+            }
         };
         self.account(p, &job, &outcome);
         if let (Some(tale), Ok(done)) = (&mut self.trace.tale, &outcome) {
             tale.maps.done(self.now, p, &job.wish, done);
+        }
+        let stores = matches!(job.wish, DiskWish::StoreChunk { .. });
+        if let Some(object) = object(&job.wish)
+            && (stores || outcome.is_err())
+        {
+            self.peers[p].ended.insert(id, (object, outcome.is_ok()));
         }
         // Equal for all, so that the ends keep the order of the jobs.
         let delay = self.config.disk_time / 4 + 1;

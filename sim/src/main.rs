@@ -16,7 +16,7 @@ const USAGE: &str = "usage:
   tandem-sim run --seed 0x5eed [--trace] [--shrink] [--without 3,17] [--html FILE]
   tandem-sim story NAME [--html FILE]
   tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
-  tandem-sim hunt [--minutes 10] [--seeds N] [--from SEED] [--jobs N] [--coverage]
+  tandem-sim hunt [--minutes 10] [--seeds N] [--from SEED] [--jobs N] [--keep-going] [--coverage]
   tandem-sim mutants [--jobs N]     (a build with --features mutants)
 ";
 
@@ -209,6 +209,7 @@ fn go_hunting(words: &[&str]) -> Result<u8, String> {
     let until = Until {
         seeds: seeds.unwrap_or(u64::MAX),
         time: minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes)),
+        keep_going: words.contains(&"--keep-going"),
     };
     let from = from.unwrap_or_else(hunt::fresh);
     let tell = |progress: &Progress| {
@@ -236,7 +237,15 @@ fn go_hunting(words: &[&str]) -> Result<u8, String> {
     if words.contains(&"--coverage") {
         coverage(&progress.reach);
     }
-    Ok(failed.map_or(0, |failed| tell_story(&failed)))
+    match failed.as_slice() {
+        [] => Ok(0),
+        [failed] => Ok(tell_story(failed)),
+        many => Ok(many
+            .iter()
+            .map(|failed| report(failed, ""))
+            .max()
+            .unwrap_or(0)),
+    }
 }
 
 /// Shrinks a failure and tells its shortest story: the end of its trace.

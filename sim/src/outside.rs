@@ -13,7 +13,7 @@ use crate::choices::{Chance, Key};
 use crate::config::{MS, SEC};
 use crate::disk::folder::{Id, Node, Path};
 use crate::reach;
-use crate::world::{Item, World};
+use crate::world::{HOST, Item, World};
 
 /// A program that writes into a file bit by bit.
 #[derive(Debug)]
@@ -96,6 +96,23 @@ impl World {
         chance.pick(&of).cloned()
     }
 
+    /// While the host sleeps, nobody would tell it of what was written through a name that was
+    /// gone before it woke: a limit that `docs/CONSISTENCY.md` states. Then the file's other names
+    /// are hinted at too.
+    fn hint_other_names(&mut self, chance: &mut Chance, path: &[Name]) {
+        if self.now >= self.peers[HOST].asleep {
+            return;
+        }
+        let file = self.folder.find(path);
+        let walk = self.folder.walk();
+        let others = walk
+            .into_iter()
+            .filter(|(other, id)| Some(*id) == file && other != path);
+        for (other, _) in others.collect::<Vec<_>>() {
+            self.hint(chance, &other, true);
+        }
+    }
+
     fn named(&self, file: Id) -> Option<(Path, Id)> {
         let walk = self.folder.walk();
         walk.into_iter().find(|(_, id)| *id == file)
@@ -151,6 +168,7 @@ impl World {
             }
             11 => {
                 if let Some((path, _)) = self.some_entry(&mut chance, false) {
+                    self.hint_other_names(&mut chance, &path);
                     self.folder.unlink(&path);
                     self.hint(&mut chance, &path, true);
                 }
@@ -239,6 +257,7 @@ impl World {
     }
 
     fn rename(&mut self, chance: &mut Chance, from: &[Name], to: &[Name]) {
+        self.hint_other_names(chance, to);
         if self.folder.rename(from, to) {
             self.hint(chance, from, true);
             self.hint(chance, to, true);
@@ -299,6 +318,7 @@ impl World {
                 }
                 End::Unlink => {
                     if self.folder.find(&writer.path) == Some(writer.file) {
+                        self.hint_other_names(&mut writer.chance, &writer.path);
                         self.folder.unlink(&writer.path);
                     }
                     self.hint(&mut writer.chance, &writer.path, true);

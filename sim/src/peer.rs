@@ -17,6 +17,7 @@ use crate::check::faults::Caused;
 use crate::check::handles::Handles;
 use crate::check::live::Live;
 use crate::check::resume::Resume;
+use crate::check::retries::Retries;
 use crate::check::truth::Truth;
 use crate::choices::Chance;
 use crate::disk::folder::Id;
@@ -154,6 +155,11 @@ pub struct Peer {
     pub handles: Handles,
     /// See `truth`.
     pub live: Live,
+    /// See `truth`.
+    pub retries: Retries,
+    /// Jobs on objects that have ended and whose engine was not told yet: whether they were of
+    /// use, or failed.
+    pub ended: BTreeMap<JobId, (ObjectId, bool)>,
     /// See `truth`.
     pub bounds: Bounds,
     /// See `truth`.

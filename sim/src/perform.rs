@@ -4,13 +4,14 @@
 //! the same start of the process, or never.
 
 use tandem_core::action::{Action, FsReply, WantState};
-use tandem_core::error::FsError;
+use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{JobId, LinkId, ReqId};
 use tandem_core::message::{Answer, Message};
 
 use crate::check::truth::Piece as Read;
 use crate::check::{Failure, Kind, Verdict};
+use crate::config::SEC;
 use crate::net::{Carried, End, Link, Piece, Stream};
 use crate::peer::{Caller, Fetching, Job, Pending};
 use crate::reach;
@@ -61,7 +62,9 @@ impl World {
                     return Err(Failure::safety("the door", format!("lane {lane}")));
                 }
                 let at = self.link_of(p, link, "fetches")?;
-                self.peers[p].resume.fetch(fetch, link, want)?;
+                self.peers[p]
+                    .resume
+                    .fetch(fetch, link, want, u64::from(len))?;
                 let fetching = Fetching { link: at, want };
                 self.peers[p].fetches.insert(fetch, fetching);
                 let stream = Stream::Lane(want.object.node, lane);
@@ -85,7 +88,10 @@ impl World {
             }
             Action::Answer { ask, answer } => self.answer_ask(p, ask, answer),
             Action::Drop { payload } => match self.peers[p].payloads.remove(&payload) {
-                Some(_) => Ok(()),
+                Some(_) => {
+                    self.peers[p].resume.dropped(payload);
+                    Ok(())
+                }
                 None => Err(Failure::safety("the door", format!("drops {payload}"))),
             },
             Action::Disk { job, wish } => {
@@ -120,6 +126,10 @@ impl World {
             }
             Action::Fault(fault) => {
                 let hostile = self.hostile().map(|at| self.peers[at].id);
+                if let Fault::ChunkMissing { object, .. } = &fault {
+                    let allowed = self.config.retries;
+                    self.peers[p].retries.given_up(*object, allowed)?;
+                }
                 self.peers[p].caused.explains(&fault, hostile)
             }
             Action::Wanted { req, state } => self.wanted(p, req, state),
@@ -262,6 +272,17 @@ impl World {
         };
         // The link may have ended meanwhile; then nobody hears.
         if let Some(asked) = self.peers[p].asks.remove(&ask) {
+            if let Carried::Data(bytes, _) = &carried
+                && let Some(link) = self.links.get(&asked.link)
+            {
+                let side = usize::from(link.ends[0].peer == p);
+                let asker = link.ends[side].peer;
+                let waits = self.peers[asker].fetches.get(&asked.fetch);
+                // What is sent after its asker has ended, or a cut, nobody can hold against it.
+                if waits.is_some_and(|fetching| fetching.link == asked.link) {
+                    self.peers[asker].resume.sent(bytes.len() as u64)?;
+                }
+            }
             let piece = Piece::Answer(asked.fetch, carried);
             self.send(asked.link, p, asked.stream, piece);
         }
@@ -273,7 +294,7 @@ impl World {
         let now = self.now;
         let peer = &mut self.peers[p];
         let (call, took) = peer.live.answered(now, req)?;
-        match (call, took) {
+        match (&call, took) {
             (FsCall::Read { .. }, 0) => reach!(self.reach, "read: at once"),
             (FsCall::Read { .. }, _) => reach!(self.reach, "read: waited"),
             _ => {}
@@ -301,7 +322,7 @@ impl World {
                 return Err(Failure::safety("P1", what));
             }
         }
-        self.judge(p, &call, &result, &bytes)?;
+        self.judge(p, &call, &result, &bytes, took)?;
         let peer = &mut self.peers[p];
         if let Ok(reply) = &result {
             peer.kernel.learn(&call, reply, &bytes, &mut self.reach);
@@ -331,6 +352,7 @@ impl World {
         call: &FsCall,
         result: &Result<FsReply, FsError>,
         bytes: &[u8],
+        took: u64,
     ) -> Verdict {
         let peer = &mut self.peers[p];
         match (call, result) {
@@ -342,6 +364,18 @@ impl World {
                 let Some(opened) = peer.kernel.open.get(fh) else {
                     return Err(Failure::safety("P7", format!("{fh} is not open and reads")));
                 };
+                if let Some(cached) = peer.kernel.attrs.get(&opened.ino) {
+                    // The kernel was not told that the size has changed.
+                    let due = cached.size.saturating_sub(*offset).min(u64::from(*len));
+                    if bytes.len() as u64 != due {
+                        let got = bytes.len();
+                        let what = format!(
+                            "{} at {offset}: {got} bytes of the {due} that its size promises",
+                            opened.ino
+                        );
+                        return Err(Failure::safety("P1", what));
+                    }
+                }
                 let piece = Read {
                     ino: opened.ino,
                     offset: *offset,
@@ -362,6 +396,19 @@ impl World {
                     let what = format!("a read of {fh}, open {open}, is answered {error:?}");
                     return Err(Failure::safety("P1", what));
                 }
+                let edited = self.peers.iter().any(|peer| peer.caused.edit);
+                let peer = &self.peers[p];
+                if open
+                    && !stopping
+                    && !edited
+                    && self.config.sleeps == 0
+                    && took + SEC < self.config.read_deadline
+                    && peer.live.is_greeted()
+                    && !peer.retries.any(self.config.retries)
+                {
+                    let what = format!("a read of {fh} failed before its time, and nothing ended");
+                    return Err(Failure::new(Kind::Liveness, "P9", what));
+                }
                 if open && !stopping && !self.peers.iter().any(|peer| peer.caused.anything()) {
                     let what = format!("a read of {fh} failed, and nothing was wrong");
                     return Err(Failure::safety("P1", what));
@@ -375,10 +422,21 @@ impl World {
             (_, Ok(FsReply::Opened { fh, .. } | FsReply::OpenedDir { fh })) => {
                 peer.handles.opened(*fh)
             }
-            (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => peer.handles.shown(shown),
-            (_, Ok(FsReply::Items(items))) => items
-                .iter()
-                .try_for_each(|item| peer.handles.shown(&item.shown)),
+            (FsCall::Lookup { name, .. }, Ok(FsReply::Entry(shown))) => {
+                self.folder.past.judge(name, shown)?;
+                peer.handles.shown(shown)
+            }
+            (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => {
+                self.folder.past.judge_any(shown)?;
+                peer.handles.shown(shown)
+            }
+            (_, Ok(FsReply::Items(items))) => items.iter().try_for_each(|item| {
+                match &*item.name {
+                    b"." | b".." => self.folder.past.judge_any(&item.shown)?,
+                    name => self.folder.past.judge(name, &item.shown)?,
+                }
+                peer.handles.shown(&item.shown)
+            }),
             _ => Ok(()),
         }
     }

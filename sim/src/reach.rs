@@ -1,7 +1,7 @@
 //! Reach: what happened at least once, counted over a batch of runs.
 //!
 //! Law: a test that never met the case it is there for proves nothing; the default range of
-//! seeds fails when a mark of [`EXPECTED`] is never hit.
+//! seeds fails when a mark of `EXPECTED` is never hit.
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 
 use tandem_core::event::{Event, Fetched, LinkDown};
 use tandem_core::ids::{AskId, ChunkHash, FetchId, LinkId, PayloadId};
+use tandem_core::message::Message;
 use tandem_core::status::LinkState;
 
 use crate::check::Verdict;
@@ -75,6 +76,9 @@ impl World {
         match piece {
             Piece::Said(message) => {
                 self.peers[p].bounds.heard(to.id, &message);
+                if let Message::Hello(_) = &message {
+                    self.peers[p].live.greeted();
+                }
                 let link = to.id;
                 self.tell(p, boot, Event::Said { link, message })
             }
@@ -99,6 +103,7 @@ impl World {
         let Some(fetching) = peer.fetches.remove(&fetch) else {
             return Ok(());
         };
+        let object = fetching.want.object;
         let mut good = None;
         let outcome = match carried {
             Carried::Data(mut bytes, recorded) => {
@@ -112,6 +117,8 @@ impl World {
                 let payload = PayloadId(peer.draw());
                 if computed == recorded {
                     good = Some((payload, computed));
+                } else {
+                    peer.retries.failed(object);
                 }
                 let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 peer.payloads.insert(payload, bytes);
@@ -132,6 +139,7 @@ impl World {
             }
             Carried::Failed => {
                 reach!(self.reach, "answer: failed");
+                peer.retries.failed(object);
                 Fetched::Failed
             }
         };
@@ -146,9 +154,13 @@ impl World {
     /// A fetch ends because its lane was closed under it.
     pub(crate) fn lane_closed(&mut self, p: usize, boot: u64, fetch: FetchId) -> Verdict {
         let peer = &mut self.peers[p];
-        if peer.boot != boot || peer.fetches.remove(&fetch).is_none() {
+        if peer.boot != boot {
             return Ok(());
         }
+        let Some(fetching) = peer.fetches.remove(&fetch) else {
+            return Ok(());
+        };
+        peer.retries.failed(fetching.want.object);
         peer.resume.fetched(fetch, None);
         let outcome = Fetched::Failed;
         self.tell(p, boot, Event::Fetched { fetch, outcome })
@@ -251,8 +263,8 @@ impl World {
             link.is_some_and(|link| link.ends.iter().any(|end| end.peer == p && end.up))
         });
         let peer = &mut self.peers[p];
-        if !alive && peer.live.alone_since.is_none() {
-            peer.live.alone_since = Some(now);
+        if !alive {
+            peer.live.alone(now);
         }
         if self.links.get(&at).is_some_and(|link| !link.matters()) {
             self.links.remove(&at);

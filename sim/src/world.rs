@@ -22,6 +22,7 @@ use crate::check::faults::Caused;
 use crate::check::handles::Handles;
 use crate::check::live::Live;
 use crate::check::resume::Resume;
+use crate::check::retries::Retries;
 use crate::check::truth::Truth;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Choices, Key};
@@ -252,6 +253,8 @@ impl World {
             resume: Resume::default(),
             handles: Handles::default(),
             live: Live::new(self.config.read_deadline, slack),
+            retries: Retries::default(),
+            ended: BTreeMap::new(),
             bounds: Bounds::default(),
             caused: Caused::default(),
             ticks: (0, 0),
@@ -406,7 +409,8 @@ impl World {
         let last = peer.last;
         peer.last = Last::Killed;
         peer.stopping = false;
-        peer.live.alone_since = Some(now);
+        peer.live.crash();
+        peer.live.alone(now);
         self.note(p, format_args!("starts, boot {boot}, {last:?}"));
         if let Some(tale) = &mut self.trace.tale {
             tale.started(now, p, boot);
@@ -476,6 +480,13 @@ impl World {
             tale.event(self.now, p, &event);
         }
         let peer = &mut self.peers[p];
+        if let Event::Disk { job, .. } = &event {
+            match peer.ended.remove(job) {
+                Some((object, true)) => peer.retries.progress(object),
+                Some((object, false)) => peer.retries.failed(object),
+                None => {}
+            }
+        }
         let clock = peer.clock(self.now);
         if let Some(engine) = &mut peer.engine {
             engine.handle(clock, event);

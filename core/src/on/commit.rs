@@ -37,7 +37,8 @@ impl Engine {
     fn follow(&mut self, after: After) {
         match after {
             After::Ack { link, upto } => {
-                if self.links.links.contains_key(&link) {
+                if let Some(sender) = self.links.links.get_mut(&link) {
+                    sender.unacked = sender.unacked.saturating_sub(1);
                     self.say(link, Message::Ack(upto));
                 }
             }

@@ -57,7 +57,7 @@ pub(crate) enum Job {
     /// An object's file goes to its place.
     Finished(ObjectId),
     /// An object's files are removed.
-    Removed,
+    Removed(ObjectId),
 }
 
 impl Engine {
@@ -146,8 +146,8 @@ impl Engine {
                 }
                 self.job_ended(object);
             }
-            Job::Removed => match outcome {
-                Ok(_) | Err(DiskError::NotFound) => {}
+            Job::Removed(object) => match outcome {
+                Ok(_) | Err(DiskError::NotFound) => self.on_removed(object),
                 Err(why) => self.fault(Fault::Disk {
                     what: "removing an object".into(),
                     why,

@@ -157,6 +157,8 @@ impl Engine {
                 is_of_use,
             },
         );
+        self.timers
+            .set(Timer::Fetch(fetch), self.now + self.config.read_deadline);
         let want = Want { object, chunk };
         let lane = chunk.0 % LANES;
         self.act(Action::Fetch {
@@ -251,6 +253,14 @@ impl Engine {
         }
     }
 
+    /// A peer has not answered a fetch, though its link lives: the room that it took is given
+    /// back, and an answer that comes after all is dropped.
+    pub(crate) fn fetch_overdue(&mut self, fetch: FetchId) {
+        if self.fetches.contains_key(&fetch) {
+            self.end_fetch(fetch, Fetched::Failed);
+        }
+    }
+
     /// A peer has answered a fetch.
     pub(crate) fn on_fetched(&mut self, fetch: FetchId, outcome: Fetched) {
         let Some(asked) = self.fetches.remove(&fetch) else {
@@ -261,12 +271,22 @@ impl Engine {
             return;
         };
         self.heard_on(asked.link);
+        self.fetches.insert(fetch, asked);
+        self.end_fetch(fetch, outcome);
+    }
+
+    /// A fetch has come to its end.
+    fn end_fetch(&mut self, fetch: FetchId, outcome: Fetched) {
+        self.timers.cancel(Timer::Fetch(fetch));
+        let Some(asked) = self.fetches.remove(&fetch) else {
+            return;
+        };
         let Fetch {
             mut object,
             chunk,
             link,
             len,
-            is_of_use,
+            mut is_of_use,
         } = asked;
         if let Some(kept) = self.objects.get_mut(&object)
             && kept.asked.get(&chunk) == Some(&fetch)
@@ -277,7 +297,7 @@ impl Engine {
             && let Some((shown, _)) = self.current(object.node)
             && self.objects.contains_key(&shown)
         {
-            object = shown;
+            (object, is_of_use) = (shown, true);
         }
         match outcome {
             Fetched::Data {
@@ -429,6 +449,7 @@ impl Engine {
             .collect();
         for (id, fetch) in lost {
             self.fetches.remove(&id);
+            self.timers.cancel(Timer::Fetch(id));
             if let Some(kept) = self.objects.get_mut(&fetch.object)
                 && kept.asked.get(&fetch.chunk) == Some(&id)
             {

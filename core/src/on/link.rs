@@ -390,7 +390,8 @@ impl Engine {
         }
         peer.link = None;
         peer.gone.get_or_insert(now);
-        if peer.dialled && !self.stopping {
+        let is_dialled = peer.dialled && !self.stopping;
+        if is_dialled {
             let passing = peer.refused.is_none_or(Barred::is_passing);
             let delay = peer.backoff.next_delay(jitter).unwrap_or(REFUSED_RETRY);
             let delay = if passing {
@@ -400,6 +401,7 @@ impl Engine {
             };
             self.timers.set(Timer::Dial(ended.peer), now + delay);
         }
+        self.give_up_wants();
     }
 
     /// Asks a link's peer whether it is there.

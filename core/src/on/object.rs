@@ -503,6 +503,10 @@ impl Engine {
             return;
         };
         if kept.stage == Stage::Syncing {
+            if kept.syncing.take().is_some() {
+                // It was begun to harden what was there by then; the one for all follows.
+                return;
+            }
             kept.stage = Stage::Finishing;
             let hashes: Vec<_> = kept
                 .download

@@ -3,7 +3,7 @@
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::ids::{ActorId, Arrival, LinkId};
-use crate::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX, LAMPORT_LEAP_MAX};
+use crate::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX, BATCHES_IN_FLIGHT_MAX, LAMPORT_LEAP_MAX};
 use crate::message::{Batch, Cursor, Message, Role};
 use crate::tree::store::Applied;
 use crate::version::VersionVector;
@@ -58,6 +58,11 @@ impl Engine {
             self.broken(link, "it changed a folder as a guest");
             return;
         }
+        if sender.unacked >= BATCHES_IN_FLIGHT_MAX {
+            self.broken(link, "it does not wait for its batches to be acknowledged");
+            return;
+        }
+        sender.unacked += 1;
         sender.taken = batch.upto;
         self.counters.registers_received += batch.registers.len() as u64;
         for register in batch.registers {

@@ -110,6 +110,10 @@ impl Engine {
         let spot = (dir, name.clone());
         if self.tree.lookup(dir, name.as_bytes()).is_none() {
             self.folder.missing.remove(&spot);
+            // It may have been a name of a file that was written through it.
+            for node in self.folder.take_linked() {
+                self.look_at_node(node);
+            }
             return;
         }
         match self.folder.missing.get(&spot) {
@@ -163,6 +167,16 @@ impl Engine {
         self.add_entry(node, dir, name);
         if kind == Kind::Directory {
             self.folder.list(node);
+        }
+        self.count_names(node, sighting);
+    }
+
+    /// Notes whether a file has names that are not known.
+    fn count_names(&mut self, node: NodeId, sighting: &Sighting) {
+        let known = self.tree.places(node).count();
+        let all = usize::try_from(sighting.nlink).unwrap_or(usize::MAX);
+        if sighting.what == Seen::File && all > known {
+            self.folder.has_more_names(node);
         }
     }
 
@@ -256,6 +270,7 @@ impl Engine {
     /// A file that is known was seen again.
     fn update(&mut self, node: NodeId, sighting: &Sighting, wall: WallTime) {
         self.update_attrs(node, sighting);
+        self.count_names(node, sighting);
         let Some(placed) = self.folder.placed(node).copied() else {
             if self.is_directory(node) {
                 self.place(node, node.0, sighting.print);

@@ -6,11 +6,14 @@ use crate::action::DiskWish;
 use crate::engine::{Engine, Last, RestoreError, Start};
 use crate::ids::ActorId;
 use crate::ids::{NodeId, ObjectId};
+use crate::limits::COUNTER_MAX;
 use crate::link::Peer;
 use crate::message::Role;
 use crate::on::disk::Job;
 use crate::records::{self, Stored};
+use crate::tree::register::Register;
 use crate::tree::store::Applied;
+use crate::version::VersionVector;
 
 impl Engine {
     /// Takes in what the store holds.
@@ -21,6 +24,7 @@ impl Engine {
     ) -> Result<(), RestoreError> {
         let fresh = self.me.clone();
         let mut is_new = true;
+        let mut past = VersionVector::new();
         let mut objects = Vec::new();
         for (key, value) in stored {
             match Stored::read(&key, &value)? {
@@ -29,6 +33,10 @@ impl Engine {
                     self.me = me;
                 }
                 Stored::Register(arrival, register) => {
+                    past.cover(register.stamp().dot);
+                    if let Register::Content(content) = &register {
+                        past.merge(&content.context);
+                    }
                     if let Applied::Refused(_) = self.tree.restore(arrival, register) {
                         return Err(RestoreError::Record { key });
                     }
@@ -55,11 +63,17 @@ impl Engine {
         if self.me.folder.is_none() {
             self.me.folder = fresh.folder;
         }
-        if start.last == Last::Lost && !is_new {
+        past.merge(&self.me.knowledge);
+        // A store that tells of updates of ours which its own count has not reached is damaged, or
+        // was put together of several.
+        let is_torn = past.counter(self.me.actor) > self.me.counter;
+        if (start.last == Last::Lost || is_torn || self.me.counter >= COUNTER_MAX) && !is_new {
             self.reincarnate();
         }
         if start.last != Last::Clean {
-            self.inodes.pass_over(self.me.inodes);
+            let [high, low, ..] = self.rng.next_u64().to_be_bytes();
+            let chance = u16::from_be_bytes([high, low]);
+            self.inodes.pass_over(self.me.inodes, chance);
         }
         if self.config.role == Role::Full {
             self.me.complete = true;
@@ -104,9 +118,63 @@ impl Engine {
         }
     }
 
-    /// Removes what is stored of an object that no file shows.
+    /// Removes what is stored of an object that no file shows: first its files, then its record,
+    /// so that a kill in between leaves nothing that is not known.
     pub(crate) fn discard(&mut self, object: ObjectId) {
-        self.commits.remove(records::object(object));
-        self.job(Job::Removed, DiskWish::RemoveObject { object });
+        self.job(Job::Removed(object), DiskWish::RemoveObject { object });
+    }
+
+    /// An object's files are gone.
+    pub(crate) fn on_removed(&mut self, object: ObjectId) {
+        if !self.kept.contains_key(&object) {
+            self.commits.remove(records::object(object));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Config;
+    use crate::ids::{Dot, Lamport, PeerId};
+    use crate::label::Label;
+    use crate::time::Time;
+    use crate::tree::register::{Attrs, Kind, Stamp};
+
+    /// A record said that this replica had made one update, and another held its ninth. Its next
+    /// edits bore dots that were taken, and were lost.
+    #[test]
+    fn a_store_that_tells_of_more_updates_than_it_counts_makes_another_actor() {
+        let config = Config::new(PeerId([1; 32]), Label::lossy("host"), Role::Full);
+        let start = Start {
+            seed: 7,
+            now: Time::ZERO,
+            last: Last::Clean,
+        };
+        let mut me = Engine::restore(config.clone(), start, []).unwrap().me;
+        me.counter = 1;
+        let counter = 9;
+        let actor = me.actor;
+        let ninth = Register::Attrs(Attrs {
+            node: NodeId::ROOT,
+            stamp: Stamp {
+                lamport: Lamport(9),
+                dot: Dot { actor, counter },
+            },
+            kind: Kind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: None,
+            xattrs: [].into(),
+        });
+        let key = records::register(ninth.key());
+        let stored = [
+            (records::myself(), records::encode(&me)),
+            (key, records::encode(&(crate::ids::Arrival(1), &ninth))),
+        ];
+        let start = Start { seed: 8, ..start };
+        let engine = Engine::restore(config, start, stored).unwrap();
+        assert_ne!(engine.me.actor, actor);
     }
 }

@@ -128,6 +128,25 @@ impl Engine {
         }
     }
 
+    /// Ends all wants when nobody could be asked for so long that waiting is of no use; what is
+    /// here is kept, and the next want goes on from there.
+    pub(crate) fn give_up_wants(&mut self) {
+        if !self.is_given_up() {
+            return;
+        }
+        let wants: Vec<(ReqId, Option<ObjectId>)> = self
+            .wants
+            .iter()
+            .map(|(req, want)| (*req, want.object))
+            .collect();
+        for (req, object) in wants {
+            self.end_want(req, WantState::Failed);
+            if let Some(kept) = object.and_then(|object| self.objects.get_mut(&object)) {
+                kept.whole = false;
+            }
+        }
+    }
+
     /// Has wants of a version that is not shown any more look for the one that is.
     pub(crate) fn want_moved(&mut self, object: ObjectId) {
         if self.is_needed(object) {

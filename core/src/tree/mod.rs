@@ -9,7 +9,10 @@ pub mod view;
 
 mod arena;
 mod cycle;
+mod derive;
+mod face;
 mod facts;
 mod invariant;
 mod seat;
 mod settle;
+mod take;

@@ -11,15 +11,15 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::ids::{Arrival, Dot, NodeId, ObjectId};
-use crate::time::WallTime;
+use crate::ids::{Arrival, Dot};
 use crate::tree::arena::Arena;
 use crate::tree::conflict;
 use crate::tree::cycle::{self, Place};
+use crate::tree::face::Face;
 use crate::tree::facts::{self, Version};
 use crate::tree::name::Name;
-use crate::tree::register::{Content, Kind, Register, RegisterKey, Stamp};
-use crate::tree::seat::{Claim, Derived, Dir, Seat, Standing};
+use crate::tree::register::{Kind, Register};
+use crate::tree::seat::{Claim, Dir, Seat, Standing};
 use crate::tree::store::{Applied, EntryIx, Ix, Registers};
 use crate::tree::view::{Change, Tree};
 
@@ -27,27 +27,15 @@ use crate::tree::view::{Change, Tree};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Work {
     /// Nodes that may have to stand elsewhere, or to show another version.
-    dirty: BTreeSet<Ix>,
+    pub(super) dirty: BTreeSet<Ix>,
     /// Names in a directory from which others are derived, perhaps differently now.
-    stale: BTreeSet<(Ix, Name)>,
+    pub(super) stale: BTreeSet<(Ix, Name)>,
     /// Set when changes are to be told.
-    told: bool,
+    pub(super) told: bool,
     /// Who was shown under the names that were touched.
-    was: BTreeMap<(Ix, Name), Option<Ix>>,
+    pub(super) was: BTreeMap<(Ix, Name), Option<Ix>>,
     /// What the nodes that were touched looked like.
-    faces: BTreeMap<Ix, Face>,
-}
-
-/// What of a node a change can be seen by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Face {
-    visible: bool,
-    object: Option<ObjectId>,
-    /// Bytes of a file; 0 of anything else.
-    bytes: u64,
-    nlink: u32,
-    attrs: Option<Stamp>,
-    mtime: Option<WallTime>,
+    pub(super) faces: BTreeMap<Ix, Face>,
 }
 
 impl Tree {
@@ -71,21 +59,13 @@ impl Tree {
         }
 
         let applied = self.registers.apply(register);
-        match &applied {
-            Applied::Stored { replaced, .. } => {
-                // They were siblings, whose copies go with them.
-                debug_assert!(replaced.iter().all(|key| match key {
-                    RegisterKey::Content(object) | RegisterKey::Digest(object) =>
-                        object.node == node,
-                    RegisterKey::Entry(_) | RegisterKey::Attrs(_) => false,
-                }));
-            }
+        match applied {
+            Applied::Stored { .. } => {}
             Applied::Known | Applied::Refused(_) => {
                 self.work = Work::default();
                 return applied;
             }
         }
-
         self.seat_all();
         let ix = self
             .registers
@@ -424,26 +404,8 @@ impl Tree {
         self.occupy(ix, name, former, now);
     }
 
-    /// Changes who is shown under a derived name.
-    fn set_derived(&mut self, ix: Ix, base: &Name, name: &Name, shown: Option<Derived>) {
-        let dir = self.dir(ix);
-        let former = dir.occupant(name.as_bytes());
-        match shown {
-            Some(shown) => {
-                dir.derived.insert(name.clone(), shown);
-                dir.sources.insert((base.clone(), name.clone()));
-            }
-            None => {
-                dir.derived.remove(name);
-                dir.sources.remove(&(base.clone(), name.clone()));
-            }
-        }
-        let now = dir.occupant(name.as_bytes());
-        self.occupy(ix, name, former, now);
-    }
-
     /// Keeps count when another is shown under a name.
-    fn occupy(&mut self, ix: Ix, name: &Name, former: Option<Ix>, now: Option<Ix>) {
+    pub(super) fn occupy(&mut self, ix: Ix, name: &Name, former: Option<Ix>, now: Option<Ix>) {
         const COUNTED: &str = "who is shown no longer was counted";
         if former == now {
             return;
@@ -464,177 +426,8 @@ impl Tree {
         }
     }
 
-    /// Finds the names of those who are shown under one derived from `base`.
-    fn derive(&mut self, ix: Ix, base: &Name) {
-        if !self.dir(ix).crowded {
-            let mut wanted = BTreeMap::new();
-            let mut clash = false;
-            for (_, shown, name) in self.losers(ix, base) {
-                clash |= wanted.insert(name, shown).is_some();
-            }
-            let dir = self.dir(ix);
-            let former = dir.derived_from(base);
-            clash |= wanted.keys().any(|name| {
-                dir.names.contains_key(name)
-                    || (dir.derived.contains_key(name) && !former.contains(name))
-            });
-            if !clash {
-                for name in former.iter().filter(|name| !wanted.contains_key(*name)) {
-                    self.set_derived(ix, base, name, None);
-                }
-                for (name, shown) in &wanted {
-                    self.set_derived(ix, base, name, Some(*shown));
-                }
-                return;
-            }
-        }
-        self.derive_all(ix);
-    }
-
-    /// Finds all derived names of a directory, where some are taken.
-    fn derive_all(&mut self, ix: Ix) {
-        let dir = self.dir(ix);
-        let mut bases = dir.contested.clone();
-        bases.extend(dir.beside.iter().map(|(base, _)| base.clone()));
-        for (base, name) in dir.sources.clone() {
-            self.set_derived(ix, &base, &name, None);
-        }
-        let mut losers: Vec<_> = bases
-            .iter()
-            .flat_map(|base| self.losers(ix, base).map(move |loser| (loser, base)))
-            .collect();
-        losers.sort_by_key(|((id, ..), base)| (*id, *base));
-        let mut crowded = false;
-        for ((id, shown, mut name), base) in losers {
-            let mut attempt = 0;
-            while self.dir(ix).occupant(name.as_bytes()).is_some() {
-                attempt += 1;
-                crowded = true;
-                name = self.derived_name(id, shown.node, base, attempt);
-            }
-            self.set_derived(ix, base, &name, Some(shown));
-        }
-        self.dir(ix).crowded = crowded;
-    }
-
-    /// Returns those who are shown under a name derived from `base`, and that name.
-    fn losers(&self, dir: Ix, base: &Name) -> impl Iterator<Item = (NodeId, Derived, Name)> {
-        let listing = self.seats[dir.0]
-            .dir
-            .as_ref()
-            .expect("who has losers is a directory");
-        let mut losers = Vec::new();
-        if let Some(slot) = listing.names.get(base) {
-            let mut seen = BTreeSet::from([slot.keeper.node]);
-            let mut essences = BTreeSet::new();
-            for standing in slot.all() {
-                let ix = standing.node;
-                if facts::is_directory(&self.registers, ix) {
-                    continue;
-                }
-                let content = self.shown_content(ix);
-                let new = facts::essence(&self.registers, content)
-                    .is_none_or(|essence| essences.insert(essence));
-                if new && seen.insert(ix) {
-                    let entry = Some(standing.entry);
-                    losers.push(Derived { node: ix, entry });
-                }
-            }
-        }
-        let copies = listing.copies_of(base);
-        losers.extend(copies.map(|node| Derived { node, entry: None }));
-        losers.into_iter().map(move |shown| {
-            let id = self.id(shown.node);
-            (id, shown, self.derived_name(id, shown.node, base, 0))
-        })
-    }
-
-    fn derived_name(&self, id: NodeId, ix: Ix, base: &Name, attempt: u32) -> Name {
-        let content = self.shown_content(ix);
-        let dot = conflict::copied(id).unwrap_or(id.0);
-        conflict::copy_name(base, &content.author, content.day, dot, attempt)
-    }
-
-    fn shown_content(&self, ix: Ix) -> &Content {
-        self.seats[ix.0]
-            .winner
-            .and_then(|version| facts::content(&self.registers, version))
-            .expect("a file that stands somewhere shows a version")
-    }
-
-    fn dir(&mut self, ix: Ix) -> &mut Dir {
+    pub(super) fn dir(&mut self, ix: Ix) -> &mut Dir {
         let dir = &mut self.seats[ix.0].dir;
         dir.get_or_insert_with(|| Box::new(Dir::new(ix)))
-    }
-
-    /// Remembers what a node looked like before anything changed.
-    fn note(&mut self, ix: Ix) {
-        if self.work.told && !self.work.faces.contains_key(&ix) {
-            let face = self.face(ix);
-            self.work.faces.insert(ix, face);
-        }
-    }
-
-    fn face(&self, ix: Ix) -> Face {
-        let id = self.id(ix);
-        let Some(view) = self.node(id) else {
-            return Face::default();
-        };
-        Face {
-            visible: true,
-            object: view.object,
-            bytes: match view.kind {
-                Kind::File => view.size,
-                Kind::Directory | Kind::Symlink => 0,
-            },
-            nlink: view.nlink,
-            attrs: facts::attrs(&self.registers, ix).map(|attrs| attrs.stamp),
-            mtime: view.mtime,
-        }
-    }
-
-    /// Tells what changed since the work began.
-    fn tell(&mut self, changes: &mut Vec<Change>) {
-        let work = mem::take(&mut self.work);
-        let mut appeared = Vec::new();
-        for ((dir, name), was) in work.was {
-            let listing = self.seats[dir.0].dir.as_ref();
-            let now = listing.and_then(|dir| dir.occupant(name.as_bytes()));
-            if was == now {
-                continue;
-            }
-            let dir = self.id(dir);
-            if let Some(node) = now {
-                appeared.push(Change::Appeared {
-                    dir,
-                    name: name.clone(),
-                    node: self.id(node),
-                });
-            }
-            if let Some(node) = was {
-                let node = self.id(node);
-                changes.push(Change::Vanished { dir, name, node });
-            }
-        }
-        changes.append(&mut appeared);
-        for (ix, was) in work.faces {
-            let now = self.face(ix);
-            if ix != Ix::ROOT {
-                self.count = self.count - u64::from(was.visible) + u64::from(now.visible);
-                self.bytes = self.bytes - was.bytes + now.bytes;
-            }
-            let node = self.id(ix);
-            if was.object != now.object {
-                changes.push(Change::Content {
-                    node,
-                    from: was.object.map(|object| object.version),
-                    to: now.object.map(|object| object.version),
-                });
-            }
-            let looks = |face: Face| (face.attrs, face.nlink, face.mtime);
-            if was.visible && now.visible && looks(was) != looks(now) {
-                changes.push(Change::Attributes { node });
-            }
-        }
     }
 }

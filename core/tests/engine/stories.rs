@@ -537,3 +537,28 @@ fn a_chunk_that_comes_for_nobody_takes_no_room() {
     let read = stage.read("bo", fh, 0, 10);
     assert_eq!(stage.bytes("bo", read), photo()[..10]);
 }
+
+/// The host stored a file's registers and was killed; started again, it saw that the file was
+/// gone, and greeted bo before the deletion was stored. What it sent was the file without its
+/// entry, which the deletion had replaced, and knowledge that covered the entry: bo never heard of
+/// either.
+#[test]
+fn knowledge_waits_for_what_replaced_a_register_to_be_stored() {
+    let mut stage = Stage::met();
+    stage.hold("ada", Held::Commits);
+    stage.side("ada").files.write("letter", b"");
+    stage.hint("letter");
+    stage.side("ada").files.remove("letter");
+    stage.hint("letter");
+    stage.power_loss("ada");
+    stage.start("ada", Last::Lost);
+    // Long enough for her to see that it is gone, and for bo to come back.
+    stage.wait(Duration::from_millis(400));
+    stage.side("ada").files.write("letter", b"");
+    stage.hint("letter");
+    stage.power_loss("ada");
+    stage.start("ada", Last::Lost);
+    stage.release("ada", Held::Commits);
+    stage.wait(Duration::from_secs(40));
+    assert!(stage.shown("bo").contains("/letter"));
+}

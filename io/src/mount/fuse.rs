@@ -29,9 +29,10 @@ use crate::driver::{Driver, panic_text};
 /// The largest request in bytes, both ways: the kernel's bound on pages in one request.
 const MAX_WRITE: u32 = 1 << 20;
 
-/// Requests that the kernel may have under way for nobody in particular (readahead): what
-/// measured best (LIMITS.md §2: 64).
-const MAX_BACKGROUND: u16 = 64;
+/// Requests that the kernel may have under way for nobody in particular (readahead). Those that
+/// wait for a peer that is gone take their places to the read deadline, and may not keep reads of
+/// what is here from theirs.
+const MAX_BACKGROUND: u16 = 512;
 
 /// The namespace of extended attributes that are kept. The kernel asks for others at every
 /// write and exec (`security.capability`); they are answered without troubling the engine.

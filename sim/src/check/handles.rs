@@ -41,11 +41,11 @@ impl Handles {
         Fh(self.given.last().map_or(0, |fh| fh.0) + 1_000_000)
     }
 
-    /// The process ended: the kernel forgets handles with the mount. Inode numbers stay, but for
-    /// those that were given too late to be stored.
-    pub fn crash(&mut self, sure: bool) {
+    /// The process ended: the kernel forgets handles with the mount. Inode numbers stay, even
+    /// those that were given too late to be stored; after a power loss, the machine is new.
+    pub fn crash(&mut self, power: bool) {
         self.given.clear();
-        if !sure {
+        if power {
             self.kinds.clear();
         }
     }

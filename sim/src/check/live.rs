@@ -17,6 +17,7 @@ pub struct Live {
     pub alone_since: Option<u64>,
     /// Whether its disk fails for ever: then only the deadline holds.
     pub no_disk: bool,
+    greeted: bool,
     deadline: u64,
     slack: u64,
 }
@@ -36,6 +37,7 @@ impl Live {
             waiting: BTreeMap::new(),
             alone_since: None,
             no_disk: false,
+            greeted: false,
             deadline,
             slack,
         }
@@ -112,6 +114,22 @@ impl Live {
         if let Some(since) = &mut self.alone_since {
             *since += time;
         }
+    }
+
+    /// The other side has introduced itself.
+    pub fn greeted(&mut self) {
+        self.greeted = true;
+    }
+
+    /// Tells whether a link is there over which the other side has introduced itself.
+    pub fn is_greeted(&self) -> bool {
+        self.greeted && self.alone_since.is_none()
+    }
+
+    /// No link is there from here on.
+    pub fn alone(&mut self, now: u64) {
+        self.greeted = false;
+        self.alone_since.get_or_insert(now);
     }
 
     /// Returns how many calls wait.

@@ -6,7 +6,10 @@ pub mod converge;
 pub mod faults;
 pub mod handles;
 pub mod live;
+pub mod order;
 pub mod resume;
+pub mod retries;
+pub mod shown;
 pub mod truth;
 
 use std::fmt;

@@ -21,12 +21,23 @@ pub struct Resume {
     /// Objects on which the disk failed: their sidecars count again once they were loaded.
     doubtful: BTreeSet<ObjectId>,
     fetches: u64,
+    lens: BTreeMap<Want, u64>,
+    /// Bytes of chunks on the wire towards this peer, and how many there may have been.
+    wire: u64,
+    due: u64,
 }
 
 impl Resume {
     /// A chunk is asked for.
-    pub fn fetch(&mut self, fetch: FetchId, link: LinkId, want: Want) -> Verdict {
+    pub fn fetch(&mut self, fetch: FetchId, link: LinkId, want: Want, len: u64) -> Verdict {
         self.fetches += 1;
+        if self.lens.insert(want, len).is_none() {
+            self.due += len;
+        }
+        if self.here.values().any(|(here, _)| *here == want) {
+            let what = format!("{want:?} is being stored and asked for again");
+            return Err(Failure::safety("P5", what));
+        }
         if self.held.contains_key(&want) {
             let what = format!("{want:?} is held and fetched again");
             return Err(Failure::safety("P5", what));
@@ -41,27 +52,63 @@ impl Resume {
         }
     }
 
+    /// A chunk was put on the wire towards this peer. All bytes together are at most those of the
+    /// chunks that it ever asked for, once each, and those that were excused since.
+    pub fn sent(&mut self, len: u64) -> Verdict {
+        self.wire += len;
+        if self.wire <= self.due {
+            return Ok(());
+        }
+        let (wire, due) = (self.wire, self.due);
+        let what = format!("{wire} bytes were on the wire; {due} are accounted for");
+        Err(Failure::safety("P5", what))
+    }
+
+    /// A chunk may be fetched once more: what came of it was lost.
+    fn excuse(&mut self, want: Want) {
+        self.due += self.lens.get(&want).copied().unwrap_or(0);
+    }
+
     /// A fetch has ended; with good bytes, if there is a payload.
     pub fn fetched(&mut self, fetch: FetchId, good: Option<(PayloadId, ChunkHash)>) {
-        if let Some((_, want)) = self.asked.remove(&fetch)
-            && let Some((payload, hash)) = good
-        {
-            self.here.insert(payload, (want, hash));
+        match (self.asked.remove(&fetch), good) {
+            (Some((_, want)), Some((payload, hash))) => {
+                self.here.insert(payload, (want, hash));
+            }
+            (Some((_, want)), None) => self.excuse(want),
+            (None, _) => {}
         }
     }
 
-    /// A link has ended, and its fetches with it.
+    /// A payload was dropped: nobody wanted it any more, or the disk is in doubt.
+    pub fn dropped(&mut self, payload: PayloadId) {
+        if let Some((want, _)) = self.here.remove(&payload) {
+            self.excuse(want);
+        }
+    }
+
+    /// A link has ended, and its fetches with it: a window of bytes is lost.
     pub fn link_down(&mut self, link: LinkId) {
+        let on: Vec<Want> = self
+            .asked
+            .values()
+            .filter(|(on, _)| *on == link)
+            .map(|(_, w)| *w)
+            .collect();
+        for want in on {
+            self.excuse(want);
+        }
         self.asked.retain(|_, (on, _)| *on != link);
     }
 
     /// A payload was stored, with its record, or could not be.
     pub fn stored(&mut self, payload: PayloadId, done: bool) {
-        if let Some((want, hash)) = self.here.remove(&payload)
-            && done
-            && !self.doubtful.contains(&want.object)
-        {
-            self.held.insert(want, hash);
+        if let Some((want, hash)) = self.here.remove(&payload) {
+            if done && !self.doubtful.contains(&want.object) {
+                self.held.insert(want, hash);
+            } else {
+                self.excuse(want);
+            }
         }
     }
 
@@ -69,12 +116,22 @@ impl Resume {
     pub fn hashed(&mut self, want: Want, hash: ChunkHash) {
         if self.held.get(&want).is_some_and(|held| *held != hash) {
             self.held.remove(&want);
+            self.excuse(want);
         }
     }
 
     /// An object was removed or made anew.
     pub fn forget(&mut self, object: ObjectId) {
-        self.held.retain(|want, _| want.object != object);
+        let held: Vec<Want> = self
+            .held
+            .keys()
+            .filter(|w| w.object == object)
+            .copied()
+            .collect();
+        for want in held {
+            self.held.remove(&want);
+            self.excuse(want);
+        }
         self.doubtful.remove(&object);
     }
 
@@ -91,12 +148,24 @@ impl Resume {
 
     /// The process ended; with power loss, only complete objects are sure.
     pub fn crash(&mut self, complete: Option<&BTreeSet<ObjectId>>) {
+        let mut lost: Vec<Want> = self.asked.values().map(|(_, want)| *want).collect();
+        lost.extend(self.here.values().map(|(want, _)| *want));
         self.asked.clear();
         self.here.clear();
         self.doubtful.clear();
         if let Some(complete) = complete {
+            let is_lost = |want: &&Want| !complete.contains(&want.object);
+            lost.extend(self.held.keys().filter(is_lost));
             self.held.retain(|want, _| complete.contains(&want.object));
         }
+        for want in lost {
+            self.excuse(want);
+        }
+    }
+
+    /// Everything that was stored is gone, as far as anybody knows.
+    pub fn forget_all(&mut self) {
+        self.crash(Some(&BTreeSet::new()));
     }
 
     /// Returns the objects of which something is held.

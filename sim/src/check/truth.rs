@@ -102,6 +102,17 @@ pub struct Piece<'a> {
 }
 
 impl Truth {
+    /// The process ended. An inode number still stands for the same file, unless power was lost;
+    /// but what was not stored of newer versions may be learnt anew.
+    pub fn crash(&mut self, power: bool) {
+        if power {
+            self.inodes.clear();
+        }
+        for shown in self.inodes.values_mut() {
+            shown.floor = 0;
+        }
+    }
+
     /// Judges a reply to a read.
     pub fn read(&mut self, history: &History, piece: &Piece<'_>) -> Verdict {
         let of = |n: &usize| history.versions.get(*n).map(|(file, _)| *file);

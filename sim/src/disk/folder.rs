@@ -11,6 +11,7 @@ use tandem_core::event::{Fingerprint, Seen, Sighting};
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::{Name, TargetPath, XattrName};
 
+use crate::check::shown::Past;
 use crate::check::truth::History;
 
 /// Names from the root.
@@ -63,6 +64,8 @@ pub struct Folder {
     clock: i64,
     /// All contents that were ever here.
     pub history: History,
+    /// All names, sizes, times and modes that were ever here.
+    pub past: Past,
 }
 
 /// The root's inode.
@@ -77,6 +80,7 @@ impl Folder {
             free: Vec::new(),
             clock: 0,
             history: History::default(),
+            past: Past::default(),
         };
         folder.make(Node::Dir(BTreeMap::new()), 0o755);
         folder
@@ -117,7 +121,13 @@ impl Folder {
             xattrs: BTreeMap::new(),
         };
         self.inodes.insert(id, inode);
+        self.remember(id);
         id
+    }
+
+    fn remember(&mut self, id: Id) {
+        let (print, mode) = (self.print(id), self.inode(id).mode);
+        self.past.was(id, print.size, print.mtime, mode);
     }
 
     /// Returns the inode; one that was ever made is always there.
@@ -131,6 +141,7 @@ impl Folder {
         if let Some(inode) = self.inodes.get_mut(&id) {
             change(inode, now);
             inode.ctime = now;
+            self.remember(id);
         }
     }
 
@@ -184,6 +195,7 @@ impl Folder {
     }
 
     fn enter(&mut self, parent: Id, name: Name, id: Id) {
+        self.past.named(name.as_bytes(), id);
         self.touch(parent, |inode, now| {
             if let Node::Dir(names) = &mut inode.node {
                 names.insert(name, id);

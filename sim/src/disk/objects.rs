@@ -206,6 +206,28 @@ impl Objects {
         Some(&image.now[at..end])
     }
 
+    /// Returns an object's sidecar.
+    pub fn sidecar(&self, object: ObjectId) -> Option<&[u8]> {
+        let stored = self.0.get(&object)?;
+        stored
+            .sidecar
+            .as_ref()
+            .map(|journal| journal.now.as_slice())
+    }
+
+    /// Tells whether no byte of a range of the partial file waits for a sync.
+    pub fn is_synced(&self, object: ObjectId, range: std::ops::Range<u64>) -> bool {
+        let stored = self.0.get(&object);
+        let partial = stored.and_then(|stored| stored.partial.as_ref());
+        partial.is_none_or(|image| {
+            let within = |(at, bytes): &(usize, Vec<u8>)| {
+                let (from, end) = (*at as u64, (*at + bytes.len()) as u64);
+                from < range.end && range.start < end
+            };
+            !image.since.iter().any(within)
+        })
+    }
+
     /// Tells whether the object is complete.
     pub fn is_complete(&self, object: ObjectId) -> bool {
         self.0

@@ -41,6 +41,11 @@ impl Records {
         lost
     }
 
+    /// Returns a value that outlives a power loss.
+    pub fn durable(&self, key: &[u8]) -> Option<&Vec<u8>> {
+        self.synced.get(key)
+    }
+
     /// Loses everything: the store was found damaged and set aside.
     pub fn wipe(&mut self) {
         *self = Self::default();

@@ -241,10 +241,11 @@ impl Peer {
                 let good = match *outcome {
                     Fetched::Data {
                         payload,
+                        len,
                         computed,
                         recorded,
-                        ..
                     } => {
+                        self.resume.borrow_mut().sent(u64::from(len)).unwrap();
                         // The network does not flip bits: TLS would have noticed.
                         assert_eq!(computed, recorded);
                         self.unstored.borrow_mut().insert(payload);
@@ -309,13 +310,15 @@ impl Peer {
                 want,
                 len,
             } => {
-                self.resume.borrow_mut().fetch(fetch, link, want).unwrap();
+                let mut resume = self.resume.borrow_mut();
+                resume.fetch(fetch, link, want, u64::from(len)).unwrap();
                 self.asked.borrow_mut().insert(fetch);
                 net.fetch(fetch, link, lane, want, len);
             }
             Action::CloseLanes { link, node } => net.close_lanes(link, node),
             Action::Answer { ask, answer } => net.answer(ask, answer),
             Action::Drop { payload } => {
+                self.resume.borrow_mut().dropped(payload);
                 if self.unstored.borrow_mut().remove(&payload) {
                     self.vain.set(self.vain.get() + 1);
                 }

@@ -57,6 +57,8 @@ impl World {
         let make = |place: usize, name: &'static str, role, dials| {
             let mut config = Config::new(keys[place], Label::lossy(name), role);
             config.chunk_size = u32::try_from(CHUNK).unwrap();
+            // A link that stands still is given up before what was asked on it is.
+            config.heartbeat = tandem_core::time::Duration::from_secs(2);
             config.read_deadline = tandem_core::time::Duration::from_secs(DEADLINE.as_secs());
             Peer {
                 name,

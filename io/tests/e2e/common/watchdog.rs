@@ -64,13 +64,20 @@ impl Charges {
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
-        for &connection in &*self
+        // The kernel gives a number again: one that somebody else's mount has by now is not ours.
+        let others: BTreeSet<u32> = mounts_below(Path::new("/"))
+            .into_iter()
+            .filter(|mount| !mount.point.starts_with(&self.root))
+            .map(|mount| mount.connection)
+            .collect();
+        let known = self
             .connections
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
+            .unwrap_or_else(PoisonError::into_inner);
+        for &connection in known.difference(&others) {
             abort(connection);
         }
+        drop(known);
         for mount in mounts_below(&self.root).into_iter().rev() {
             let _ = unmount(&mount.point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
             if mounts_below(&mount.point)

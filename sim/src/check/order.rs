@@ -1,0 +1,100 @@
+//! P2 durable, from below: data durable, then its bit, then complete.
+//!
+//! Law: a sidecar's word that chunks are durable is written only when the bytes of all chunks that
+//! it speaks of were synced; an object goes to its complete place only when all of its bytes were
+//! synced and the store has it on record, by a commit that outlives a power loss. The records are
+//! read here as `docs/FORMATS.md` has them, not by the core's code.
+
+use tandem_core::action::DiskWish;
+use tandem_core::ids::ObjectId;
+
+use super::{Failure, Verdict};
+use crate::disk::objects::Objects;
+use crate::disk::records::Records;
+
+/// The length of a sidecar's header and of its records, in bytes.
+const HEADER: usize = 65;
+const RECORD: usize = 32;
+/// The kinds of records that speak of durable chunks, and of a chunk.
+const CHUNK: u8 = 1;
+const DURABLE: u8 = 2;
+const CLEAN: u8 = 4;
+
+/// Judges a job on an object at the moment in which it is carried out.
+pub fn judge(wish: &DiskWish, objects: &Objects, records: &Records) -> Verdict {
+    match wish {
+        DiskWish::MarkSidecar { object, record } => marked(*object, record, objects),
+        DiskWish::FinishObject { object } => finished(*object, objects, records),
+        DiskWish::List { .. }
+        | DiskWish::Look { .. }
+        | DiskWish::ReadChunk { .. }
+        | DiskWish::LoadObject { .. }
+        | DiskWish::CreateObject { .. }
+        | DiskWish::CutSidecar { .. }
+        | DiskWish::StoreChunk { .. }
+        | DiskWish::SyncObject { .. }
+        | DiskWish::HashChunk { .. }
+        | DiskWish::RemoveObject { .. } => Ok(()),
+    }
+}
+
+fn marked(object: ObjectId, record: &[u8], objects: &Objects) -> Verdict {
+    let Some(sidecar) = objects.sidecar(object) else {
+        return Ok(());
+    };
+    let before: Vec<&[u8]> = sidecar
+        .get(HEADER..)
+        .unwrap_or_default()
+        .chunks_exact(RECORD)
+        .collect();
+    let upto = match record.first() {
+        Some(&CLEAN) => before.len(),
+        Some(&DURABLE) => {
+            let count = record.get(8..16).and_then(|bytes| bytes.try_into().ok());
+            let count = count.map_or(u64::MAX, u64::from_le_bytes);
+            usize::try_from(count).unwrap_or(usize::MAX)
+        }
+        Some(_) | None => return Ok(()),
+    };
+    if upto > before.len() {
+        let what = format!(
+            "{object:?} has {} records, and {upto} are said durable",
+            before.len()
+        );
+        return Err(Failure::safety("P2", what));
+    }
+    let Some(chunk_size) = sidecar.get(13..17).and_then(|bytes| bytes.try_into().ok()) else {
+        return Ok(());
+    };
+    let chunk_size = u64::from(u32::from_le_bytes(chunk_size));
+    for record in before.iter().take(upto) {
+        let index = record.get(4..8).and_then(|bytes| bytes.try_into().ok());
+        if let (Some(&CHUNK), Some(index)) = (record.first(), index) {
+            let index = u32::from_le_bytes(index);
+            let from = u64::from(index) * chunk_size;
+            if !objects.is_synced(object, from..from + chunk_size) {
+                let what = format!("chunk {index} of {object:?} is said durable before its sync");
+                return Err(Failure::safety("P2", what));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn finished(object: ObjectId, objects: &Objects, records: &Records) -> Verdict {
+    if !objects.is_synced(object, 0..u64::MAX) {
+        let what = format!("{object:?} goes to its place before all of it was synced");
+        return Err(Failure::safety("P2", what));
+    }
+    let mut key = b"o".to_vec();
+    for part in [object.node.0, object.version] {
+        key.extend_from_slice(&part.actor.0.to_be_bytes());
+        key.extend_from_slice(&part.counter.to_be_bytes());
+    }
+    // A value is a byte for its layout and the variant's number: 1 is complete.
+    if records.durable(&key).map(|value| value.last().copied()) != Some(Some(1)) {
+        let what = format!("{object:?} goes to its place before that is on record for good");
+        return Err(Failure::safety("P2", what));
+    }
+    Ok(())
+}

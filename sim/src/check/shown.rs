@@ -1,0 +1,87 @@
+//! P1, of names and attributes: what a mount shows of an inode is what some file of that
+//! name was at some time.
+//!
+//! The folder keeps every name, every size with its time, and every mode that an inode ever had.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tandem_core::action::Shown;
+use tandem_core::ids::Ino;
+use tandem_core::time::WallTime;
+use tandem_core::tree::register::Kind;
+
+use super::{Failure, Verdict};
+use crate::disk::folder::Id;
+
+/// What every inode of the folder ever was.
+#[derive(Debug, Default)]
+pub struct Past {
+    names: BTreeMap<Vec<u8>, BTreeSet<Id>>,
+    states: BTreeMap<Id, BTreeSet<(u64, WallTime)>>,
+    modes: BTreeMap<Id, BTreeSet<u16>>,
+}
+
+impl Past {
+    /// An inode stands under a name.
+    pub fn named(&mut self, name: &[u8], id: Id) {
+        self.names.entry(name.to_vec()).or_default().insert(id);
+    }
+
+    /// An inode has a size with a time, and a mode.
+    pub fn was(&mut self, id: Id, size: u64, mtime: WallTime, mode: u16) {
+        self.states.entry(id).or_default().insert((size, mtime));
+        self.modes.entry(id).or_default().insert(mode);
+    }
+
+    fn had_state(&self, id: Id, shown: &Shown) -> bool {
+        let state = (shown.size, shown.mtime);
+        let states = self.states.get(&id);
+        shown.kind == Kind::Directory || states.is_some_and(|states| states.contains(&state))
+    }
+
+    fn had_mode(&self, id: Id, shown: &Shown) -> bool {
+        let modes = self.modes.get(&id);
+        modes.is_some_and(|modes| modes.contains(&shown.mode))
+    }
+
+    /// Judges what is shown under a name. Where files stood one after the other in one place, as
+    /// after a save by rename, content and mode may be of two of them.
+    pub fn judge(&self, name: &[u8], shown: &Shown) -> Verdict {
+        if shown.ino == Ino::ROOT {
+            return Ok(());
+        }
+        let Some(ids) = self.names.get(name) else {
+            return Err(untrue(name, shown, "nothing was ever called so"));
+        };
+        self.judge_of(ids.iter().copied(), name, shown)
+    }
+
+    /// Judges what is shown of an inode, by whatever name.
+    pub fn judge_any(&self, shown: &Shown) -> Verdict {
+        if shown.ino == Ino::ROOT {
+            return Ok(());
+        }
+        self.judge_of(self.states.keys().copied(), b"?", shown)
+    }
+
+    fn judge_of(
+        &self,
+        mut ids: impl Iterator<Item = Id> + Clone,
+        name: &[u8],
+        shown: &Shown,
+    ) -> Verdict {
+        if !ids.clone().any(|id| self.had_mode(id, shown)) {
+            return Err(untrue(name, shown, "nothing of that name had that mode"));
+        }
+        if !ids.any(|id| self.had_state(id, shown)) {
+            let why = "nothing of that name had that size at that time";
+            return Err(untrue(name, shown, why));
+        }
+        Ok(())
+    }
+}
+
+fn untrue(name: &[u8], shown: &Shown, why: &str) -> Failure {
+    let name = String::from_utf8_lossy(name);
+    Failure::safety("P1", format!("{name:?} shows {shown:?}: {why}"))
+}
