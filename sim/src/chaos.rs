@@ -11,6 +11,8 @@ use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
 use crate::marks::{HOST_STATES, STATES};
 use crate::reach;
+use crate::tale::{STOPS, Trouble};
+use crate::words;
 use crate::world::{HOST, Item, World};
 
 /// A planned event.
@@ -142,6 +144,9 @@ impl World {
         let mut chance = self.choices.stream(Key::Planned(planned.id));
         let _ = chance.bits();
         self.note(usize::MAX, format_args!("{planned:?}"));
+        if let (Some(tale), Some(title)) = (&mut self.trace.tale, words::planned(planned.what)) {
+            tale.trouble(self.now, Trouble::default(), title);
+        }
         let p = chance.index(self.peers.len());
         let aims: &[&'static str] = if p == HOST {
             &HOST_STATES
@@ -332,6 +337,14 @@ impl World {
     pub fn partition_one_way(&mut self, joiner: usize, side: usize, time: u64) {
         reach!(self.reach, "chaos: one-way partition");
         self.apart.insert((HOST, joiner), self.now + time);
+        if let Some(tale) = &mut self.trace.tale {
+            let trouble = Trouble {
+                peer: None,
+                between: Some((HOST, joiner)),
+                until: Some(self.now + time),
+            };
+            tale.trouble(self.now, trouble, "partition, one way");
+        }
         for at in self.links_of(joiner) {
             self.stall(at, side, time);
         }
@@ -354,6 +367,14 @@ impl World {
     pub fn partition(&mut self, joiner: usize, time: u64) {
         let until = self.now + time;
         self.apart.insert((HOST, joiner), until);
+        if let Some(tale) = &mut self.trace.tale {
+            let trouble = Trouble {
+                peer: None,
+                between: Some((HOST, joiner)),
+                until: Some(until),
+            };
+            tale.trouble(self.now, trouble, "partition");
+        }
         for at in self.links_of(joiner) {
             self.stall(at, 0, time);
             self.stall(at, 1, time);
@@ -376,6 +397,10 @@ impl World {
         let mut chance = self.choices.stream(Key::Crash { peer: p, boot });
         self.met(if power { "power loss" } else { "kill" }, p);
         self.note(p, format_args!("is killed; power lost: {power}"));
+        if let Some(tale) = &mut self.trace.tale {
+            let how = if power { "loses power" } else { "is killed" };
+            tale.ended(self.now, p, how);
+        }
         let peer = &mut self.peers[p];
         peer.engine = None;
         peer.dying = None;
@@ -418,6 +443,9 @@ impl World {
     pub(crate) fn stopped(&mut self, p: usize) {
         let boot = self.peers[p].boot;
         let mut chance = self.choices.stream(Key::Crash { peer: p, boot });
+        if let Some(tale) = &mut self.trace.tale {
+            tale.ended(self.now, p, STOPS);
+        }
         let peer = &mut self.peers[p];
         peer.engine = None;
         peer.dying = None;
@@ -491,6 +519,9 @@ impl World {
     /// Ends all faults: links that stand still or are half open are cut, what is down starts.
     pub fn heal(&mut self) {
         self.note(usize::MAX, format_args!("heals"));
+        if let Some(tale) = &mut self.trace.tale {
+            tale.trouble(self.now, Trouble::default(), "all faults end");
+        }
         self.healed = true;
         self.apart.clear();
         for peer in &mut self.peers {

@@ -89,6 +89,9 @@ impl World {
             }
         };
         self.account(p, &job, &outcome);
+        if let (Some(tale), Ok(done)) = (&mut self.trace.tale, &outcome) {
+            tale.maps.done(self.now, p, &job.wish, done);
+        }
         let stores = matches!(job.wish, DiskWish::StoreChunk { .. });
         if let Some(object) = object(&job.wish)
             && (stores || outcome.is_err())

@@ -4,14 +4,17 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tandem_sim::html::Page;
 use tandem_sim::hunt::{self, Progress, Until};
 use tandem_sim::knobs;
 use tandem_sim::reach::{self, Reach};
 use tandem_sim::run;
 use tandem_sim::shrink::shrink;
+use tandem_sim::story::STORIES;
 
 const USAGE: &str = "usage:
-  tandem-sim run --seed 0x5eed [--trace] [--shrink] [--without 3,17]
+  tandem-sim run --seed 0x5eed [--trace] [--shrink] [--without 3,17] [--html FILE]
+  tandem-sim story NAME [--html FILE]
   tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
   tandem-sim hunt [--minutes 10] [--seeds N] [--from SEED] [--jobs N] [--keep-going] [--coverage]
   tandem-sim mutants [--jobs N]     (a build with --features mutants)
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let result = match words.split_first() {
         Some((&"run", rest)) => one(rest),
         Some((&"runs", rest)) => many(rest),
+        Some((&"story", rest)) => told(rest),
         Some((&"hunt", rest)) => go_hunting(rest),
         #[cfg(feature = "mutants")]
         Some((&"mutants", rest)) => all_mutants(rest),
@@ -70,7 +74,7 @@ fn one(words: &[&str]) -> Result<u8, String> {
         .filter(|part| !part.is_empty())
         .map(knobs::parse)
         .collect();
-    let off = off.ok_or("--without: a number of a planned event, or the name of a knob")?;
+    let mut off = off.ok_or("--without: a number of a planned event, or the name of a knob")?;
     let mut without = match value(words, "--without") {
         Some(text) => format!(" --without {text}"),
         None => String::new(),
@@ -78,7 +82,6 @@ fn one(words: &[&str]) -> Result<u8, String> {
     let keep_trace = words.contains(&"--trace");
     let mut outcome = run::run(seed, &off, keep_trace);
     if words.contains(&"--shrink") && outcome.failure.is_some() {
-        let mut off = off;
         off.extend(shrink(&outcome, SHRINK_RUNS).1);
         outcome = run::run(seed, &off, keep_trace);
         without = written(&off);
@@ -86,7 +89,41 @@ fn one(words: &[&str]) -> Result<u8, String> {
     for line in &outcome.lines {
         say(line);
     }
+    if let Some(file) = value(words, "--html") {
+        save(file, &run::recorded(seed, &off).1)?;
+    }
     Ok(report(&outcome, &without))
+}
+
+fn save(file: &str, page: &Page) -> Result<(), String> {
+    std::fs::write(file, page.render()).map_err(|error| format!("{file}: {error}"))
+}
+
+fn told(words: &[&str]) -> Result<u8, String> {
+    let name = words.first().copied().unwrap_or_default();
+    let Some(story) = STORIES.iter().find(|story| story.name == name) else {
+        let names: Vec<_> = STORIES.iter().map(|story| story.name).collect();
+        return Err(format!(
+            "there is no story {name:?}; there are: {}",
+            names.join(", ")
+        ));
+    };
+    let (mut world, verdict) = story.play();
+    let failure = verdict.err();
+    let code = match &failure {
+        None => {
+            say(&format!("{name}: {} events, all held", world.events));
+            0
+        }
+        Some(failure) => {
+            say(&format!("{name}: {failure}"));
+            failure.kind.code()
+        }
+    };
+    if let Some(file) = value(words, "--html") {
+        save(file, &story.page(&mut world, failure))?;
+    }
+    Ok(code)
 }
 
 fn written(off: &[u32]) -> String {

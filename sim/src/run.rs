@@ -2,14 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tandem_core::action::WantState;
 use tandem_core::event::{Event, Hint};
+use tandem_core::ids::ReqId;
 
 use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, SEC};
+use crate::html::{About, Page};
 use crate::knobs;
 use crate::reach::Reach;
+use crate::tale::Tale;
 use crate::user::Thread;
 use crate::world::{HOST, Item, World};
 
@@ -30,6 +34,25 @@ pub struct Outcome {
     pub fired: Vec<u32>,
     /// The trace's lines, if they were wanted.
     pub lines: Vec<String>,
+}
+
+/// Runs a seed and keeps its tale; `off` are planned events and knobs that are left out.
+pub fn recorded(seed: u64, off: &[u32]) -> (Outcome, Page) {
+    let mut world = make(seed, off, false);
+    world.record();
+    let outcome = run_in(&mut world);
+    let off: Vec<String> = off.iter().copied().map(knobs::name).collect();
+    let without = match off.as_slice() {
+        [] => String::new(),
+        off => format!(" --without {}", off.join(",")),
+    };
+    let about = About {
+        title: format!("seed {seed:#x}"),
+        lead: "A run drawn from one seed: its faults, its healing, and the judgement.".to_owned(),
+        again: format!("tandem-sim run --seed {seed:#x}{without} --html page.html"),
+    };
+    let page = Page::of(&mut world, about, outcome.failure.clone());
+    (outcome, page)
 }
 
 /// Runs a seed; `off` are planned events that are left out.
@@ -130,9 +153,19 @@ impl World {
         self.start(p)
     }
 
+    /// Keeps a tale from here on, for a page.
+    pub fn record(&mut self) {
+        self.trace.tale = Some(Box::new(Tale::new(self.config.chunk_size)));
+    }
+
     /// Cuts a link: for stories.
     pub fn cut_link(&mut self, at: usize) {
         self.cut(at);
+    }
+
+    /// Returns how a want ended, if it did: for stories.
+    pub fn ended(&self, p: usize, req: ReqId) -> Option<WantState> {
+        self.ended.get(&(p, req)).copied()
     }
 
     /// Returns the links: for stories.

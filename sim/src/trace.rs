@@ -7,11 +7,15 @@ use std::fmt::{self, Write};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::tale::Tale;
+
 /// What happened, as text if it is wanted, as a hash always.
 pub struct Trace {
     hash: Xxh3,
     lines: Option<Vec<String>>,
     count: u64,
+    /// The same for a page, if one is wanted.
+    pub tale: Option<Box<Tale>>,
 }
 
 impl fmt::Debug for Trace {
@@ -27,6 +31,7 @@ impl Trace {
             hash: Xxh3::new(),
             lines: keep.then(Vec::new),
             count: 0,
+            tale: None,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::check::Verdict;
 use crate::config::{MS, SEC};
 use crate::net::{Asked, Carried, Piece, Stream, Took};
 use crate::reach;
+use crate::tale::Trouble;
 use crate::world::{Item, World};
 
 impl World {
@@ -38,6 +39,10 @@ impl World {
             return;
         };
         let side = usize::from(link.ends[1].peer == p);
+        if let Some(tale) = &mut self.trace.tale {
+            let ends = (p, link.ends[1 - side].peer);
+            tale.sent(now, ends, (at, side, stream), &piece);
+        }
         let due = link.send(now, side, stream, piece, took);
         self.at(due, Item::Piece(at, side, stream));
     }
@@ -46,6 +51,9 @@ impl World {
     pub(crate) fn piece(&mut self, at: usize, from: usize, stream: Stream) -> Verdict {
         let now = self.now;
         let Some(link) = self.links.get_mut(&at) else {
+            if let Some(tale) = &mut self.trace.tale {
+                tale.arrived(now, (at, from, stream), false);
+            }
             return Ok(());
         };
         let until = link.stalled[from];
@@ -58,6 +66,9 @@ impl World {
             return Ok(());
         };
         let to = link.ends[1 - from];
+        if let Some(tale) = &mut self.trace.tale {
+            tale.arrived(now, (at, from, stream), !link.cut && !to.over);
+        }
         if link.cut || to.over {
             return Ok(());
         }
@@ -133,6 +144,10 @@ impl World {
             }
         };
         peer.resume.fetched(fetch, good);
+        if let (Some(tale), None) = (&mut self.trace.tale, good) {
+            tale.maps
+                .unasked(self.now, p, std::iter::once(fetching.want));
+        }
         self.tell(p, boot, Event::Fetched { fetch, outcome })
     }
 
@@ -232,6 +247,10 @@ impl World {
         let fetches = self.peers[p].fetches.len();
         let peer = &mut self.peers[p];
         peer.links.remove(&id);
+        if let Some(tale) = &mut self.trace.tale {
+            let lost = peer.fetches.values().filter(|fetch| fetch.link == at);
+            tale.maps.unasked(now, p, lost.map(|fetch| fetch.want));
+        }
         peer.fetches.retain(|_, fetch| fetch.link != at);
         peer.asks.retain(|_, asked| asked.link != at);
         peer.resume.link_down(id);
@@ -271,6 +290,14 @@ impl World {
             return;
         }
         link.cut = true;
+        if let Some(tale) = &mut self.trace.tale {
+            let between = Some((link.ends[0].peer, link.ends[1].peer));
+            let trouble = Trouble {
+                between,
+                ..Trouble::default()
+            };
+            tale.trouble(self.now, trouble, format!("link {at} is cut"));
+        }
         for (side, end) in link.ends.into_iter().enumerate() {
             if end.over {
                 continue;
@@ -290,6 +317,14 @@ impl World {
     pub(crate) fn stall(&mut self, at: usize, side: usize, time: u64) {
         let until = self.now + time;
         if let Some(link) = self.links.get_mut(&at) {
+            if let Some(tale) = &mut self.trace.tale {
+                let trouble = Trouble {
+                    peer: None,
+                    between: Some((link.ends[side].peer, link.ends[1 - side].peer)),
+                    until: Some(until),
+                };
+                tale.trouble(self.now, trouble, format!("link {at} stands still"));
+            }
             link.stalled[side] = link.stalled[side].max(until);
             for end in link.ends {
                 self.peers[end.peer].caused.link = true;

@@ -421,6 +421,9 @@ impl World {
         peer.live.crash();
         peer.live.alone(now);
         self.note(p, format_args!("starts, boot {boot}, {last:?}"));
+        if let Some(tale) = &mut self.trace.tale {
+            tale.started(now, p, boot);
+        }
         match engine {
             Ok(engine) => self.peers[p].engine = Some(engine),
             Err(error) => {
@@ -484,6 +487,9 @@ impl World {
         }
         let (kind, which) = marks::event(&event);
         self.reach.hit_in(kind, which);
+        if let Some(tale) = &mut self.trace.tale {
+            tale.event(self.now, p, &event);
+        }
         let peer = &mut self.peers[p];
         if let Event::Disk { job, .. } = &event {
             match peer.ended.remove(job) {
@@ -524,6 +530,9 @@ impl World {
             self.note(p, format_args!("  > {:?}", show::action(&action)));
             let (kind, which) = marks::action(&action);
             self.reach.hit_in(kind, which);
+            if let Some(tale) = &mut self.trace.tale {
+                tale.action(self.now, p, &action);
+            }
             self.perform(p, action)?;
         }
         let links = self.peers[p].links.len();

@@ -112,6 +112,8 @@ where
         tasks: shared.tasks.clone(),
     };
     let connection = http2::Builder::new(cut.clone())
+        // A date says nothing to a peer.
+        .auto_date_header(false)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(LISTENER_WINDOW)
         .max_frame_size(HTTP_FRAME)

@@ -1,0 +1,218 @@
+//! A few words for each event and action, for a page that has little room.
+
+use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, WantState};
+use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint};
+use tandem_core::message::{Answer, Message};
+use tandem_core::tree::name::Name;
+
+use crate::chaos::What;
+use crate::tale::Topic;
+
+/// What a tick is called.
+pub(crate) const TICK: &str = "time passes";
+
+/// Returns an event's topic and words.
+pub(crate) fn event(event: &Event) -> (Topic, String) {
+    match event {
+        Event::Tick => (Topic::Link, TICK.to_owned()),
+        Event::Fs { call, .. } => (Topic::Call, self::call(call)),
+        Event::Dialled { link } => (Topic::Link, format!("dialled {link}")),
+        Event::Accepted { link, .. } => (Topic::Link, format!("accepted {link}")),
+        Event::Said { message, .. } => (Topic::Link, format!("hears {}", self::message(message))),
+        Event::LinkDown { link, why } => (Topic::Link, format!("{link} is down: {why:?}")),
+        Event::Fetched { outcome, .. } => {
+            let outcome = match outcome {
+                Fetched::Data { len, .. } => format!("got {len} B"),
+                Fetched::Gone => "told: gone".to_owned(),
+                Fetched::NotHeld => "told: not held".to_owned(),
+                Fetched::Failed => "told: failed".to_owned(),
+            };
+            (Topic::Chunk, outcome)
+        }
+        Event::Asked { want, .. } => (Topic::Chunk, format!("asked for chunk {}", want.chunk.0)),
+        Event::Disk {
+            outcome: Ok(done), ..
+        } => {
+            let done = match done {
+                DiskDone::Done => "disk: done".to_owned(),
+                DiskDone::Listed { items, .. } => format!("disk: listed {}", items.len()),
+                DiskDone::Looked { .. } => "disk: looked".to_owned(),
+                DiskDone::Chunk { len, .. } => format!("disk: read {len} B"),
+                DiskDone::Hashed { len, .. } => format!("disk: hashed {len} B"),
+                DiskDone::Loaded { .. } => "disk: loaded".to_owned(),
+            };
+            (Topic::Disk, done)
+        }
+        Event::Disk {
+            outcome: Err(error),
+            ..
+        } => (Topic::Disk, format!("disk: {error:?}")),
+        Event::Committed {
+            outcome: Ok(()), ..
+        } => (Topic::Disk, "committed".to_owned()),
+        Event::Committed {
+            outcome: Err(error),
+            ..
+        } => (Topic::Disk, format!("commit: {error:?}")),
+        Event::Hint(Hint::Path { path, .. }) => (Topic::Disk, format!("hint: {}", joined(path))),
+        Event::Hint(Hint::Subtree { path }) => (Topic::Disk, format!("rescan: /{}", joined(path))),
+        Event::Stop => (Topic::Call, "asked to stop".to_owned()),
+        Event::Want { path, .. } => (Topic::Call, format!("wants all of {}", joined(path))),
+    }
+}
+
+/// Returns an action's topic and words.
+pub(crate) fn action(action: &Action) -> (Topic, String) {
+    match action {
+        Action::Reply {
+            result: Ok(reply), ..
+        } => (Topic::Call, self::reply(reply)),
+        Action::Reply {
+            result: Err(error), ..
+        } => (Topic::Call, format!("replies {error:?}")),
+        Action::Dial { link, .. } => (Topic::Link, format!("dials {link}")),
+        Action::Send { message, .. } => (Topic::Link, format!("says {}", self::message(message))),
+        Action::Close { link } => (Topic::Link, format!("closes {link}")),
+        Action::Fetch { want, lane, .. } => {
+            let chunk = want.chunk.0;
+            (Topic::Chunk, format!("asks for chunk {chunk}, lane {lane}"))
+        }
+        Action::CloseLanes { .. } => (Topic::Chunk, "closes lanes".to_owned()),
+        Action::Answer { answer, .. } => {
+            let answer = match answer {
+                Answer::Data { .. } => "bytes",
+                Answer::Gone => "gone",
+                Answer::NotHeld => "not held",
+                Answer::Failed => "failed",
+            };
+            (Topic::Chunk, format!("answers {answer}"))
+        }
+        Action::Drop { .. } => (Topic::Chunk, "drops bytes".to_owned()),
+        Action::Disk { wish, .. } => self::wish(wish),
+        Action::Commit { records, sync, .. } => {
+            let sync = if *sync { ", synced" } else { "" };
+            (Topic::Disk, format!("commits {}{sync}", records.len()))
+        }
+        Action::Invalidate(what) => {
+            let what = match what {
+                Invalidation::Inode { ino, .. } => format!("forget {ino}"),
+                Invalidation::Entry { .. } | Invalidation::Delete { .. } => {
+                    "forget a name".to_owned()
+                }
+            };
+            (Topic::Call, what)
+        }
+        Action::Fault(fault) => (Topic::Fault, fault.to_string()),
+        Action::Wanted { state, .. } => {
+            let state = match state {
+                WantState::Progress { have, size } => format!("has {have} of {size} B"),
+                WantState::Done { size, .. } => format!("has all {size} B"),
+                WantState::NotFound => "no such file".to_owned(),
+                WantState::IsDirectory => "a directory".to_owned(),
+                WantState::IsSymlink => "a symlink".to_owned(),
+                WantState::NoSpace => "no space for it".to_owned(),
+                WantState::Failed => "can't have it".to_owned(),
+            };
+            (Topic::Call, state)
+        }
+        Action::Stopped => (Topic::Call, "stopped".to_owned()),
+    }
+}
+
+fn wish(wish: &DiskWish) -> (Topic, String) {
+    match wish {
+        DiskWish::List { path } => (Topic::Disk, format!("list /{}", joined(path))),
+        DiskWish::Look { path } => (Topic::Disk, format!("look at {}", joined(path))),
+        DiskWish::ReadChunk { path, offset, .. } => {
+            (Topic::Disk, format!("read {} @{offset}", joined(path)))
+        }
+        DiskWish::LoadObject { .. } => (Topic::Disk, "load object".to_owned()),
+        DiskWish::CreateObject { size, .. } => (Topic::Disk, format!("create object, {size} B")),
+        DiskWish::CutSidecar { len, .. } => (Topic::Disk, format!("cut sidecar to {len} B")),
+        DiskWish::StoreChunk { offset, .. } => (Topic::Chunk, format!("store @{offset}")),
+        DiskWish::MarkSidecar { .. } => (Topic::Disk, "mark sidecar".to_owned()),
+        DiskWish::SyncObject { .. } => (Topic::Disk, "sync object".to_owned()),
+        DiskWish::HashChunk { offset, .. } => (Topic::Disk, format!("hash @{offset}")),
+        DiskWish::FinishObject { .. } => (Topic::Disk, "finish object".to_owned()),
+        DiskWish::RemoveObject { .. } => (Topic::Disk, "remove object".to_owned()),
+    }
+}
+
+fn call(call: &FsCall) -> String {
+    match call {
+        FsCall::Lookup { name, .. } => format!("lookup {}", String::from_utf8_lossy(name)),
+        FsCall::Forget { ino, .. } => format!("forget {ino}"),
+        FsCall::GetAttr { ino } => format!("getattr {ino}"),
+        FsCall::ReadLink { ino } => format!("readlink {ino}"),
+        FsCall::Open { ino, .. } => format!("open {ino}"),
+        FsCall::Read { fh, offset, len } => format!("read {fh} @{offset}+{len}"),
+        FsCall::Release { fh } => format!("release {fh}"),
+        FsCall::OpenDir { ino } => format!("opendir {ino}"),
+        FsCall::ReadDir { fh, from, .. } => format!("readdir {fh} from {from}"),
+        FsCall::ReleaseDir { fh } => format!("releasedir {fh}"),
+        FsCall::GetXattr { ino, .. } => format!("getxattr {ino}"),
+        FsCall::ListXattr { ino } => format!("listxattr {ino}"),
+        FsCall::StatFs => "statfs".to_owned(),
+        FsCall::Change { ino } => format!("change {ino}"),
+        FsCall::Sync { ino } => format!("sync {ino}"),
+    }
+}
+
+fn reply(reply: &FsReply) -> String {
+    match reply {
+        FsReply::Entry(shown) | FsReply::Attr(shown) => format!("replies {}", shown.ino),
+        FsReply::Absent => "replies: absent".to_owned(),
+        FsReply::Target(_) => "replies: target".to_owned(),
+        FsReply::Opened { fh, .. } | FsReply::OpenedDir { fh } => format!("replies {fh}"),
+        FsReply::Data(stored) => format!("replies {} B", stored.len),
+        FsReply::Eof => "replies: end of file".to_owned(),
+        FsReply::Items(items) => format!("replies {} items", items.len()),
+        FsReply::Value(_) | FsReply::Names(_) => "replies: xattr".to_owned(),
+        FsReply::StatFs { .. } => "replies: statfs".to_owned(),
+        FsReply::Done => "replies: done".to_owned(),
+    }
+}
+
+/// Returns a message's words.
+pub(crate) fn message(message: &Message) -> String {
+    match message {
+        Message::Hello(_) => "hello".to_owned(),
+        Message::Refused(refusal) => format!("refused: {refusal:?}"),
+        Message::Registers(batch) => match batch.registers.len() {
+            1 => "1 register".to_owned(),
+            count => format!("{count} registers"),
+        },
+        Message::Ack(arrival) => format!("ack {}", arrival.0),
+        Message::Ping => "ping".to_owned(),
+        Message::Pong => "pong".to_owned(),
+        Message::Bye => "bye".to_owned(),
+    }
+}
+
+/// Returns the words of a planned event, unless what it does has words of its own.
+pub(crate) fn planned(what: What) -> Option<&'static str> {
+    match what {
+        What::Throttle => Some("all wires get slow"),
+        What::SlowDisk => Some("a disk gets slow"),
+        What::Sleep => Some("a machine sleeps"),
+        What::ClockJump => Some("the host's wall clock jumps"),
+        What::Rot => Some("stored bytes rot"),
+        What::Hostile => Some("the hostile peer comes"),
+        What::Cut
+        | What::Stall
+        | What::Partition
+        | What::Kill
+        | What::PowerLoss
+        | What::Stop
+        | What::Edit
+        | What::Want => None,
+    }
+}
+
+fn joined(path: &[Name]) -> String {
+    let parts: Vec<_> = path
+        .iter()
+        .map(|name| String::from_utf8_lossy(name.as_bytes()))
+        .collect();
+    parts.join("/")
+}
