@@ -207,14 +207,8 @@ impl Engine {
             self.want_done(object);
             return;
         }
-        if is_recorded_complete && partial == Some(size) {
-            // It was killed between the record and the rename.
-            kept.stage = Stage::Finishing;
-            let wish = DiskWish::FinishObject { object };
-            self.object_job(object, Job::Finished(object), wish);
-            self.wake(object);
-            return;
-        }
+        // A partial file beside a record that says complete was killed before the rename, or is a
+        // later one whose own record a power loss took: its sidecar tells what is in it.
         kept.stage = Stage::Absent;
         let found = sidecar.filter(|_| partial == Some(size));
         let read = found.map(|bytes| Sidecar::decode(&bytes, Some((object, size))));

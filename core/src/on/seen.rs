@@ -86,6 +86,10 @@ impl Engine {
                     self.rename(mover, dir, name);
                 }
                 self.update(mover, sighting, wall);
+                if kind == Kind::Directory {
+                    // What was hinted at below either name may have been looked for in vain.
+                    self.folder.list(mover);
+                }
             }
         }
     }
