@@ -116,7 +116,7 @@ impl Engine {
             let is_last = left.peek().is_none();
             let below = self.tree.lookup(dir, name.as_bytes());
             match below {
-                Some(node) if !is_last => dir = node,
+                Some(node) if !is_last && self.is_directory(node) => dir = node,
                 Some(_) | None => {
                     // What is below a name that is not known yet is found with it.
                     self.folder.hinted(dir);
