@@ -120,8 +120,6 @@ pub(crate) struct Folder {
     pub listing: BTreeMap<JobId, (NodeId, bool)>,
     looks: BTreeMap<Spot, Look>,
     ripening: BTreeSet<(Time, Spot)>,
-    /// Names to be looked at below which something was hinted at that is not known yet.
-    deep: BTreeSet<Spot>,
     looking: usize,
     /// Names that were not found, and whether they are being looked at once more.
     pub missing: BTreeMap<Spot, bool>,
@@ -238,17 +236,6 @@ impl Folder {
                 self.ripening.insert((ripe, spot));
             }
         }
-    }
-
-    /// Notes that a name that is to be looked at has something new below it, should it turn out
-    /// to be a directory.
-    pub(crate) fn look_below(&mut self, spot: Spot) {
-        self.deep.insert(spot);
-    }
-
-    /// Takes out whether something new is below a name.
-    pub(crate) fn has_below(&mut self, spot: &Spot) -> bool {
-        self.deep.remove(spot)
     }
 
     /// Takes out a name that is ripe for a look, if there is room for one.

@@ -16,6 +16,7 @@ const USAGE: &str = "usage:
   tandem-sim run --seed 0x5eed [--trace] [--shrink] [--without 3,17] [--html FILE]
   tandem-sim story NAME [--html FILE]
   tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
+  tandem-sim hash [--from 0] [--count 1000]
   tandem-sim hunt [--minutes 10] [--seeds N] [--from SEED] [--jobs N] [--keep-going] [--coverage]
   tandem-sim mutants [--jobs N]     (a build with --features mutants)
 ";
@@ -32,7 +33,11 @@ fn main() -> ExitCode {
     let result = match words.split_first() {
         Some((&"run", rest)) => one(rest),
         Some((&"runs", rest)) => many(rest),
+<<<<<<< HEAD
         Some((&"story", rest)) => told(rest),
+=======
+        Some((&"hash", rest)) => hash(rest),
+>>>>>>> sim3
         Some((&"hunt", rest)) => go_hunting(rest),
         #[cfg(feature = "mutants")]
         Some((&"mutants", rest)) => all_mutants(rest),
@@ -181,6 +186,18 @@ fn many(words: &[&str]) -> Result<u8, String> {
         coverage(&reach);
     }
     Ok(worst)
+}
+
+/// Says one hash over the traces of a range: to compare processes, profiles and machines.
+fn hash(words: &[&str]) -> Result<u8, String> {
+    let from = number(value(words, "--from").unwrap_or("0"))?;
+    let count = number(value(words, "--count").unwrap_or("1000"))?;
+    let mut all = 0_u64;
+    for seed in from..from + count {
+        all = all.rotate_left(7) ^ run::run(seed, &[], false).hash;
+    }
+    say(&format!("{all:016x}  {count} seeds from {from:#x}"));
+    Ok(0)
 }
 
 fn coverage(reach: &Reach) {

@@ -8,7 +8,7 @@ use tandem_core::ids::ReqId;
 
 use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
-use crate::choices::{Choices, Key};
+use crate::choices::{Chance, Choices, Key};
 use crate::config::{Config, SEC};
 use crate::html::{About, Page};
 use crate::knobs;
@@ -177,6 +177,16 @@ impl World {
     pub fn tell_hint(&mut self, hint: Hint) -> Verdict {
         let boot = self.peers[HOST].boot;
         self.tell(HOST, boot, Event::Hint(hint))
+    }
+
+    /// Gives the host a hint of its watcher in its turn: for stories.
+    pub fn tell_hint_later(&mut self, hint: Hint) {
+        self.after(SEC / 10, Item::Hint(Box::new(hint)));
+    }
+
+    /// Lets the hostile peer come: for stories.
+    pub fn send_eve(&mut self, chance: Chance) {
+        self.hostile_comes(chance);
     }
 
     /// Lets applications rest, and time pass until nothing but heartbeats goes on.

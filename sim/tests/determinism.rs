@@ -1,5 +1,7 @@
 //! P8: the same seed gives the same trace.
 
+use std::process::Command;
+
 use tandem_sim::run::run;
 
 #[test]
@@ -22,4 +24,18 @@ fn what_is_switched_off_does_not_happen() {
     let all = run(3, &[], false);
     let off: Vec<u32> = all.fired.clone();
     assert!(run(3, &off, false).fired.is_empty());
+}
+
+#[test]
+fn two_processes_agree() {
+    let hash = || {
+        let words = ["hash", "--from", "500", "--count", "60"];
+        let told = Command::new(env!("CARGO_BIN_EXE_tandem-sim"))
+            .args(words)
+            .output();
+        told.expect("the program of this build runs").stdout
+    };
+    let first = hash();
+    assert!(!first.is_empty());
+    assert_eq!(first, hash());
 }

@@ -207,14 +207,8 @@ impl Engine {
             self.want_done(object);
             return;
         }
-        if is_recorded_complete && partial == Some(size) {
-            // It was killed between the record and the rename.
-            kept.stage = Stage::Finishing;
-            let wish = DiskWish::FinishObject { object };
-            self.object_job(object, Job::Finished(object), wish);
-            self.wake(object);
-            return;
-        }
+        // A partial file beside a record that says complete was killed before the rename, or is a
+        // later one whose own record a power loss took: its sidecar tells what is in it.
         kept.stage = Stage::Absent;
         let found = sidecar.filter(|_| partial == Some(size));
         let read = found.map(|bytes| Sidecar::decode(&bytes, Some((object, size))));
@@ -528,10 +522,17 @@ impl Engine {
         let Some(upto) = kept.syncing.take() else {
             return;
         };
-        let is_all = kept.storing.is_empty() && !kept.soft && kept.claims().have() == 0;
+        let is_all = kept.storing.is_empty() && !kept.soft;
+        let has_claims = kept.claims().have() > 0;
         let Some(writer) = kept.writer.as_mut() else {
             return;
         };
+        if has_claims {
+            // Records of an earlier run stand among those that the mark would speak of, and what
+            // they say of is not proven: a power loss may have taken it. The bytes are synced;
+            // what they are is found out again after the next crash.
+            return;
+        }
         let mark = if stopping && is_all {
             Record::Clean
         } else {

@@ -48,11 +48,7 @@ impl Engine {
         while let Some((dir, name)) = self.folder.next_look(self.now) {
             match self.path_of(dir, &name) {
                 Some(path) => self.job(Job::Looked(dir, name), DiskWish::Look { path }),
-                None => {
-                    let spot = (dir, name);
-                    self.folder.looked(&spot);
-                    self.folder.has_below(&spot);
-                }
+                None => self.folder.looked(&(dir, name)),
             }
         }
         let again = [self.folder.unlisted.when(), self.folder.unseen.when()];
@@ -120,15 +116,11 @@ impl Engine {
             let is_last = left.peek().is_none();
             let below = self.tree.lookup(dir, name.as_bytes());
             match below {
-                Some(node) if !is_last => dir = node,
+                Some(node) if !is_last && self.is_directory(node) => dir = node,
                 Some(_) | None => {
-                    // What is below a name that is not known yet is found with it; should it be
-                    // a directory that is known by another name, then only by listing it.
+                    // What is below a name that is not known yet is found with it.
                     self.folder.hinted(dir);
                     let now = self.now;
-                    if is_deep || !is_last {
-                        self.folder.look_below((dir, name.clone()));
-                    }
                     self.folder
                         .look((dir, name.clone()), now, is_settled || !is_last);
                     return;
@@ -268,18 +260,9 @@ impl Engine {
                 wall,
             }) => {
                 self.seen(spot.0, &spot.1, &sighting, wall);
-                if self.folder.has_below(&spot)
-                    && let Some(below) = self.tree.lookup(spot.0, spot.1.as_bytes())
-                    && self.is_directory(below)
-                {
-                    self.folder.list(below);
-                }
             }
             Ok(DiskDone::Looked { sighting: None, .. })
-            | Err(DiskError::NotFound | DiskError::WrongKind) => {
-                self.folder.has_below(&spot);
-                self.not_seen(spot.0, &spot.1);
-            }
+            | Err(DiskError::NotFound | DiskError::WrongKind) => self.not_seen(spot.0, &spot.1),
             Ok(other) => self.drop_payload(Ok(other)),
             Err(why) => {
                 // What could not be read is not missing.

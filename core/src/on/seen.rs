@@ -41,7 +41,8 @@ fn kind_of(sighting: &Sighting) -> Option<Kind> {
 impl Engine {
     /// Something was seen under a name.
     pub(crate) fn seen(&mut self, dir: NodeId, name: &Name, sighting: &Sighting, wall: WallTime) {
-        if self.tree.node(dir).is_none() {
+        if !self.is_directory(dir) {
+            // What stood there was a directory when it was looked into, and is none here yet.
             return;
         }
         let Some(kind) = kind_of(sighting) else {
@@ -86,6 +87,10 @@ impl Engine {
                     self.rename(mover, dir, name);
                 }
                 self.update(mover, sighting, wall);
+                if kind == Kind::Directory {
+                    // What was hinted at below either name may have been looked for in vain.
+                    self.folder.list(mover);
+                }
             }
         }
     }

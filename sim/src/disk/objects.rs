@@ -20,6 +20,8 @@ struct Image {
     now: Vec<u8>,
     synced: Vec<u8>,
     since: Vec<(usize, Vec<u8>)>,
+    /// What power losses took of writes, until it is written again.
+    lost: Vec<std::ops::Range<usize>>,
 }
 
 impl Image {
@@ -28,6 +30,7 @@ impl Image {
             now: vec![0; size],
             synced: vec![0; size],
             since: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -37,6 +40,7 @@ impl Image {
             self.now.resize(end, 0);
         }
         self.now[at..end].copy_from_slice(bytes);
+        self.lost.retain(|lost| lost.start < at || end < lost.end);
         self.since.push((at, bytes.to_vec()));
     }
 
@@ -58,6 +62,9 @@ impl Image {
                     chance.index(bytes.len() + 1)
                 }
             };
+            if kept < bytes.len() {
+                self.lost.push(at + kept..at + bytes.len());
+            }
             let end = at + kept;
             if self.synced.len() < end {
                 self.synced.resize(end, 0);
@@ -215,7 +222,7 @@ impl Objects {
             .map(|journal| journal.now.as_slice())
     }
 
-    /// Tells whether no byte of a range of the partial file waits for a sync.
+    /// Tells whether no byte of a range of the partial file waits for a sync, or was lost.
     pub fn is_synced(&self, object: ObjectId, range: std::ops::Range<u64>) -> bool {
         let stored = self.0.get(&object);
         let partial = stored.and_then(|stored| stored.partial.as_ref());
@@ -224,7 +231,10 @@ impl Objects {
                 let (from, end) = (*at as u64, (*at + bytes.len()) as u64);
                 from < range.end && range.start < end
             };
-            !image.since.iter().any(within)
+            let gone = |lost: &std::ops::Range<usize>| {
+                (lost.start as u64) < range.end && range.start < lost.end as u64
+            };
+            !image.since.iter().any(within) && !image.lost.iter().any(gone)
         })
     }
 
