@@ -33,11 +33,8 @@ fn main() -> ExitCode {
     let result = match words.split_first() {
         Some((&"run", rest)) => one(rest),
         Some((&"runs", rest)) => many(rest),
-<<<<<<< HEAD
         Some((&"story", rest)) => told(rest),
-=======
         Some((&"hash", rest)) => hash(rest),
->>>>>>> sim3
         Some((&"hunt", rest)) => go_hunting(rest),
         #[cfg(feature = "mutants")]
         Some((&"mutants", rest)) => all_mutants(rest),

@@ -225,6 +225,7 @@ pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
             WantState::NotFound => ("wanted", "not found"),
             WantState::IsDirectory => ("wanted", "a directory"),
             WantState::IsSymlink => ("wanted", "a symlink"),
+            WantState::NoSpace => ("wanted", "no space"),
             WantState::Failed => ("wanted", "failed"),
         },
         Action::Stopped => ("does", "stop"),
