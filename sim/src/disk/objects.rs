@@ -62,7 +62,13 @@ impl Image {
                     chance.index(bytes.len() + 1)
                 }
             };
-            if kept < bytes.len() {
+            // A later write that was kept makes good what an earlier one lost.
+            let is_made_good =
+                |lost: &std::ops::Range<usize>| at <= lost.start && lost.end <= at + kept;
+            self.lost.retain(|lost| !is_made_good(lost));
+            // What lay there before may happen to be the same bytes: then nothing is lost.
+            let before = |n: usize| self.synced.get(at + n).copied().unwrap_or(0);
+            if (kept..bytes.len()).any(|n| bytes[n] != before(n)) {
                 self.lost.push(at + kept..at + bytes.len());
             }
             let end = at + kept;
