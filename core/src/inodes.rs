@@ -41,10 +41,19 @@ impl Inodes {
     ///
     /// A start that was killed before that was stored did the same, so each passes over a number
     /// of blocks of its own, by chance.
-    pub(crate) fn pass_over(&mut self, ahead: u64, chance: u16) {
+    ///
+    /// Returns the next number, which is to be recorded: a later start that ended cleanly would
+    /// give what was passed over.
+    pub(crate) fn pass_over(&mut self, ahead: u64, chance: u16) -> u64 {
         let blocks = u64::from(chance) + 1;
         let ahead = ahead.saturating_add(blocks.saturating_mul(INODES_AHEAD));
-        self.next = self.next.max(ahead);
+        self.begin_at(ahead);
+        self.next
+    }
+
+    /// Gives no number below `next`.
+    pub(crate) fn begin_at(&mut self, next: u64) {
+        self.next = self.next.max(next);
     }
 
     /// Returns a node's number, and whether it was drawn just now (and is to be stored).
