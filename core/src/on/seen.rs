@@ -266,8 +266,10 @@ impl Engine {
             self.folder.displace(node);
             self.end_recheck(node);
             self.commits.remove(records::placed(node));
-        } else {
-            // What was written through this name is seen under the others.
+        } else if self.tree.lookup(dir, name.as_bytes()) != Some(node) {
+            // What was written through this name is seen under the others. If the delete did not
+            // hold, as with an edit that the deleter did not know, a further look would only try
+            // it again, for ever.
             self.look_at_node(node);
         }
     }
@@ -511,4 +513,131 @@ impl Engine {
 fn recheck_sighting(engine: &Engine, node: NodeId) -> Option<(Sighting, WallTime)> {
     let recheck = engine.folder.rechecks.get(&node)?;
     Some((recheck.sighting.clone(), recheck.wall))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Config, Last, Start};
+    use crate::event::Event;
+    use crate::ids::{ActorId, Lamport, PeerId};
+    use crate::label::Label;
+    use crate::message::Role;
+    use crate::time::Time;
+    use crate::tree::register::{Stamp, Xattrs};
+    use crate::version::VersionVector;
+
+    /// More looks than a folder of two names has reason for.
+    const LOOKS_MAX: usize = 8;
+
+    /// A damaged store held an edit beyond the knowledge beside it. Another file was renamed over
+    /// that one: its delete did not hold, the name was looked at again, deleted again, and so on
+    /// for ever, until memory was full of updates.
+    #[test]
+    fn a_delete_that_does_not_hold_is_not_tried_for_ever() {
+        let mut engine = host();
+        for register in stranger() {
+            engine.absorb(register);
+        }
+        let name = |name: &[u8]| Name::parse(name).expect("a good name");
+        engine.seen(NodeId::ROOT, &name(b"b"), &file(7), WallTime::default());
+        assert!(engine.tree.lookup(NodeId::ROOT, b"b").is_some());
+        // `mv b a`, of which the watcher tells once.
+        engine
+            .folder
+            .look((NodeId::ROOT, name(b"a")), Time::ZERO, true);
+        engine.handle(Time::ZERO, Event::Tick);
+        let mut looks = 0;
+        while let Some(action) = engine.poll_action() {
+            if let Action::Disk { job, wish } = action
+                && let DiskWish::Look { path } = wish
+            {
+                looks += 1;
+                assert!(looks < LOOKS_MAX, "a name is looked at for ever");
+                let outcome = Ok(DiskDone::Looked {
+                    sighting: (path == [name(b"a")]).then(|| file(7)),
+                    wall: WallTime::default(),
+                });
+                engine.handle(Time::ZERO, Event::Disk { job, outcome });
+            }
+        }
+        assert!(looks > 0, "the name is looked at");
+    }
+
+    fn host() -> Engine {
+        let config = Config::new(PeerId([1; 32]), Label::lossy("host"), Role::Full);
+        let start = Start {
+            seed: 7,
+            now: Time::ZERO,
+            last: Last::Clean,
+        };
+        Engine::restore(config, start, []).expect("nothing is there to be damaged")
+    }
+
+    fn file(ino: u64) -> Sighting {
+        Sighting {
+            what: Seen::File,
+            print: Fingerprint {
+                ino,
+                born_ns: 1,
+                size: 1,
+                mtime: WallTime::default(),
+                ctime: WallTime::default(),
+            },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            nlink: 1,
+            xattrs: Xattrs::new(),
+        }
+    }
+
+    /// A file `a` that somebody made of whom the host knows nothing.
+    fn stranger() -> [Register; 3] {
+        let stamp = |counter| Stamp {
+            lamport: Lamport(counter),
+            dot: Dot {
+                actor: ActorId(99),
+                counter,
+            },
+        };
+        let node = NodeId(stamp(1).dot);
+        let attrs = Attrs {
+            node,
+            stamp: stamp(1),
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: None,
+            xattrs: Xattrs::new(),
+        };
+        let content = Content {
+            node,
+            stamp: stamp(2),
+            context: VersionVector::new(),
+            beside: Vec::new(),
+            author: Label::lossy("stranger"),
+            day: 0,
+            mtime: WallTime::default(),
+            body: Body::File {
+                size: 1,
+                chunk_size: 512,
+            },
+        };
+        let entry = Entry {
+            id: EntryId(stamp(3).dot),
+            stamp: stamp(3),
+            node,
+            parent: NodeId::ROOT,
+            name: Name::parse(b"a").expect("a good name"),
+            previous: None,
+            deleted: None,
+        };
+        [
+            Register::Attrs(attrs),
+            Register::Content(content),
+            Register::Entry(entry),
+        ]
+    }
 }
