@@ -13,6 +13,7 @@ use crate::ids::{
     ReqId,
 };
 use crate::message::{Answer, Message, Want};
+use crate::place_wish::PlaceWish;
 use crate::time::WallTime;
 use crate::tree::name::Name;
 use crate::tree::register::Kind;
@@ -232,6 +233,8 @@ pub enum DiskWish {
         /// Which.
         object: ObjectId,
     },
+    /// Bring the shared folder nearer to what the tree wants.
+    Place(PlaceWish),
     /// Remove all that is stored of an object. Descriptors that are open stay readable.
     RemoveObject {
         /// Which.

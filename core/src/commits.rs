@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::action::Record;
-use crate::ids::{Arrival, AskId, CommitId, LinkId, ObjectId};
+use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId};
 use crate::message::Answer;
 use crate::version::VersionVector;
 
@@ -35,6 +35,10 @@ pub(crate) enum After {
         /// What was known then.
         knowledge: VersionVector,
     },
+    /// A node's file may be put down: that it is about to be is on record.
+    Put(NodeId),
+    /// A node may be taken out of the way: that it is about to be is on record.
+    Park(NodeId),
     /// An object's file may be made.
     Create(ObjectId),
     /// An object is on record as complete: its file may go to its place.

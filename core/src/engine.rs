@@ -55,6 +55,11 @@ pub struct Config {
     pub invites: Vec<Invite>,
     /// The folder's id, drawn by the shell when it is first shared; a joiner learns it.
     pub folder: Option<FolderId>,
+    /// Whether the folder may be changed from here (a joiner's mount) or by those who join (a
+    /// host): else it is read-only.
+    pub writable: bool,
+    /// Whether owners that peers set are set in the shared folder.
+    pub owners: bool,
     /// The size of the chunks of files shared from here, in bytes: a power of two from 512 to
     /// 16 MiB.
     pub chunk_size: u32,
@@ -96,6 +101,8 @@ impl Config {
             host: None,
             invites: Vec::new(),
             folder: None,
+            writable: false,
+            owners: false,
             chunk_size: CHUNK_SIZE,
             read_deadline: Duration::from_secs(30),
             retries: 5,
@@ -278,6 +285,7 @@ impl Engine {
         self.pump_lists();
         self.pump_missing();
         self.pump_wants();
+        self.pump_places();
         self.pump_fetches();
         self.close_commit();
         self.pump_registers();
@@ -366,9 +374,38 @@ impl Engine {
         applied
     }
 
-    /// Returns the greeted link over which chunks can be had.
+    /// Returns a greeted link over which chunks can be had.
     pub(crate) fn source(&self) -> Option<LinkId> {
-        let host = self.config.host.as_ref()?;
-        self.links.live(host.peer)
+        match &self.config.host {
+            Some(host) => self.links.live(host.peer),
+            None => self.holders().next(),
+        }
+    }
+
+    /// Returns the link over which an object's chunks are to be had: of a joiner that to its host;
+    /// of a host that to the version's author, else any that has not said that it holds nothing
+    /// of it.
+    pub(crate) fn source_of(&self, object: ObjectId) -> Option<LinkId> {
+        if let Some(host) = &self.config.host {
+            return self.links.live(host.peer);
+        }
+        let denied = self.objects.get(&object).map(|kept| &kept.denied);
+        let may = |link: &LinkId| denied.is_none_or(|denied| !denied.contains(link));
+        let author = |link: &LinkId| {
+            let link = self.links.links.get(link);
+            link.is_some_and(|link| link.actor == object.version.actor)
+        };
+        let mut holders = self.holders().filter(may);
+        let others = self.holders().filter(may);
+        holders.find(author).or_else(|| others.into_iter().next())
+    }
+
+    /// Returns the greeted links to joiners, for a host that takes their changes.
+    fn holders(&self) -> impl Iterator<Item = LinkId> {
+        let links = self.places_changes().then_some(&self.links.links);
+        let links = links.into_iter().flatten();
+        links
+            .filter(|(_, link)| link.is_greeted() && link.role == Role::Sparse)
+            .map(|(id, _)| *id)
     }
 }

@@ -61,6 +61,15 @@ pub enum DiskError {
     /// The permissions forbid it.
     #[error("permission denied")]
     Denied,
+    /// Something stands there already.
+    #[error("something stands there already")]
+    Exists,
+    /// The directory has something in it.
+    #[error("directory not empty")]
+    NotEmpty,
+    /// What stands there is not what was expected.
+    #[error("it was changed meanwhile")]
+    Changed,
     /// Anything else: the bytes can't be read or written.
     #[error("input/output error")]
     Io,

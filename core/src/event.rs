@@ -319,6 +319,8 @@ pub enum DiskDone {
         /// The wall clock at the look.
         wall: WallTime,
     },
+    /// `PlaceWish::Prepare`: what each of the files is, in their order.
+    Prepared(Vec<Result<Sighting, DiskError>>),
     /// `DiskWish::ReadChunk`: the bytes, parked in the shell.
     Chunk {
         /// Where.

@@ -12,8 +12,35 @@ use crate::event::{Fingerprint, Sighting};
 use crate::fetch::backoff::Backoff;
 use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, NodeId};
 use crate::limits::{GROWING_MAX, LOOKS_IN_FLIGHT_MAX, QUIET};
+use crate::placing::Placing;
+use crate::standing::Standing;
 use crate::time::{Duration, Time, WallTime};
 use crate::tree::name::Name;
+use crate::tree::register::Xattrs;
+
+/// The attributes that the disk shows of a node.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Worn {
+    /// Permission bits, at most 0o7777.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
+}
+
+impl From<&Sighting> for Worn {
+    fn from(sighting: &Sighting) -> Self {
+        Self {
+            mode: sighting.mode,
+            uid: sighting.uid,
+            gid: sighting.gid,
+            xattrs: sighting.xattrs.clone(),
+        }
+    }
+}
 
 /// Which file on its file system: inode number and birth time.
 pub(crate) type FileKey = (u64, i64);
@@ -111,7 +138,12 @@ pub(crate) struct Recheck {
 /// The shared folder.
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
+    /// What is being done to it.
+    pub placing: Placing,
+    /// Which node stands under which name.
+    pub standing: Standing,
     placed: BTreeMap<NodeId, Placed>,
+    worn: BTreeMap<NodeId, Worn>,
     by_file: BTreeMap<FileKey, NodeId>,
     /// Directories that wait to be listed.
     pub to_list: VecDeque<NodeId>,
@@ -121,6 +153,9 @@ pub(crate) struct Folder {
     looks: BTreeMap<Spot, Look>,
     ripening: BTreeSet<(Time, Spot)>,
     looking: usize,
+    /// Names of which a look is under way that says nothing: what stands there was changed by us
+    /// meanwhile.
+    outdated: BTreeSet<Spot>,
     /// Names that were not found, and whether they are being looked at once more.
     pub missing: BTreeMap<Spot, bool>,
     /// Directories that could not be listed.
@@ -141,6 +176,11 @@ impl Folder {
         self.placed.get(&node)
     }
 
+    /// Returns every node whose file is known.
+    pub(crate) fn all_placed(&self) -> impl Iterator<Item = NodeId> {
+        self.placed.keys().copied()
+    }
+
     /// Remembers a node's file.
     pub(crate) fn place(&mut self, node: NodeId, placed: Placed) {
         self.displace(node);
@@ -148,8 +188,23 @@ impl Folder {
         self.placed.insert(node, placed);
     }
 
-    /// Forgets a node's file.
-    pub(crate) fn displace(&mut self, node: NodeId) {
+    /// Returns the attributes that the disk shows of a node, where that is known.
+    pub(crate) fn worn(&self, node: NodeId) -> Option<&Worn> {
+        self.worn.get(&node)
+    }
+
+    /// Remembers the attributes that the disk shows of a node.
+    pub(crate) fn wear(&mut self, node: NodeId, worn: Worn) {
+        self.worn.insert(node, worn);
+    }
+
+    /// Forgets a node's file and attributes.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        self.displace(node);
+        self.worn.remove(&node);
+    }
+
+    fn displace(&mut self, node: NodeId) {
         if let Some(old) = self.placed.remove(&node) {
             let key = file_key(&old.print);
             if self.by_file.get(&key) == Some(&node) {
@@ -250,6 +305,19 @@ impl Folder {
         }
         self.looking += 1;
         Some(spot)
+    }
+
+    /// Takes note that what stands under a name was changed by us: a look that is under way says
+    /// nothing of it.
+    pub(crate) fn outdate(&mut self, spot: &Spot) {
+        if self.looks.get(spot).is_some_and(|look| look.due.is_none()) {
+            self.outdated.insert(spot.clone());
+        }
+    }
+
+    /// Returns whether the look that has just ended says nothing.
+    pub(crate) fn was_outdated(&mut self, spot: &Spot) -> bool {
+        self.outdated.remove(spot)
     }
 
     /// Takes in that a look has ended: it is forgotten, or due again.

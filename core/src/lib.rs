@@ -19,6 +19,7 @@ pub mod label;
 pub mod limits;
 pub mod message;
 pub mod mutant;
+pub mod place_wish;
 pub mod rng;
 pub mod status;
 pub mod time;
@@ -32,7 +33,10 @@ mod inodes;
 mod link;
 mod object;
 mod on;
+mod placing;
+mod reconcile;
 mod records;
+mod standing;
 mod timers;
 
 pub use records::is_record;

@@ -8,7 +8,7 @@ use alloc::collections::BTreeMap;
 
 use crate::exchange::Outbox;
 use crate::fetch::backoff::Backoff;
-use crate::ids::{Arrival, LinkId, PeerId};
+use crate::ids::{ActorId, Arrival, LinkId, PeerId};
 use crate::label::Label;
 use crate::message::{Cursor, Refusal, Role};
 use crate::status::LinkState;
@@ -33,6 +33,8 @@ pub(crate) struct Link {
     pub role: Role,
     /// The peer's session; known once it is greeted.
     pub session: u64,
+    /// The peer's incarnation; known once it is greeted.
+    pub actor: ActorId,
     /// The epoch of the peer's arrivals; known once it is greeted.
     pub epoch: u64,
     /// The registers that go to the peer.
@@ -66,6 +68,7 @@ impl Link {
             probed: None,
             role: Role::Guest,
             session: 0,
+            actor: ActorId(0),
             epoch: 0,
             outbox: Outbox::default(),
             taken: Arrival(0),

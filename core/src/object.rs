@@ -54,6 +54,8 @@ pub(crate) struct Object {
     pub soft: bool,
     /// Reads that wait for it.
     pub readers: BTreeSet<ReqId>,
+    /// Links whose peers have said that they hold nothing of it.
+    pub denied: BTreeSet<LinkId>,
     /// Whether all of it is wanted.
     pub whole: bool,
     /// Chunks wanted and not asked for.
@@ -100,6 +102,7 @@ impl Object {
             syncing: None,
             soft: false,
             readers: BTreeSet::new(),
+            denied: BTreeSet::new(),
             whole: false,
             wanted: BTreeSet::new(),
             queued: false,

@@ -4,6 +4,7 @@
 //! node lie together. A value is postcard (<https://postcard.jamesmunns.com/wire-format>) behind
 //! a byte that names its layout, so that a later one can be told. `docs/FORMATS.md` has the table.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::de::DeserializeOwned;
@@ -11,9 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Placed;
 use crate::engine::RestoreError;
+use crate::folder::Worn;
 use crate::ids::{ActorId, Arrival, ChunkHash, ChunkIx, Dot, Ino, NodeId, ObjectId, PeerId};
 use crate::label::Label;
 use crate::message::{Cursor, FolderId, Role};
+use crate::placing::Intent;
+use crate::tree::name::Name;
 use crate::tree::register::{Register, RegisterKey};
 use crate::version::VersionVector;
 
@@ -77,7 +81,10 @@ pub(crate) enum Stored {
     Peer(PeerId, Known),
     Bound(u64, Bound),
     Object(ObjectId, Holding),
-    Placed(NodeId, Placed),
+    Placed(NodeId, Placed, Option<Worn>),
+    Stands(NodeId, Name, NodeId),
+    Parked(NodeId),
+    Intent(NodeId, Box<Intent>),
     Hash(ObjectId, ChunkIx, ChunkHash),
 }
 
@@ -153,6 +160,28 @@ pub(crate) fn placed(node: NodeId) -> Vec<u8> {
     key
 }
 
+/// Returns the key of a name that stands in the shared folder.
+pub(crate) fn stands(dir: NodeId, name: &Name) -> Vec<u8> {
+    let mut key = b"n".to_vec();
+    dot(&mut key, dir.0);
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// Returns the key of what lies out of the way of others.
+pub(crate) fn parked(node: NodeId) -> Vec<u8> {
+    let mut key = b"k".to_vec();
+    dot(&mut key, node.0);
+    key
+}
+
+/// Returns the key of what is about to be put under a name.
+pub(crate) fn intent(node: NodeId) -> Vec<u8> {
+    let mut key = b"w".to_vec();
+    dot(&mut key, node.0);
+    key
+}
+
 /// Returns the key of a chunk's hash.
 pub(crate) fn hash(object: ObjectId, chunk: ChunkIx) -> Vec<u8> {
     let mut key = b"h".to_vec();
@@ -172,6 +201,26 @@ fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
     let body = value.strip_prefix(&[LAYOUT])?;
     let (value, rest) = postcard::take_from_bytes(body).ok()?;
     rest.is_empty().then_some(value)
+}
+
+/// The layout of what a file of the shared folder holds that is written: the first had no
+/// attributes.
+const PLACED_LAYOUT: u8 = 2;
+
+/// Returns the bytes of what a file of the shared folder holds, and of the attributes that the
+/// disk shows of it.
+pub(crate) fn encode_placed(placed: &Placed, worn: Option<&Worn>) -> Vec<u8> {
+    let head = [PLACED_LAYOUT].to_vec();
+    postcard::to_extend(&(placed, worn), head)
+        .expect("a vector grows, and our types have no unsized maps")
+}
+
+fn decode_placed(value: &[u8]) -> Option<(Placed, Option<Worn>)> {
+    let Some(body) = value.strip_prefix(&[PLACED_LAYOUT]) else {
+        return decode(value).map(|placed| (placed, None));
+    };
+    let (found, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(found)
 }
 
 /// A reader of keys.
@@ -220,7 +269,22 @@ impl Stored {
             b'p' => Self::Peer(PeerId(rest.bytes()?), decode(value)?),
             b'b' => Self::Bound(u64::from_be_bytes(rest.bytes()?), decode(value)?),
             b'o' => Self::Object(rest.object()?, decode(value)?),
-            b'f' => Self::Placed(NodeId(rest.dot()?), decode(value)?),
+            b'f' => {
+                let node = NodeId(rest.dot()?);
+                let (placed, worn) = decode_placed(value)?;
+                Self::Placed(node, placed, worn)
+            }
+            b'n' => {
+                let dir = NodeId(rest.dot()?);
+                let name = Name::parse(core::mem::take(&mut rest.0)).ok()?;
+                Self::Stands(dir, name, decode(value)?)
+            }
+            b'k' => {
+                let node = NodeId(rest.dot()?);
+                let () = decode(value)?;
+                Self::Parked(node)
+            }
+            b'w' => Self::Intent(NodeId(rest.dot()?), Box::new(decode(value)?)),
             b'h' => {
                 let object = rest.object()?;
                 let chunk = ChunkIx(u32::from_be_bytes(rest.bytes()?));

@@ -27,6 +27,8 @@ pub(crate) enum Timer {
     Looks,
     /// What is missing is to be looked at once more.
     Missing,
+    /// What the disk refused to have placed is to be tried again.
+    Place,
     /// A failed commit is to be tried again.
     Store,
 }

@@ -16,6 +16,9 @@ impl Engine {
     pub(crate) fn on_changes(&mut self, changes: Vec<Change>) {
         let mut superseded: BTreeSet<ObjectId> = BTreeSet::new();
         let mut moved: BTreeSet<NodeId> = BTreeSet::new();
+        if self.places_changes() {
+            self.follow_changes(&changes);
+        }
         for change in &changes {
             if let Change::Vanished { node, .. } = change {
                 moved.insert(*node);
@@ -66,6 +69,28 @@ impl Engine {
         }
         for object in superseded {
             self.supersede(object);
+        }
+    }
+
+    /// Has whatever changed looked after in the shared folder.
+    fn follow_changes(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Vanished { dir, name, node } | Change::Appeared { dir, name, node } => {
+                    self.settle_later(*dir);
+                    if let Some(there) = self.folder.standing.lookup(*dir, name) {
+                        self.settle_later(there);
+                    }
+                    if self.is_directory(*node) {
+                        self.settle_later_with_all(*node);
+                    } else {
+                        self.settle_later(*node);
+                    }
+                }
+                Change::Content { node, .. } | Change::Attributes { node } => {
+                    self.settle_later(*node);
+                }
+            }
         }
     }
 

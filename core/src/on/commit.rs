@@ -47,6 +47,8 @@ impl Engine {
                 self.told.0 = self.told.0.max(upto);
                 self.told.1.merge(&knowledge);
             }
+            After::Put(node) => self.put(node),
+            After::Park(node) => self.park_now(node),
             After::Create(object) => self.create_object(object),
             After::Finish(object) => self.finish_object(object),
         }

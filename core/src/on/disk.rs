@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::event::DiskDone;
 use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, LinkId, NodeId, ObjectId};
+use crate::placing::Deed;
 use crate::tree::name::Name;
 
 /// What a job was for.
@@ -58,6 +59,8 @@ pub(crate) enum Job {
     Finished(ObjectId),
     /// An object's files are removed.
     Removed(ObjectId),
+    /// Something is done to the shared folder.
+    Place(Deed),
 }
 
 impl Engine {
@@ -68,6 +71,7 @@ impl Engine {
             return;
         };
         match what {
+            Job::Place(deed) => self.on_placed(deed, outcome),
             Job::Listed(dir) => self.on_listed(job, dir, outcome),
             Job::RootLooked => self.on_root_looked(outcome),
             Job::Looked(dir, name) => self.on_looked(dir, name, outcome),

@@ -93,19 +93,26 @@ impl Engine {
 
     /// Asks for what is wanted, an object after the other, as far as the window allows.
     pub(crate) fn pump_fetches(&mut self) {
-        let Some(link) = self.source() else {
+        if self.source().is_none() {
             return;
-        };
+        }
+        let is_host = self.config.host.is_none();
         let mut turns = self.demand.len();
         while turns > 0 {
             turns -= 1;
             let Some(object) = self.demand.pop_front() else {
                 return;
             };
-            if self.ask_one(link, object) {
+            let link = self.source_of(object);
+            if link.is_some_and(|link| self.ask_one(link, object)) {
                 self.demand.push_back(object);
                 turns = self.demand.len();
             } else if self.is_waiting_for_window(object) {
+                if is_host {
+                    // Another may be had of somebody else, whose window has room.
+                    self.demand.push_back(object);
+                    continue;
+                }
                 self.demand.push_front(object);
                 return;
             } else if let Some(kept) = self.objects.get_mut(&object) {
@@ -354,7 +361,9 @@ impl Engine {
                 if !is_of_use {
                     return;
                 }
-                if self.tree.node(object.node).is_none() {
+                if self.places_changes() {
+                    self.denied(object, chunk, link);
+                } else if self.tree.node(object.node).is_none() {
                     // The file was deleted: no newer version will come in its place.
                     self.exhaust(object);
                 } else {
@@ -368,6 +377,22 @@ impl Engine {
                     self.try_again(object, chunk);
                 }
             }
+        }
+    }
+
+    /// A joiner has not what its host wants: another is asked, and all of them again later; when
+    /// the attempts have run out, when somebody comes.
+    fn denied(&mut self, object: ObjectId, chunk: ChunkIx, link: LinkId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.denied.insert(link);
+        }
+        let is_left = self.source_of(object).is_some();
+        if !is_left && let Some(kept) = self.objects.get_mut(&object) {
+            kept.denied.clear();
+        }
+        self.want_again(object, chunk);
+        if !is_left {
+            self.pause(object, None);
         }
     }
 
@@ -436,6 +461,7 @@ impl Engine {
             }
         }
         self.want_failed(object, WantState::Failed);
+        self.object_stuck(object);
     }
 
     /// The pause of an object is over.

@@ -274,6 +274,7 @@ impl Engine {
             greeted.since = now;
             greeted.role = hello.role;
             greeted.session = hello.session;
+            greeted.actor = hello.actor;
             greeted.epoch = hello.epoch;
             greeted.outbox = Outbox {
                 cursor: start,
@@ -307,7 +308,10 @@ impl Engine {
         self.timers
             .set(Timer::Link(link), now + self.config.heartbeat);
         self.remember_peer(peer);
-        if self.source() == Some(link) {
+        if self.config.host.is_some() && self.source() == Some(link) {
+            self.fetches_resume();
+        } else if self.places_changes() && hello.role == Role::Sparse {
+            self.unstick();
             self.fetches_resume();
         }
     }

@@ -12,6 +12,7 @@ use crate::fetch::download::Download;
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
 use crate::ids::{ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId, ReqId};
+use crate::message::Role;
 use crate::mutant::Mutant;
 use crate::object::{Object, Stage};
 use crate::on::disk::Job;
@@ -444,6 +445,16 @@ impl Engine {
             }
             return;
         }
+        if self.config.role == Role::Full {
+            // It stays where it is until it is put under its name, synced with others.
+            kept.stage = Stage::Complete;
+            kept.soft = false;
+            kept.whole = false;
+            self.timers.cancel(Timer::Harden(object));
+            self.close_idle_lanes(object);
+            self.object_whole(object);
+            return;
+        }
         kept.stage = Stage::Syncing;
         if self.has(Mutant::RenameUnsynced) {
             self.on_synced(object);
@@ -663,6 +674,30 @@ impl Engine {
         self.timers.cancel(Timer::Retry(object));
         if self.kept.remove(&object).is_some() {
             self.forget_hashes(object);
+            self.discard(object);
+        }
+    }
+
+    /// An object's file stands under a name of the shared folder: what is known of its chunks is
+    /// what they are served by.
+    pub(crate) fn object_placed(&mut self, object: ObjectId) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            let hashes: Vec<_> = kept
+                .download
+                .hashes()
+                .iter()
+                .map(|(&ix, &hash)| (ix, hash))
+                .collect();
+            kept.doomed = true;
+            kept.whole = false;
+            kept.wanted.clear();
+            for (chunk, hash) in hashes {
+                self.hashes.entry(object).or_default().insert(chunk, hash);
+                self.commits
+                    .put(records::hash(object, chunk), records::encode(&hash));
+            }
+        }
+        if self.kept.remove(&object).is_some() {
             self.discard(object);
         }
     }

@@ -50,7 +50,8 @@ impl Engine {
             self.broken(link, "its batch of registers is out of order or too large");
             return;
         }
-        if self.config.role == Role::Full && !batch.registers.is_empty() {
+        let takes_changes = self.config.role != Role::Full || self.config.writable;
+        if !takes_changes && !batch.registers.is_empty() {
             self.broken(link, "it changed a folder that takes no changes");
             return;
         }
@@ -85,7 +86,7 @@ impl Engine {
             }
         }
         if let Some(knowledge) = batch.knowledge {
-            if self.config.role != Role::Full && role != Role::Guest {
+            if takes_changes && role != Role::Guest {
                 self.foresee(knowledge.counter(self.me.actor), self.me.actor);
             }
             if !self.learn(link, &knowledge, role) {
@@ -126,8 +127,9 @@ impl Engine {
         theirs.merge(knowledge);
         // A replica that takes no changes has nothing to learn from others, and a guest has
         // nothing to tell.
+        let takes_changes = self.config.role != Role::Full || self.config.writable;
         let mut ours = self.me.knowledge.clone();
-        if self.config.role != Role::Full && role != Role::Guest {
+        if takes_changes && role != Role::Guest {
             ours.merge(knowledge);
         }
         if theirs.actors() > ACTORS_MAX || ours.actors() > ACTORS_MAX {

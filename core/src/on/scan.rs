@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::action::DiskWish;
+use crate::action::{DiskWish, Placed};
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::event::{DiskDone, Fingerprint, Hint, Seen, Sighting};
@@ -32,7 +32,7 @@ impl Engine {
             let Some(dir) = self.folder.next_list() else {
                 break;
             };
-            let Some(path) = self.tree.path(dir) else {
+            let Some(path) = self.folder.standing.path(dir) else {
                 continue;
             };
             if dir == NodeId::ROOT {
@@ -67,7 +67,7 @@ impl Engine {
     }
 
     fn path_of(&self, dir: NodeId, name: &Name) -> Option<Vec<Name>> {
-        let mut path = self.tree.path(dir)?;
+        let mut path = self.folder.standing.path(dir)?;
         path.push(name.clone());
         Some(path)
     }
@@ -105,7 +105,7 @@ impl Engine {
             Hint::Path { path, settled } => (path, settled, false),
             Hint::Subtree { path } => (path, true, true),
         };
-        if is_deep && let Some(dir) = self.tree.resolve(&path) {
+        if is_deep && let Some(dir) = self.folder.standing.resolve(&path) {
             self.folder.hinted(dir);
             self.folder.list(dir);
             return;
@@ -114,7 +114,7 @@ impl Engine {
         let mut left = path.iter().peekable();
         while let Some(name) = left.next() {
             let is_last = left.peek().is_none();
-            let below = self.tree.lookup(dir, name.as_bytes());
+            let below = self.folder.standing.lookup(dir, name);
             match below {
                 Some(node) if !is_last && self.is_directory(node) => dir = node,
                 Some(_) | None => {
@@ -133,11 +133,7 @@ impl Engine {
 
     /// Has a file looked at under each of its names.
     pub(crate) fn look_at_node(&mut self, node: NodeId) {
-        let spots: Vec<Spot> = self
-            .tree
-            .places(node)
-            .map(|(dir, name)| (dir, name.clone()))
-            .collect();
+        let spots: Vec<Spot> = self.folder.standing.spots(node).cloned().collect();
         for spot in spots {
             self.folder.look(spot, self.now, true);
         }
@@ -206,7 +202,14 @@ impl Engine {
         match self.folder.placed(dir) {
             Some(placed) => file_key(&placed.print) == file_key(this),
             None => {
-                self.place(dir, dir.0, *this);
+                self.folder.place(
+                    dir,
+                    Placed {
+                        version: dir.0,
+                        print: *this,
+                    },
+                );
+                self.remember_placed(dir);
                 true
             }
         }
@@ -222,7 +225,8 @@ impl Engine {
     ) {
         let listed: BTreeSet<Name> = items.iter().map(|(name, _)| name.clone()).collect();
         let absent: Vec<Name> = self
-            .tree
+            .folder
+            .standing
             .list(dir)
             .filter(|(name, _)| is_complete && !listed.contains(*name))
             .map(|(name, _)| name.clone())
@@ -234,7 +238,7 @@ impl Engine {
             } else {
                 self.seen(dir, &name, &sighting, wall);
             }
-            if let Some(below) = self.tree.lookup(dir, name.as_bytes())
+            if let Some(below) = self.folder.standing.lookup(dir, &name)
                 && self.is_directory(below)
             {
                 self.folder.list(below);
@@ -254,6 +258,11 @@ impl Engine {
     ) {
         let spot = (dir, name.clone());
         self.folder.looked(&spot);
+        if self.folder.was_outdated(&spot) {
+            self.drop_payload(outcome);
+            self.folder.look(spot, self.now, true);
+            return;
+        }
         match outcome {
             Ok(DiskDone::Looked {
                 sighting: Some(sighting),

@@ -1,19 +1,19 @@
 //! What was seen in the shared folder becomes registers.
 //!
-//! Law: an outside edit's parent is the version that its file held, never the newest known. A
-//! fingerprint that is equal means that nothing happened; one that differs only in its change
-//! time is settled by the hashes on record, so that a changed mode costs nobody a download.
+//! Law: what is seen is compared with what stands there, never with the tree, and an outside
+//! edit's parent is the version that its file held, never the newest known. A fingerprint that is
+//! equal means that nothing happened; one that differs only in its change time is settled by the
+//! hashes on record, so that a changed mode costs nobody a download. What is seen to be as the
+//! tree wants it anyway makes no register.
 
 use alloc::vec::Vec;
 
-use crate::action::{Action, DiskWish, Placed};
+use crate::action::Placed;
 use crate::engine::Engine;
-use crate::error::DiskError;
-use crate::event::{DiskDone, Fingerprint, Seen, Sighting};
-use crate::folder::{Recheck, file_key};
-use crate::ids::{ChunkHash, ChunkIx, Dot, EntryId, NodeId, ObjectId};
+use crate::event::{Fingerprint, Seen, Sighting};
+use crate::folder::{Spot, Worn, file_key};
+use crate::ids::{Dot, EntryId, NodeId, ObjectId};
 use crate::limits::FILE_SIZE_MAX;
-use crate::on::disk::Job;
 use crate::records;
 use crate::time::WallTime;
 use crate::tree::name::Name;
@@ -41,8 +41,11 @@ fn kind_of(sighting: &Sighting) -> Option<Kind> {
 impl Engine {
     /// Something was seen under a name.
     pub(crate) fn seen(&mut self, dir: NodeId, name: &Name, sighting: &Sighting, wall: WallTime) {
-        if !self.is_directory(dir) {
-            // What stood there was a directory when it was looked into, and is none here yet.
+        if self.folder.placing.defers(&(dir, name.clone())) {
+            return;
+        }
+        if !self.is_directory(dir) || !self.folder.standing.stands(dir) {
+            // What stood there was a directory when it was looked into, and is none here.
             return;
         }
         let Some(kind) = kind_of(sighting) else {
@@ -50,7 +53,7 @@ impl Engine {
             return;
         };
         self.folder.missing.remove(&(dir, name.clone()));
-        let known = self.tree.lookup(dir, name.as_bytes());
+        let known = self.folder.standing.lookup(dir, name);
         if let Some(node) = known
             && self.is_file_of(node, kind, &sighting.print)
         {
@@ -63,7 +66,7 @@ impl Engine {
             .filter(|mover| self.kind(*mover) == Some(kind));
         match (known, mover) {
             (Some(node), None)
-                if self.kind(node) == Some(kind) && self.tree.places(node).count() == 1 =>
+                if self.kind(node) == Some(kind) && self.folder.standing.count(node) == 1 =>
             {
                 // Another file stands in its place, as after a save by rename. (Of a file with
                 // several names, the others still name the old one.)
@@ -76,7 +79,11 @@ impl Engine {
                 self.delete(dir, name);
                 self.create(dir, name, kind, sighting, wall);
             }
-            (None, None) => self.create(dir, name, kind, sighting, wall),
+            (None, None) => {
+                if !self.is_made_by_us(dir, name, kind, sighting) {
+                    self.create(dir, name, kind, sighting, wall);
+                }
+            }
             (known, Some(mover)) => {
                 if known.is_some() {
                     self.delete(dir, name);
@@ -95,11 +102,45 @@ impl Engine {
         }
     }
 
-    fn kind(&self, node: NodeId) -> Option<Kind> {
-        self.tree.node(node).map(|view| view.kind)
+    /// Returns whether what was seen is a directory or symlink that the tree wants there, made by
+    /// us just before a kill, or by somebody who wants the same; then it stands for that.
+    fn is_made_by_us(&mut self, dir: NodeId, name: &Name, kind: Kind, sighting: &Sighting) -> bool {
+        if !self.places_changes() {
+            return false;
+        }
+        let Some(node) = self.tree.lookup(dir, name.as_bytes()) else {
+            return false;
+        };
+        if self.folder.standing.stands(node) || self.folder.standing.is_parked(node) {
+            return false;
+        }
+        let view = self.tree.node(node);
+        let version = view.and_then(|view| view.version);
+        let (is_it, version) = match (&sighting.what, view.and_then(|view| view.body), version) {
+            (Seen::Directory, None, _) => (self.kind(node) == Some(kind), node.0),
+            (Seen::Symlink(target), Some(Body::Link { target: wanted }), Some(version)) => {
+                (target == wanted, version)
+            }
+            (Seen::File | Seen::Directory | Seen::Symlink(_) | Seen::Local, _, _) => return false,
+        };
+        if is_it {
+            self.place(node, version, sighting);
+            self.stand(dir, name, node);
+            if kind == Kind::Directory {
+                self.folder.list(node);
+                self.settle_later_with_all(node);
+            }
+        }
+        is_it
     }
 
-    /// Returns whether a node is a directory that has a name.
+    /// Returns what a node is, whether it has a name or not.
+    pub(crate) fn kind(&self, node: NodeId) -> Option<Kind> {
+        let shown = self.tree.node(node).map(|view| view.kind);
+        shown.or_else(|| self.tree.registers().attrs(node).map(|attrs| attrs.kind))
+    }
+
+    /// Returns whether a node is a directory.
     pub(crate) fn is_directory(&self, node: NodeId) -> bool {
         self.kind(node) == Some(Kind::Directory)
     }
@@ -110,35 +151,51 @@ impl Engine {
             && placed.is_some_and(|placed| file_key(&placed.print) == file_key(print))
     }
 
-    /// Nothing was seen under a name: if that holds, it is deleted.
-    pub(crate) fn not_seen(&mut self, dir: NodeId, name: &Name) {
-        let spot = (dir, name.clone());
-        if self.tree.lookup(dir, name.as_bytes()).is_none() {
-            self.folder.missing.remove(&spot);
-            // It may have been a name of a file that was written through it.
-            for node in self.folder.take_linked() {
-                self.look_at_node(node);
-            }
-            return;
+    /// Returns the object that a node's file in the shared folder holds, and what that is;
+    /// nothing of a directory, and of a version that was superseded.
+    pub(crate) fn held_object(&self, node: NodeId) -> Option<(ObjectId, Body)> {
+        let version = self.folder.placed(node)?.version;
+        let view = self.tree.node(node);
+        if let Some(view) = view.filter(|view| view.version == Some(version)) {
+            // A conflict copy holds an object of the file that it is a copy of.
+            return Some((view.object?, view.body?.clone()));
         }
-        match self.folder.missing.get(&spot) {
-            Some(true) => {
-                self.folder.missing.remove(&spot);
-                self.delete(dir, name);
-            }
-            Some(false) => {}
-            None => {
-                self.folder.missing.insert(spot, false);
-            }
+        let object = ObjectId { node, version };
+        let content = self.tree.registers().content(object)?;
+        Some((object, content.body.clone()))
+    }
+
+    /// Remembers a node's file, as it was seen.
+    pub(crate) fn place(&mut self, node: NodeId, version: Dot, sighting: &Sighting) {
+        let print = sighting.print;
+        self.folder.place(node, Placed { version, print });
+        self.folder.wear(node, Worn::from(sighting));
+        self.remember_placed(node);
+    }
+
+    /// Has stored what is known of a node's file.
+    pub(crate) fn remember_placed(&mut self, node: NodeId) {
+        if let Some(placed) = self.folder.placed(node) {
+            let value = records::encode_placed(placed, self.folder.worn(node));
+            self.commits.put(records::placed(node), value);
         }
     }
 
-    /// Remembers a node's file.
-    pub(crate) fn place(&mut self, node: NodeId, version: Dot, print: Fingerprint) {
-        let placed = Placed { version, print };
-        self.folder.place(node, placed);
+    /// Notes that a node stands under a name.
+    pub(crate) fn stand(&mut self, dir: NodeId, name: &Name, node: NodeId) {
+        self.folder.standing.stand(dir, name, node);
+        self.settle_later(node);
         self.commits
-            .put(records::placed(node), records::encode(&placed));
+            .put(records::stands(dir, name), records::encode(&node));
+    }
+
+    /// Notes that nothing stands under a name.
+    pub(crate) fn leave(&mut self, dir: NodeId, name: &Name) {
+        if let Some(old) = self.folder.standing.leave(dir, name) {
+            self.settle_later(old);
+        }
+        self.spot_free(dir, name);
+        self.commits.remove(records::stands(dir, name));
     }
 
     /// A file, directory or symlink is new.
@@ -165,7 +222,7 @@ impl Engine {
             xattrs: sighting.xattrs.clone(),
         }));
         if kind == Kind::Directory {
-            self.place(node, stamp.dot, sighting.print);
+            self.place(node, stamp.dot, sighting);
         } else {
             self.new_version(node, sighting, wall, None);
         }
@@ -178,35 +235,52 @@ impl Engine {
 
     /// Notes whether a file has names that are not known.
     fn count_names(&mut self, node: NodeId, sighting: &Sighting) {
-        let known = self.tree.places(node).count();
+        let known = self.folder.standing.count(node);
         let all = usize::try_from(sighting.nlink).unwrap_or(usize::MAX);
         if sighting.what == Seen::File && all > known {
             self.folder.has_more_names(node);
         }
     }
 
-    /// A node gets a further name.
+    /// A node stands under a further name.
     fn add_entry(&mut self, node: NodeId, dir: NodeId, name: &Name) {
-        let stamp = self.stamp();
-        self.make(Register::Entry(Entry {
-            id: EntryId(stamp.dot),
-            stamp,
-            node,
-            parent: dir,
-            name: name.clone(),
-            previous: None,
-            deleted: None,
-        }));
+        if self.tree.lookup(dir, name.as_bytes()) != Some(node) {
+            let stamp = self.stamp();
+            self.make(Register::Entry(Entry {
+                id: EntryId(stamp.dot),
+                stamp,
+                node,
+                parent: dir,
+                name: name.clone(),
+                previous: None,
+                deleted: None,
+            }));
+        }
+        self.stand(dir, name, node);
     }
 
     /// A node stands under another name.
     fn rename(&mut self, node: NodeId, dir: NodeId, name: &Name) {
-        let place = self
-            .tree
-            .places(node)
-            .next()
-            .and_then(|(parent, name)| self.tree.entry_at(parent, name.as_bytes()));
-        let old = place.and_then(|id| self.tree.registers().entry(id).cloned());
+        let wanted: Vec<Spot> = self.places_of(node);
+        let spots: Vec<Spot> = self.folder.standing.spots(node).cloned().collect();
+        let is_wanted = |spot: &&Spot| wanted.contains(spot);
+        if self.tree.lookup(dir, name.as_bytes()) == Some(node) {
+            // It is where the tree has it: what it left is a name that the tree has not.
+            if let Some((dir, name)) = spots.iter().find(|spot| !is_wanted(spot)) {
+                self.leave(*dir, name);
+            }
+            self.stand(dir, name, node);
+            return;
+        }
+        // The entry of a name under which it stood, else one that a peer moved meanwhile.
+        let from = spots.iter().find(is_wanted);
+        let moved = wanted.iter().find(|place| !spots.contains(place));
+        let place = from.or(moved).or(wanted.first());
+        let id = place.and_then(|(dir, name)| self.tree.entry_at(*dir, name.as_bytes()));
+        let old = id.and_then(|id| self.tree.registers().entry(id).cloned());
+        if let Some((dir, name)) = from.or(spots.first()) {
+            self.leave(*dir, name);
+        }
         match old {
             Some(old) => {
                 let stamp = self.stamp();
@@ -217,70 +291,28 @@ impl Engine {
                     name: name.clone(),
                     ..old
                 }));
+                self.stand(dir, name, node);
             }
             None => self.add_entry(node, dir, name),
         }
     }
 
-    /// A name is deleted, and what was below it.
-    fn delete(&mut self, dir: NodeId, name: &Name) {
-        let Some(node) = self.tree.lookup(dir, name.as_bytes()) else {
-            return;
-        };
-        // Leaves first; a stack of our own, since a folder may be deeper than ours.
-        let mut left = alloc::vec![(dir, name.clone(), node, false)];
-        while let Some((dir, name, node, is_empty)) = left.pop() {
-            if !is_empty && self.is_directory(node) {
-                left.push((dir, name, node, true));
-                let below: Vec<_> = self
-                    .tree
-                    .list(node)
-                    .map(|(name, below)| (node, name.clone(), below, false))
-                    .collect();
-                left.extend(below);
-                continue;
-            }
-            self.delete_entry(dir, &name, node);
-        }
-    }
-
-    fn delete_entry(&mut self, dir: NodeId, name: &Name, node: NodeId) {
-        let id = self.tree.entry_at(dir, name.as_bytes());
-        let Some(old) = id.and_then(|id| self.tree.registers().entry(id).cloned()) else {
-            return;
-        };
-        let deleted = Some(self.me.knowledge.clone());
-        let stamp = self.stamp();
-        self.make(Register::Entry(Entry {
-            stamp,
-            deleted,
-            ..old
-        }));
-        if self.tree.places(node).next().is_none() {
-            if let Some(placed) = self.folder.placed(node).copied() {
-                self.forget_hashes(ObjectId {
-                    node,
-                    version: placed.version,
-                });
-            }
-            self.folder.displace(node);
-            self.end_recheck(node);
-            self.commits.remove(records::placed(node));
-        } else if self.tree.lookup(dir, name.as_bytes()) != Some(node) {
-            // What was written through this name is seen under the others. If the delete did not
-            // hold, as with an edit that the deleter did not know, a further look would only try
-            // it again, for ever.
-            self.look_at_node(node);
-        }
+    /// Returns the names under which the tree shows a node.
+    ///
+    /// They are in the directories that stand for theirs: of several that are one, in that one.
+    pub(crate) fn places_of(&self, node: NodeId) -> Vec<Spot> {
+        let places = self.tree.places(node);
+        let canonical = places.map(|(dir, name)| (self.tree.canonical(dir), name.clone()));
+        canonical.collect()
     }
 
     /// A file that is known was seen again.
-    fn update(&mut self, node: NodeId, sighting: &Sighting, wall: WallTime) {
+    pub(crate) fn update(&mut self, node: NodeId, sighting: &Sighting, wall: WallTime) {
         self.update_attrs(node, sighting);
         self.count_names(node, sighting);
         let Some(placed) = self.folder.placed(node).copied() else {
             if self.is_directory(node) {
-                self.place(node, node.0, sighting.print);
+                self.place(node, node.0, sighting);
             } else {
                 self.new_version(node, sighting, wall, None);
             }
@@ -291,7 +323,7 @@ impl Engine {
             return;
         }
         if self.is_directory(node) {
-            self.place(node, placed.version, print);
+            self.place(node, placed.version, sighting);
             return;
         }
         if let Some(recheck) = self.folder.rechecks.get(&node) {
@@ -302,9 +334,11 @@ impl Engine {
         }
         let before = placed.print;
         let is_same_file = file_key(&before) == file_key(&print);
-        let is_same_link = match (&sighting.what, self.target_of(node)) {
-            (Seen::Symlink(target), Some(known)) => *target == known,
-            (Seen::Symlink(_), None) => false,
+        let is_same_link = match (&sighting.what, self.held_object(node)) {
+            (Seen::Symlink(target), Some((_, Body::Link { target: known }))) => *target == known,
+            (Seen::Symlink(_), Some((_, Body::File { .. }))) => false,
+            // A symlink can't be written to: it is the one that it was.
+            (Seen::Symlink(_), None) => true,
             (Seen::File | Seen::Directory | Seen::Local, _) => true,
         };
         let is_only_touched = is_same_file
@@ -315,13 +349,6 @@ impl Engine {
             self.recheck(node, sighting, wall);
         } else {
             self.new_version(node, sighting, wall, Some(placed.version));
-        }
-    }
-
-    fn target_of(&self, node: NodeId) -> Option<crate::tree::name::TargetPath> {
-        match self.tree.node(node)?.body? {
-            Body::Link { target } => Some(target.clone()),
-            Body::File { .. } => None,
         }
     }
 
@@ -342,31 +369,76 @@ impl Engine {
             mtime: Some(sighting.print.mtime),
             xattrs: sighting.xattrs.clone(),
         }));
+        self.wear(NodeId::ROOT, sighting);
     }
 
+    /// Remembers the attributes that the disk shows of a node.
+    fn wear(&mut self, node: NodeId, sighting: &Sighting) {
+        let worn = Worn::from(sighting);
+        if self.folder.worn(node) != Some(&worn) {
+            self.folder.wear(node, worn);
+            self.remember_placed(node);
+        }
+    }
+
+    /// Returns the attributes that a node has by the registers; a conflict copy that has none of
+    /// its own has those of the file that it comes from.
+    pub(crate) fn known_attrs(&self, node: NodeId) -> Option<Attrs> {
+        if let Some(known) = self.tree.registers().attrs(node) {
+            return Some(known.clone());
+        }
+        let view = self.tree.node(node)?;
+        Some(Attrs {
+            node,
+            stamp: crate::tree::register::Stamp::default(),
+            kind: view.kind,
+            mode: view.mode,
+            uid: view.uid,
+            gid: view.gid,
+            mtime: None,
+            xattrs: view.xattrs.clone(),
+        })
+    }
+
+    /// Takes in the attributes that were seen: what differs from those that the disk showed
+    /// before was changed there, and only that.
     fn update_attrs(&mut self, node: NodeId, sighting: &Sighting) {
-        let Some(known) = self.tree.registers().attrs(node).cloned() else {
+        let Some(known) = self.known_attrs(node) else {
             return;
         };
-        let is_same = known.mode == sighting.mode
-            && known.uid == sighting.uid
-            && known.gid == sighting.gid
-            && known.xattrs == sighting.xattrs;
-        if !is_same {
+        let seen = Worn::from(sighting);
+        let worn = self.folder.worn(node).cloned().unwrap_or_else(|| Worn {
+            mode: known.mode,
+            uid: known.uid,
+            gid: known.gid,
+            xattrs: known.xattrs.clone(),
+        });
+        if seen == worn {
+            self.wear(node, sighting);
+            return;
+        }
+        let mut next = known.clone();
+        if seen.mode != worn.mode {
+            next.mode = seen.mode;
+        }
+        if seen.uid != worn.uid {
+            next.uid = seen.uid;
+        }
+        if seen.gid != worn.gid {
+            next.gid = seen.gid;
+        }
+        if seen.xattrs != worn.xattrs {
+            next.xattrs.clone_from(&seen.xattrs);
+        }
+        self.wear(node, sighting);
+        if next != known {
             let stamp = self.stamp();
-            self.make(Register::Attrs(Attrs {
-                stamp,
-                mode: sighting.mode,
-                uid: sighting.uid,
-                gid: sighting.gid,
-                xattrs: sighting.xattrs.clone(),
-                ..known
-            }));
+            self.make(Register::Attrs(Attrs { stamp, ..next }));
         }
     }
 
     /// A file or symlink has new content, made on `base`.
-    fn new_version(
+    pub(crate) fn new_version(
         &mut self,
         node: NodeId,
         sighting: &Sighting,
@@ -382,6 +454,7 @@ impl Engine {
                 chunk_size: self.config.chunk_size,
             },
         };
+        let held = self.held_object(node);
         let (context, beside) = self.tree.registers().context_for(node, base);
         let stamp = self.stamp();
         self.make(Register::Content(Content {
@@ -395,131 +468,19 @@ impl Engine {
             body,
         }));
         if let Some(version) = base {
-            self.forget_hashes(ObjectId { node, version });
+            let old = held.map_or(ObjectId { node, version }, |(object, _)| object);
+            self.forget_hashes(old);
         }
-        self.place(node, stamp.dot, sighting.print);
+        self.place(node, stamp.dot, sighting);
     }
-
-    /// Settles whether a file whose change time alone has moved still holds its version: every
-    /// chunk that a peer may have is hashed again. What nobody has may be anything.
-    fn recheck(&mut self, node: NodeId, sighting: &Sighting, wall: WallTime) {
-        let Some(placed) = self.folder.placed(node).copied() else {
-            return;
-        };
-        let object = ObjectId {
-            node,
-            version: placed.version,
-        };
-        let left: Vec<(ChunkIx, ChunkHash)> = self
-            .hashes
-            .get(&object)
-            .map(|hashes| hashes.iter().map(|(&chunk, &hash)| (chunk, hash)).collect())
-            .unwrap_or_default();
-        let recheck = Recheck {
-            round: self.next_job,
-            sighting: sighting.clone(),
-            wall,
-            left,
-            asks: Vec::new(),
-        };
-        self.folder.rechecks.insert(node, recheck);
-        self.recheck_next(node);
-    }
-
-    fn recheck_next(&mut self, node: NodeId) {
-        let Some(recheck) = self.folder.rechecks.get_mut(&node) else {
-            return;
-        };
-        let next = recheck.left.pop();
-        let round = recheck.round;
-        let print = recheck.sighting.print;
-        let body = self.tree.node(node).and_then(|view| view.body.cloned());
-        let path = self.tree.path(node);
-        match (next, body, path) {
-            (Some((chunk, hash)), Some(Body::File { size, chunk_size }), Some(path)) => {
-                let offset = u64::from(chunk.0) * u64::from(chunk_size);
-                let left = size.saturating_sub(offset);
-                let len = u32::try_from(left).map_or(chunk_size, |left| left.min(chunk_size));
-                let wish = DiskWish::ReadChunk { path, offset, len };
-                self.job(Job::Recheck { node, round, hash }, wish);
-            }
-            (None, _, _) => {
-                if let Some(placed) = self.folder.placed(node).copied() {
-                    self.place(node, placed.version, print);
-                }
-                self.end_recheck(node);
-            }
-            (Some(_), _, _) => self.end_recheck(node),
-        }
-    }
-
-    /// A chunk was hashed again.
-    pub(crate) fn on_rechecked(
-        &mut self,
-        node: NodeId,
-        round: u64,
-        hash: ChunkHash,
-        outcome: Result<DiskDone, DiskError>,
-    ) {
-        let current = self
-            .folder
-            .rechecks
-            .get(&node)
-            .filter(|recheck| recheck.round == round);
-        let Some(recheck) = current else {
-            self.drop_payload(outcome);
-            return;
-        };
-        let expected = recheck.sighting.print;
-        let Ok(DiskDone::Chunk {
-            payload,
-            hash: found,
-            before,
-            after,
-            ..
-        }) = outcome
-        else {
-            self.drop_payload(outcome);
-            self.end_recheck(node);
-            self.look_at_node(node);
-            return;
-        };
-        self.act(Action::Drop { payload });
-        if before != expected || after != expected {
-            self.end_recheck(node);
-            self.look_at_node(node);
-        } else if found == hash {
-            self.recheck_next(node);
-        } else {
-            let sighting = recheck_sighting(self, node);
-            let placed = self.folder.placed(node).map(|placed| placed.version);
-            if let Some((sighting, wall)) = sighting {
-                self.new_version(node, &sighting, wall, placed);
-            }
-            self.end_recheck(node);
-        }
-    }
-
-    /// Ends a recheck, and serves who waited for it.
-    fn end_recheck(&mut self, node: NodeId) {
-        if let Some(recheck) = self.folder.rechecks.remove(&node) {
-            for ask in recheck.asks {
-                self.serve(ask);
-            }
-        }
-    }
-}
-
-fn recheck_sighting(engine: &Engine, node: NodeId) -> Option<(Sighting, WallTime)> {
-    let recheck = engine.folder.rechecks.get(&node)?;
-    Some((recheck.sighting.clone(), recheck.wall))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::{Action, DiskWish};
     use crate::engine::{Config, Last, Start};
-    use crate::event::Event;
+    use crate::event::{DiskDone, Event};
     use crate::ids::{ActorId, Lamport, PeerId};
     use crate::label::Label;
     use crate::message::Role;

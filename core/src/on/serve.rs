@@ -61,8 +61,8 @@ impl Engine {
         }
         let placed = self.folder.placed(node).copied();
         let is_placed = placed.is_some_and(|placed| placed.version == version);
-        let path = self.tree.path(node);
-        let body = self.tree.node(node).and_then(|view| view.body.cloned());
+        let path = self.folder.standing.path(node);
+        let body = self.held_object(node).map(|(_, body)| body);
         let (Some(path), Some(Body::File { size, chunk_size }), true) = (path, body, is_placed)
         else {
             let was_here = self.inodes_or_registers_know(serving.want.object);
@@ -118,7 +118,14 @@ impl Engine {
                 self.answer(ask, Answer::Gone);
                 return;
             }
-            Err(DiskError::NoSpace | DiskError::Denied | DiskError::Io) => {
+            Err(
+                DiskError::NoSpace
+                | DiskError::Denied
+                | DiskError::Exists
+                | DiskError::NotEmpty
+                | DiskError::Changed
+                | DiskError::Io,
+            ) => {
                 self.answer(ask, Answer::Failed);
                 return;
             }

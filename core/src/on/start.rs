@@ -26,6 +26,7 @@ impl Engine {
         let mut is_new = true;
         let mut past = VersionVector::new();
         let mut objects = Vec::new();
+        let mut is_standing_known = false;
         for (key, value) in stored {
             match Stored::read(&key, &value)? {
                 Stored::Myself(me) => {
@@ -53,13 +54,29 @@ impl Engine {
                     self.bound.insert(invite, bound);
                 }
                 Stored::Object(object, holding) => objects.push((object, holding)),
-                Stored::Placed(node, placed) => self.folder.place(node, placed),
+                Stored::Placed(node, placed, worn) => {
+                    self.folder.place(node, placed);
+                    if let Some(worn) = worn {
+                        self.folder.wear(node, worn);
+                    }
+                }
+                Stored::Stands(dir, name, node) => {
+                    is_standing_known = true;
+                    self.folder.standing.stand(dir, &name, node);
+                }
+                Stored::Parked(node) => self.folder.standing.park(node),
+                Stored::Intent(node, intent) => {
+                    self.folder.placing.intents.insert(node, *intent);
+                }
                 Stored::Hash(object, chunk, hash) => {
                     self.hashes.entry(object).or_default().insert(chunk, hash);
                 }
             }
         }
         self.tree.settle();
+        if !is_standing_known {
+            self.stand_as_shown();
+        }
         if self.me.folder.is_none() {
             self.me.folder = fresh.folder;
         }
@@ -87,13 +104,27 @@ impl Engine {
             self.me.knowledge.clone(),
         );
         for (object, holding) in objects {
-            if self.is_needed(object) {
+            let mut intents = self.folder.placing.intents.values();
+            if self.is_needed(object) || intents.any(|intent| intent.object == object) {
                 self.kept.insert(object, holding);
             } else {
                 self.discard(object);
             }
         }
         Ok(())
+    }
+
+    /// Takes it that everything stands where the tree has it: of a store whose folder was never
+    /// changed by a peer.
+    fn stand_as_shown(&mut self) {
+        let placed: Vec<NodeId> = self.folder.all_placed().collect();
+        for node in placed {
+            let places = self.tree.places(node);
+            let spots: Vec<_> = places.map(|(dir, name)| (dir, name.clone())).collect();
+            for (dir, name) in spots {
+                self.stand(dir, &name, node);
+            }
+        }
     }
 
     /// Becomes another actor with another stream: what was told of the former ones may not be
@@ -118,6 +149,7 @@ impl Engine {
         }
         if self.config.role == Role::Full {
             self.folder.list(NodeId::ROOT);
+            self.resume_placing();
         }
     }
 

@@ -16,8 +16,8 @@ impl Engine {
                 Timer::Harden(object) => self.harden(object),
                 Timer::Missing => self.confirm_missing(),
                 Timer::Store => self.retry_store(),
-                // The upkeep takes the looks that are ripe.
-                Timer::Looks => {}
+                // The upkeep takes what is ripe.
+                Timer::Looks | Timer::Place => {}
             }
         }
     }

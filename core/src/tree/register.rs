@@ -16,7 +16,9 @@ use crate::tree::name::{Name, TargetPath, XattrName};
 use crate::version::VersionVector;
 
 /// When an update was made, in the order that all peers share: Lamport time first, then dot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Stamp {
     /// Greater than that of every update that its author knew.
     pub lamport: Lamport,

@@ -145,6 +145,7 @@ pub(super) fn records(records: &[Record]) -> String {
             b'b' => "binding",
             b'o' => "object",
             b'f' => "place",
+            b'n' => "name",
             b'h' => "hash",
             other => panic!("a record of kind {other}"),
         };
