@@ -6,6 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::draft_wish::DraftWish;
 use crate::error::{Fault, FsError};
 use crate::event::Fingerprint;
 use crate::ids::{
@@ -240,6 +241,23 @@ pub enum DiskWish {
         /// Which.
         object: ObjectId,
     },
+    /// Read stored bytes for a peer, of a partial or a complete file; brings `DiskDone::Read`.
+    /// Fewer bytes than asked for are no error.
+    ReadStored {
+        /// Of which object.
+        object: ObjectId,
+        /// From which offset, in bytes.
+        offset: u64,
+        /// How many bytes.
+        len: u32,
+    },
+    /// Do something with a draft.
+    Draft {
+        /// Under the name of which object it lies.
+        object: ObjectId,
+        /// What.
+        wish: DraftWish,
+    },
 }
 
 /// What the kernel should forget.
@@ -330,6 +348,20 @@ pub enum FsReply {
         fh: Fh,
         /// Whether the kernel's pages of it still hold.
         keep_cache: bool,
+    },
+    /// A file that was made, or was there, and is open: counts one lookup.
+    Created {
+        /// What it shows.
+        shown: Shown,
+        /// Its handle.
+        fh: Fh,
+        /// Whether the kernel's pages of it still hold.
+        keep_cache: bool,
+    },
+    /// Bytes were written.
+    Written {
+        /// How many.
+        len: u32,
     },
     /// An open directory.
     OpenedDir {

@@ -71,6 +71,9 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Heartbeats that may stay unanswered before a link is gone.
     pub misses: u32,
+    /// Whether applications may change things through the mount of a sparse replica, and peers
+    /// the folder of a full one.
+    pub writable: bool,
 }
 
 /// Whom a joiner dials.
@@ -108,6 +111,7 @@ impl Config {
             retries: 5,
             heartbeat: Duration::from_secs(5),
             misses: 3,
+            writable: false,
         }
     }
 }

@@ -44,6 +44,24 @@ pub enum FsError {
     /// Not supported here.
     #[error("operation not supported")]
     NotSupported,
+    /// There is something of that name already.
+    #[error("file exists")]
+    Exists,
+    /// A directory that is to go has something in it.
+    #[error("directory not empty")]
+    NotEmpty,
+    /// The disk is full.
+    #[error("no space left on device")]
+    NoSpace,
+    /// The file would be longer than files may be.
+    #[error("file too large")]
+    TooLarge,
+    /// Nobody may do that here.
+    #[error("operation not permitted")]
+    NotPermitted,
+    /// The file has as many names as it may have.
+    #[error("too many links")]
+    TooManyLinks,
 }
 
 /// Why a job of the disk failed.

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::edit::Edit;
 use crate::error::DiskError;
 use crate::ids::{
     AskId, ChunkHash, CommitId, FetchId, Fh, Ino, JobId, LinkId, PayloadId, PeerId, ReqId,
@@ -180,11 +181,13 @@ pub enum FsCall {
     },
     /// Space and counts.
     StatFs,
-    /// Any change: create, write, rename, set attributes and so on.
+    /// A change that is of no kind below.
     Change {
         /// To which inode.
         ino: Ino,
     },
+    /// A change.
+    Edit(Edit),
     /// Flush or sync of a handle, or of a directory.
     Sync {
         /// Which inode.
@@ -349,5 +352,23 @@ pub enum DiskDone {
         partial: Option<u64>,
         /// The length of the complete file, if there is one.
         complete: Option<u64>,
+    },
+    /// `DiskWish::ReadStored`: the bytes, parked in the shell.
+    Read {
+        /// Where.
+        payload: PayloadId,
+        /// How many bytes were there.
+        len: u32,
+        /// Their hash.
+        hash: ChunkHash,
+    },
+    /// `DraftWish::Load`: what is there of a draft.
+    Draft {
+        /// Its journal, if there is one.
+        journal: Option<Vec<u8>>,
+        /// The length and modification time of its file in `partial/`, if there is one.
+        file: Option<(u64, WallTime)>,
+        /// The sidecar beside it, if there is one.
+        sidecar: Option<Vec<u8>>,
     },
 }

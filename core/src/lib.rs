@@ -8,6 +8,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod action;
+pub mod draft_wish;
+pub mod edit;
 pub mod engine;
 pub mod error;
 pub mod event;

@@ -213,7 +213,11 @@ impl Objects {
             DiskWish::RemoveObject { object } => {
                 self.0.remove(&object);
             }
-            DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => {
+            DiskWish::List { .. }
+            | DiskWish::Look { .. }
+            | DiskWish::ReadChunk { .. }
+            | DiskWish::ReadStored { .. }
+            | DiskWish::Draft { .. } => {
                 return Err(DiskError::WrongKind);
             }
         }

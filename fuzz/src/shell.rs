@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tandem_core::action::{Action, DiskWish, FsReply, Record, WantState};
 use tandem_core::engine::{Config, Engine, Last, RestoreError, Start};
-use tandem_core::error::FsError;
+use tandem_core::error::{DiskError, FsError};
 use tandem_core::event::{DiskDone, Event, FsCall, LinkDown};
 use tandem_core::ids::{
     AskId, ChunkHash, CommitId, FetchId, JobId, LinkId, PayloadId, PeerId, ReqId,
@@ -314,6 +314,7 @@ impl Shell {
             | DiskWish::HashChunk { .. }
             | DiskWish::FinishObject { .. }
             | DiskWish::RemoveObject { .. }) => self.objects.perform(wish, parked),
+            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         };
         self.tell(Event::Disk { job, outcome });
         true
@@ -422,7 +423,9 @@ impl Shell {
                     | DiskWish::SyncObject { .. }
                     | DiskWish::HashChunk { .. }
                     | DiskWish::FinishObject { .. }
-                    | DiskWish::RemoveObject { .. } => None,
+                    | DiskWish::RemoveObject { .. }
+                    | DiskWish::ReadStored { .. }
+                    | DiskWish::Draft { .. } => None,
                 };
                 self.jobs.push_back((job, wish, parked));
             }

@@ -4,6 +4,7 @@
 //! shared folder has two moments, between which programs go on.
 
 use tandem_core::action::DiskWish;
+use tandem_core::draft_wish::DraftWish;
 use tandem_core::error::DiskError;
 use tandem_core::event::{DiskDone, Event, Seen};
 use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
@@ -29,7 +30,9 @@ pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
         | DiskWish::SyncObject { object }
         | DiskWish::HashChunk { object, .. }
         | DiskWish::FinishObject { object }
-        | DiskWish::RemoveObject { object } => Some(*object),
+        | DiskWish::RemoveObject { object }
+        | DiskWish::ReadStored { object, .. }
+        | DiskWish::Draft { object, .. } => Some(*object),
     }
 }
 
@@ -47,7 +50,19 @@ pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
         | DiskWish::SyncObject { .. }
         | DiskWish::HashChunk { .. }
         | DiskWish::FinishObject { .. }
-        | DiskWish::RemoveObject { .. } => None,
+        | DiskWish::RemoveObject { .. }
+        | DiskWish::ReadStored { .. } => None,
+        DiskWish::Draft { wish, .. } => match wish {
+            DraftWish::Write { payload, .. } | DraftWish::Fill { payload, .. } => Some(*payload),
+            DraftWish::Open { .. }
+            | DraftWish::Resize { .. }
+            | DraftWish::Touch { .. }
+            | DraftWish::Mark { .. }
+            | DraftWish::Sync
+            | DraftWish::Load
+            | DraftWish::Settle { .. }
+            | DraftWish::Remove => None,
+        },
     }
 }
 
@@ -118,7 +133,8 @@ impl World {
         let errors: &[DiskError] = match wish {
             DiskWish::CreateObject { .. }
             | DiskWish::StoreChunk { .. }
-            | DiskWish::MarkSidecar { .. } => &[DiskError::NoSpace, DiskError::Io],
+            | DiskWish::MarkSidecar { .. }
+            | DiskWish::Draft { .. } => &[DiskError::NoSpace, DiskError::Io],
             DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => {
                 &[DiskError::Denied, DiskError::Io]
             }
@@ -127,7 +143,8 @@ impl World {
             | DiskWish::SyncObject { .. }
             | DiskWish::HashChunk { .. }
             | DiskWish::FinishObject { .. }
-            | DiskWish::RemoveObject { .. } => &[DiskError::Io],
+            | DiskWish::RemoveObject { .. }
+            | DiskWish::ReadStored { .. } => &[DiskError::Io],
         };
         let error = self.peers[p].disk.pick(errors).copied();
         error.filter(|_| fails)
@@ -157,7 +174,9 @@ impl World {
             | DiskWish::SyncObject { .. }
             | DiskWish::HashChunk { .. }
             | DiskWish::FinishObject { .. }
-            | DiskWish::RemoveObject { .. } => None,
+            | DiskWish::RemoveObject { .. }
+            | DiskWish::ReadStored { .. }
+            | DiskWish::Draft { .. } => None,
         }
     }
 
@@ -304,6 +323,8 @@ impl World {
                 objects.remove(*object);
                 Ok(DiskDone::Done)
             }
+            // Nothing is written here yet, so that neither is asked for.
+            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         }
     }
 

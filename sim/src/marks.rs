@@ -5,6 +5,8 @@
 //! [`crate::reach::expected`] lists, the default range of seeds must reach.
 
 use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, WantState};
+use tandem_core::draft_wish::DraftWish;
+use tandem_core::edit::Edit;
 use tandem_core::error::{DiskError, Fault, FsError};
 use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint, LinkDown};
 use tandem_core::message::{Answer, Message, Refusal};
@@ -60,6 +62,19 @@ pub(crate) fn job(wish: &DiskWish) -> &'static str {
         DiskWish::HashChunk { .. } => "hashing",
         DiskWish::FinishObject { .. } => "finishing",
         DiskWish::RemoveObject { .. } => "removing",
+        DiskWish::ReadStored { .. } => "reading an object",
+        DiskWish::Draft { wish, .. } => match wish {
+            DraftWish::Open { .. } => "opening a draft",
+            DraftWish::Write { .. } => "writing a draft",
+            DraftWish::Resize { .. } => "resizing a draft",
+            DraftWish::Fill { .. } => "filling a draft",
+            DraftWish::Touch { .. } => "touching a draft",
+            DraftWish::Mark { .. } => "marking a draft",
+            DraftWish::Sync => "syncing a draft",
+            DraftWish::Load => "loading a draft",
+            DraftWish::Settle { .. } => "settling a draft",
+            DraftWish::Remove => "removing a draft",
+        },
     }
 }
 
@@ -109,6 +124,21 @@ fn call(call: &FsCall) -> &'static str {
         FsCall::StatFs => "statfs",
         FsCall::Change { .. } => "change",
         FsCall::Sync { .. } => "sync",
+        FsCall::Edit(edit) => match edit {
+            Edit::Create { .. } => "create",
+            Edit::Make { .. } => "make",
+            Edit::Link { .. } => "link",
+            Edit::Unlink { .. } => "unlink",
+            Edit::RemoveDir { .. } => "rmdir",
+            Edit::Rename { .. } => "rename",
+            Edit::SetAttr { .. } => "setattr",
+            Edit::SetXattr { .. } => "setxattr",
+            Edit::RemoveXattr { .. } => "removexattr",
+            Edit::Write { .. } => "write",
+            Edit::Flush { .. } => "flush",
+            Edit::Sync { .. } => "fsync",
+            Edit::SyncDir { .. } => "fsyncdir",
+        },
     }
 }
 
@@ -148,6 +178,8 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
                 }
                 DiskDone::Chunk { .. } => ("disk", "chunk"),
                 DiskDone::Hashed { .. } => ("disk", "hashed"),
+                DiskDone::Read { .. } => ("disk", "read"),
+                DiskDone::Draft { .. } => ("disk", "draft"),
                 DiskDone::Loaded {
                     sidecar,
                     partial,
@@ -239,6 +271,8 @@ fn replied(reply: &FsReply) -> &'static str {
         FsReply::Attr(_) => "attributes",
         FsReply::Target(_) => "target",
         FsReply::Opened { .. } => "opened",
+        FsReply::Created { .. } => "created",
+        FsReply::Written { .. } => "written",
         FsReply::OpenedDir { .. } => "directory opened",
         FsReply::Data(_) => "data",
         FsReply::Eof => "end of file",
@@ -264,6 +298,12 @@ fn refused(error: FsError) -> &'static str {
         FsError::NameTooLong => "name too long",
         FsError::TooManyHandles => "too many handles",
         FsError::NotSupported => "not supported",
+        FsError::Exists => "exists",
+        FsError::NotEmpty => "not empty",
+        FsError::NoSpace => "no space",
+        FsError::TooLarge => "too large",
+        FsError::NotPermitted => "not permitted",
+        FsError::TooManyLinks => "too many links",
     }
 }
 

@@ -54,7 +54,9 @@ impl fmt::Debug for Lines<'_> {
                     other @ (DiskDone::Done
                     | DiskDone::Looked { .. }
                     | DiskDone::Chunk { .. }
-                    | DiskDone::Hashed { .. }) => write!(f, "{other:?}"),
+                    | DiskDone::Hashed { .. }
+                    | DiskDone::Read { .. }
+                    | DiskDone::Draft { .. }) => write!(f, "{other:?}"),
                 }
             }
             Self::Event(event) => write!(f, "{event:?}"),
@@ -106,7 +108,9 @@ impl fmt::Debug for Lines<'_> {
                     | DiskWish::SyncObject { .. }
                     | DiskWish::HashChunk { .. }
                     | DiskWish::FinishObject { .. }
-                    | DiskWish::RemoveObject { .. }) => write!(f, "{other:?}"),
+                    | DiskWish::RemoveObject { .. }
+                    | DiskWish::ReadStored { .. }
+                    | DiskWish::Draft { .. }) => write!(f, "{other:?}"),
                 }
             }
             Self::Action(action) => write!(f, "{action:?}"),

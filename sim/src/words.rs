@@ -1,6 +1,8 @@
 //! A few words for each event and action, for a page that has little room.
 
 use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, WantState};
+use tandem_core::draft_wish::DraftWish;
+use tandem_core::edit::Edit;
 use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint};
 use tandem_core::message::{Answer, Message};
 use tandem_core::tree::name::Name;
@@ -40,6 +42,8 @@ pub(crate) fn event(event: &Event) -> (Topic, String) {
                 DiskDone::Chunk { len, .. } => format!("disk: read {len} B"),
                 DiskDone::Hashed { len, .. } => format!("disk: hashed {len} B"),
                 DiskDone::Loaded { .. } => "disk: loaded".to_owned(),
+                DiskDone::Read { len, .. } => format!("disk: read {len} B of an object"),
+                DiskDone::Draft { .. } => "disk: found a draft".to_owned(),
             };
             (Topic::Disk, done)
         }
@@ -135,6 +139,44 @@ fn wish(wish: &DiskWish) -> (Topic, String) {
         DiskWish::HashChunk { offset, .. } => (Topic::Disk, format!("hash @{offset}")),
         DiskWish::FinishObject { .. } => (Topic::Disk, "finish object".to_owned()),
         DiskWish::RemoveObject { .. } => (Topic::Disk, "remove object".to_owned()),
+        DiskWish::ReadStored { offset, .. } => (Topic::Disk, format!("read object @{offset}")),
+        DiskWish::Draft { wish, .. } => (Topic::Disk, draft(wish)),
+    }
+}
+
+fn draft(wish: &DraftWish) -> String {
+    match wish {
+        DraftWish::Open { .. } => "open draft".to_owned(),
+        DraftWish::Write { offset, .. } => format!("write draft @{offset}"),
+        DraftWish::Resize { size, .. } => format!("resize draft to {size} B"),
+        DraftWish::Fill { offset, .. } => format!("fill draft @{offset}"),
+        DraftWish::Touch { .. } => "touch draft".to_owned(),
+        DraftWish::Mark { .. } => "mark draft".to_owned(),
+        DraftWish::Sync => "sync draft".to_owned(),
+        DraftWish::Load => "load draft".to_owned(),
+        DraftWish::Settle { .. } => "settle draft".to_owned(),
+        DraftWish::Remove => "remove draft".to_owned(),
+    }
+}
+
+fn edit(edit: &Edit) -> String {
+    let text = String::from_utf8_lossy;
+    match edit {
+        Edit::Create { name, .. } => format!("create {}", text(name)),
+        Edit::Make { name, .. } => format!("make {}", text(name)),
+        Edit::Link { ino, name, .. } => format!("link {ino} as {}", text(name)),
+        Edit::Unlink { name, .. } => format!("unlink {}", text(name)),
+        Edit::RemoveDir { name, .. } => format!("rmdir {}", text(name)),
+        Edit::Rename { name, to_name, .. } => format!("rename {} to {}", text(name), text(to_name)),
+        Edit::SetAttr { ino, .. } => format!("setattr {ino}"),
+        Edit::SetXattr { ino, .. } => format!("setxattr {ino}"),
+        Edit::RemoveXattr { ino, .. } => format!("removexattr {ino}"),
+        Edit::Write {
+            fh, offset, len, ..
+        } => format!("write {fh} @{offset}+{len}"),
+        Edit::Flush { fh, .. } => format!("flush {fh}"),
+        Edit::Sync { fh, .. } => format!("fsync {fh}"),
+        Edit::SyncDir { ino } => format!("fsyncdir {ino}"),
     }
 }
 
@@ -155,6 +197,7 @@ fn call(call: &FsCall) -> String {
         FsCall::StatFs => "statfs".to_owned(),
         FsCall::Change { ino } => format!("change {ino}"),
         FsCall::Sync { ino } => format!("sync {ino}"),
+        FsCall::Edit(made) => edit(made),
     }
 }
 
@@ -169,6 +212,8 @@ fn reply(reply: &FsReply) -> String {
         FsReply::Items(items) => format!("replies {} items", items.len()),
         FsReply::Value(_) | FsReply::Names(_) => "replies: xattr".to_owned(),
         FsReply::StatFs { .. } => "replies: statfs".to_owned(),
+        FsReply::Created { fh, .. } => format!("replies {fh}, made"),
+        FsReply::Written { len } => format!("replies: wrote {len} B"),
         FsReply::Done => "replies: done".to_owned(),
     }
 }

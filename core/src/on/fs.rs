@@ -95,6 +95,10 @@ impl Engine {
                 bytes: self.tree.bytes(),
             }),
             FsCall::Change { ino: _ } => Err(FsError::ReadOnly),
+            FsCall::Edit(edit) => {
+                self.on_edit(req, edit);
+                return;
+            }
             FsCall::Sync { ino: _ } => Ok(FsReply::Done),
         };
         self.reply(req, result);

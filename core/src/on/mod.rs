@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod disk;
+pub(crate) mod edit;
 pub(crate) mod fetch;
 pub(crate) mod fs;
 pub(crate) mod gone;

@@ -69,7 +69,13 @@ pub(super) fn failed(what: &str, path: &Path, error: FsError) -> CliError {
         | FsError::NoAttribute
         | FsError::NameTooLong
         | FsError::TooManyHandles
-        | FsError::NotSupported => "; try again",
+        | FsError::NotSupported
+        | FsError::Exists
+        | FsError::NotEmpty
+        | FsError::NoSpace
+        | FsError::TooLarge
+        | FsError::NotPermitted
+        | FsError::TooManyLinks => "; try again",
     };
     CliError::Said(format!("can't {what} {}: {error}{hint}", path.display()))
 }

@@ -257,6 +257,8 @@ impl Shared {
             } => self.objects()?.hash(object, offset, len),
             DiskWish::FinishObject { object } => done(self.objects()?.finish(object)),
             DiskWish::RemoveObject { object } => done(self.objects()?.remove(object)),
+            // The core asks for neither while no replica takes changes.
+            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         }
     }
 
@@ -325,7 +327,9 @@ fn object_of(wish: &DiskWish) -> Option<ObjectId> {
         | DiskWish::SyncObject { object }
         | DiskWish::HashChunk { object, .. }
         | DiskWish::FinishObject { object }
-        | DiskWish::RemoveObject { object } => Some(*object),
+        | DiskWish::RemoveObject { object }
+        | DiskWish::ReadStored { object, .. }
+        | DiskWish::Draft { object, .. } => Some(*object),
     }
 }
 

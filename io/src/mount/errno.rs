@@ -20,5 +20,11 @@ pub fn errno(error: FsError) -> Errno {
         FsError::NameTooLong => Errno::ENAMETOOLONG,
         FsError::TooManyHandles => Errno::EMFILE,
         FsError::NotSupported => Errno::EOPNOTSUPP,
+        FsError::Exists => Errno::EEXIST,
+        FsError::NotEmpty => Errno::ENOTEMPTY,
+        FsError::NoSpace => Errno::ENOSPC,
+        FsError::TooLarge => Errno::EFBIG,
+        FsError::NotPermitted => Errno::EPERM,
+        FsError::TooManyLinks => Errno::EMLINK,
     }
 }

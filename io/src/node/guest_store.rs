@@ -97,7 +97,9 @@ impl Store for GuestStore {
             | DiskWish::SyncObject { .. }
             | DiskWish::HashChunk { .. }
             | DiskWish::FinishObject { .. }
-            | DiskWish::RemoveObject { .. } => {}
+            | DiskWish::RemoveObject { .. }
+            | DiskWish::ReadStored { .. }
+            | DiskWish::Draft { .. } => {}
         }
         // The thread ends only with the process.
         let _ = self.queue.send(Work::Job(job, wish));
@@ -142,9 +144,12 @@ fn run(
 fn perform(objects: &Objects, payloads: &Payloads, wish: DiskWish) -> Result<DiskDone, DiskError> {
     let done = |outcome: Result<(), DiskError>| outcome.map(|()| DiskDone::Done);
     match wish {
-        DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => {
-            Err(DiskError::WrongKind)
-        }
+        // A guest serves nobody and writes nothing of its own.
+        DiskWish::List { .. }
+        | DiskWish::Look { .. }
+        | DiskWish::ReadChunk { .. }
+        | DiskWish::ReadStored { .. }
+        | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         DiskWish::LoadObject { object } => objects.load(object),
         DiskWish::CreateObject {
             object,

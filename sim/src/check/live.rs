@@ -91,6 +91,8 @@ impl Live {
             | FsCall::StatFs
             | FsCall::Change { .. }
             | FsCall::Sync { .. } => 0,
+            // An edit waits for this disk, and for nothing else.
+            FsCall::Edit(_) => self.slack,
         };
         let took = now.saturating_sub(waiting.since);
         if took <= allowed {

@@ -138,7 +138,9 @@ impl Maps {
             | DiskWish::ReadChunk { .. }
             | DiskWish::LoadObject { .. }
             | DiskWish::CutSidecar { .. }
-            | DiskWish::MarkSidecar { .. } => {}
+            | DiskWish::MarkSidecar { .. }
+            | DiskWish::ReadStored { .. }
+            | DiskWish::Draft { .. } => {}
         }
     }
 

@@ -126,6 +126,8 @@ impl Store {
                 objects.remove(*object);
                 Ok(DiskDone::Done)
             }
+            // Nothing is written here.
+            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         }
     }
 }

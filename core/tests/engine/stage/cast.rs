@@ -203,6 +203,7 @@ impl Side {
             | DiskWish::HashChunk { .. }
             | DiskWish::FinishObject { .. }
             | DiskWish::RemoveObject { .. } => self.objects.perform(wish),
+            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         }
     }
 }

@@ -150,7 +150,9 @@ impl Objects {
             DiskWish::List { .. }
             | DiskWish::Look { .. }
             | DiskWish::ReadChunk { .. }
-            | DiskWish::StoreChunk { .. } => {
+            | DiskWish::StoreChunk { .. }
+            | DiskWish::ReadStored { .. }
+            | DiskWish::Draft { .. } => {
                 unreachable!("it is no job of the object store")
             }
         }

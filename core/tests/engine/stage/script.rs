@@ -315,6 +315,14 @@ impl Script {
                 format!("put {} in its place", self.object(*object))
             }
             DiskWish::RemoveObject { object } => format!("remove {}", self.object(*object)),
+            DiskWish::ReadStored {
+                object,
+                offset,
+                len,
+            } => format!("read {len} bytes at {offset} of {}", self.object(*object)),
+            DiskWish::Draft { object, wish } => {
+                format!("{} {}", words::draft(wish), self.object(*object))
+            }
         }
     }
 
@@ -349,6 +357,10 @@ impl Script {
             FsReply::Value(value) => name(value),
             FsReply::Names(names) => format!("{} names", names.len()),
             FsReply::StatFs { nodes, bytes } => format!("{nodes} nodes, {bytes} bytes"),
+            FsReply::Created {
+                shown: node, fh, ..
+            } => format!("{}, open as {fh}", shown(node)),
+            FsReply::Written { len } => format!("{len} bytes written"),
             FsReply::Done => "done".to_owned(),
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use tandem_core::action::{Record, Shown};
+use tandem_core::draft_wish::DraftWish;
+use tandem_core::edit::{Edit, Make};
 use tandem_core::event::{DiskDone, FsCall, Seen, Sighting};
 use tandem_core::fetch::sidecar::Sidecar;
 use tandem_core::tree::name::Name;
@@ -83,6 +85,84 @@ pub(super) fn call(call: &FsCall) -> String {
         FsCall::StatFs => "space".to_owned(),
         FsCall::Change { ino } => format!("change {ino}"),
         FsCall::Sync { ino } => format!("sync {ino}"),
+        FsCall::Edit(made) => edit(made),
+    }
+}
+
+fn edit(edit: &Edit) -> String {
+    match edit {
+        Edit::Create {
+            parent,
+            name: called,
+            ..
+        } => format!("create {} in {parent}", name(called)),
+        Edit::Make {
+            parent,
+            name: called,
+            what,
+            ..
+        } => match what {
+            Make::File => format!("make {} in {parent}", name(called)),
+            Make::Directory => format!("make directory {} in {parent}", name(called)),
+            Make::Symlink(target) => {
+                format!(
+                    "make symlink {} to {} in {parent}",
+                    name(called),
+                    name(target)
+                )
+            }
+        },
+        Edit::Link {
+            ino,
+            parent,
+            name: called,
+        } => format!("link {ino} as {} in {parent}", name(called)),
+        Edit::Unlink {
+            parent,
+            name: called,
+        } => format!("unlink {} in {parent}", name(called)),
+        Edit::RemoveDir {
+            parent,
+            name: called,
+        } => format!("remove directory {} in {parent}", name(called)),
+        Edit::Rename {
+            parent,
+            name: called,
+            to_parent,
+            to_name,
+            how,
+        } => {
+            let (from, to) = (name(called), name(to_name));
+            format!("rename {from} in {parent} to {to} in {to_parent} ({how:?})")
+        }
+        Edit::SetAttr { ino, set, .. } => format!("set {set:?} of {ino}"),
+        Edit::SetXattr {
+            ino, name: called, ..
+        } => format!("set attribute {} of {ino}", name(called)),
+        Edit::RemoveXattr { ino, name: called } => {
+            format!("remove attribute {} of {ino}", name(called))
+        }
+        Edit::Write {
+            fh, offset, len, ..
+        } => format!("write {len} bytes at {offset} through {fh}"),
+        Edit::Flush { fh, .. } => format!("flush {fh}"),
+        Edit::Sync { fh, .. } => format!("sync {fh}"),
+        Edit::SyncDir { ino } => format!("sync directory {ino}"),
+    }
+}
+
+pub(super) fn draft(wish: &DraftWish) -> String {
+    match wish {
+        DraftWish::Open { from, .. } => format!("open a draft ({from:?}) of"),
+        DraftWish::Write { offset, .. } => format!("write at {offset} to the draft of"),
+        DraftWish::Resize { size, .. } => format!("resize to {size} bytes the draft of"),
+        DraftWish::Fill { offset, .. } => format!("fill at {offset} the draft of"),
+        DraftWish::Touch { .. } => "set the time of the draft of".to_owned(),
+        DraftWish::Mark { .. } => "mark the draft of".to_owned(),
+        DraftWish::Sync => "sync the draft of".to_owned(),
+        DraftWish::Load => "load the draft of".to_owned(),
+        DraftWish::Settle { .. } => "settle the draft of".to_owned(),
+        DraftWish::Remove => "remove the draft of".to_owned(),
     }
 }
 
@@ -110,7 +190,11 @@ pub(super) fn done(done: &DiskDone) -> String {
             )
         }
         DiskDone::Chunk { len, .. } => format!(": {len} bytes"),
-        DiskDone::Hashed { len, .. } => format!(": {len} bytes"),
+        DiskDone::Hashed { len, .. } | DiskDone::Read { len, .. } => format!(": {len} bytes"),
+        DiskDone::Draft { file, .. } => match file {
+            Some((len, _)) => format!(": a draft of {len} bytes"),
+            None => ": no draft".to_owned(),
+        },
         DiskDone::Loaded {
             sidecar,
             partial,
