@@ -55,9 +55,6 @@ pub struct Config {
     pub invites: Vec<Invite>,
     /// The folder's id, drawn by the shell when it is first shared; a joiner learns it.
     pub folder: Option<FolderId>,
-    /// Whether the folder may be changed from here (a joiner's mount) or by those who join (a
-    /// host): else it is read-only.
-    pub writable: bool,
     /// Whether owners that peers set are set in the shared folder.
     pub owners: bool,
     /// The size of the chunks of files shared from here, in bytes: a power of two from 512 to
@@ -104,7 +101,6 @@ impl Config {
             host: None,
             invites: Vec::new(),
             folder: None,
-            writable: false,
             owners: false,
             chunk_size: CHUNK_SIZE,
             read_deadline: Duration::from_secs(30),

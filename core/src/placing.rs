@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Fingerprint;
 use crate::folder::{Refused, Spot};
-use crate::ids::{Dot, NodeId, ObjectId};
+use crate::ids::{Arrival, Dot, NodeId, ObjectId};
 use crate::place_wish::Dress;
 use crate::time::{Duration, Time};
 use crate::tree::name::Name;
@@ -150,6 +150,10 @@ impl Unrecorded {
 pub(crate) struct Placing {
     /// Nodes to be looked after.
     queue: BTreeSet<NodeId>,
+    /// Nodes of which registers are not stored yet: nothing is done about them until those are,
+    /// or a power loss would make edits of the folder's owner of what peers have done.
+    fresh: BTreeMap<NodeId, Arrival>,
+    by_arrival: BTreeSet<(Arrival, NodeId)>,
     /// Nodes that wait for another one.
     waiters: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Nodes about which something is under way.
@@ -195,10 +199,35 @@ impl Placing {
         self.queue.insert(node);
     }
 
+    /// Has a node looked after once everything up to an arrival is stored.
+    pub(crate) fn queue_fresh(&mut self, node: NodeId, arrival: Arrival) {
+        if let Some(old) = self.fresh.insert(node, arrival) {
+            self.by_arrival.remove(&(old, node));
+        }
+        self.by_arrival.insert((arrival, node));
+    }
+
+    /// Returns whether a node waits for its registers to be stored.
+    pub(crate) fn is_fresh(&self, node: NodeId) -> bool {
+        self.fresh.contains_key(&node)
+    }
+
+    /// Queues what waited for registers up to an arrival.
+    pub(crate) fn stored(&mut self, upto: Arrival) {
+        while let Some(&(arrival, node)) = self.by_arrival.first()
+            && arrival <= upto
+        {
+            self.by_arrival.pop_first();
+            self.fresh.remove(&node);
+            self.queue(node);
+        }
+    }
+
     /// Takes the next node that nothing is under way about and that does not rest.
     pub(crate) fn next(&mut self) -> Option<NodeId> {
         while let Some(node) = self.queue.pop_first() {
-            if !self.busy.contains(&node) && !self.resting.contains(&node) {
+            let waits = self.busy.contains(&node) || self.fresh.contains_key(&node);
+            if !waits && !self.resting.contains(&node) {
                 return Some(node);
             }
         }

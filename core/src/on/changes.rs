@@ -77,18 +77,17 @@ impl Engine {
         for change in changes {
             match change {
                 Change::Vanished { dir, name, node } | Change::Appeared { dir, name, node } => {
-                    self.settle_later(*dir);
+                    self.settle_when_stored(*dir);
                     if let Some(there) = self.folder.standing.lookup(*dir, name) {
-                        self.settle_later(there);
+                        self.settle_when_stored(there);
                     }
+                    self.settle_when_stored(*node);
                     if self.is_directory(*node) {
                         self.settle_later_with_all(*node);
-                    } else {
-                        self.settle_later(*node);
                     }
                 }
                 Change::Content { node, .. } | Change::Attributes { node } => {
-                    self.settle_later(*node);
+                    self.settle_when_stored(*node);
                 }
             }
         }

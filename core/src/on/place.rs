@@ -38,6 +38,12 @@ impl Engine {
         }
     }
 
+    /// Has a node looked after once its registers of now are stored.
+    pub(crate) fn settle_when_stored(&mut self, node: NodeId) {
+        let arrival = self.tree.registers().last_arrival();
+        self.folder.placing.queue_fresh(node, arrival);
+    }
+
     /// Has a node looked after, and all that stands or is to stand in it.
     pub(crate) fn settle_later_with_all(&mut self, node: NodeId) {
         if !self.places_changes() {
@@ -59,6 +65,7 @@ impl Engine {
         }
         if !self.stopping && self.folder.scanned {
             self.begin_placing();
+            self.folder.placing.stored(self.told.0);
             self.folder.placing.wake(self.now);
             while self.folder.placing.deeds < DEEDS_MAX {
                 let Some(node) = self.folder.placing.next() else {
@@ -278,7 +285,9 @@ impl Engine {
         let leaves = if wanted.is_empty() {
             if !self.is_directory(other) {
                 let is_only = self.folder.standing.count(other) == 1;
-                if is_only && self.heir(other).is_none() && !self.folder.placing.is_busy(other) {
+                let placing = &self.folder.placing;
+                let is_open = !placing.is_busy(other) && !placing.is_fresh(other);
+                if is_only && self.heir(other).is_none() && is_open {
                     return There::Gone(other);
                 }
                 true

@@ -96,6 +96,10 @@ impl Engine {
             self.me.complete = true;
             self.news = true;
         }
+        if self.places_changes() {
+            // What is placed has to be on record.
+            self.commits.harden();
+        }
         if let Some(known) = self.links.peers.get_mut(&peer) {
             known.cursor = Some(Cursor {
                 epoch,

@@ -7,7 +7,9 @@
     reason = "what a test makes is well made"
 )]
 
+mod bo;
 mod hostile;
 mod laws;
+mod placing;
 mod stage;
 mod stories;

@@ -10,6 +10,7 @@ use tandem_core::event::DiskDone;
 use tandem_core::ids::{Arrival, ChunkHash, LinkId, PayloadId, PeerId, ReqId};
 use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
+use tandem_core::place_wish::PlaceWish;
 use tandem_core::time::Time;
 use tandem_core::tree::name::Name;
 use tandem_core::tree::register::Register;
@@ -126,6 +127,7 @@ impl Side {
     pub(crate) fn power_loss(&mut self) {
         self.store = self.synced.clone();
         self.objects.power_loss();
+        self.files.power_loss();
     }
 
     pub(crate) fn poll(&mut self) -> Option<Action> {
@@ -201,9 +203,57 @@ impl Side {
             | DiskWish::MarkSidecar { .. }
             | DiskWish::SyncObject { .. }
             | DiskWish::HashChunk { .. }
-            | DiskWish::FinishObject { .. }
-            | DiskWish::RemoveObject { .. } => self.objects.perform(wish),
+            | DiskWish::FinishObject { .. } => self.objects.perform(wish),
+            DiskWish::RemoveObject { object } => {
+                self.files.discard(object);
+                self.objects.perform(wish)
+            }
+            DiskWish::Place(wish) => self.place(&wish),
             DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
+        }
+    }
+
+    /// Does something to the shared folder.
+    fn place(&mut self, wish: &PlaceWish) -> Result<DiskDone, DiskError> {
+        match wish {
+            PlaceWish::Prepare { files } => {
+                let mut done = Vec::new();
+                for ready in files {
+                    let bytes = match self.objects.whole(ready.object) {
+                        Some(bytes) => bytes.to_vec(),
+                        None if ready.size == 0 => Vec::new(),
+                        None => {
+                            done.push(Err(DiskError::NotFound));
+                            continue;
+                        }
+                    };
+                    assert_eq!(
+                        bytes.len() as u64,
+                        ready.size,
+                        "only what is whole is placed"
+                    );
+                    self.objects.synced(ready.object);
+                    done.push(Ok(self.files.prepare(ready, &bytes)));
+                }
+                self.files.sync();
+                Ok(DiskDone::Prepared(done))
+            }
+            PlaceWish::Put { object, .. } => {
+                let done = self.files.perform(wish);
+                if done.is_ok() {
+                    self.objects.take(*object);
+                }
+                done
+            }
+            PlaceWish::MakeDirectory { .. }
+            | PlaceWish::MakeSymlink { .. }
+            | PlaceWish::Link { .. }
+            | PlaceWish::Move { .. }
+            | PlaceWish::Trash { .. }
+            | PlaceWish::RemoveDirectory { .. }
+            | PlaceWish::Dress { .. }
+            | PlaceWish::Look { .. }
+            | PlaceWish::Harden => self.files.perform(wish),
         }
     }
 }

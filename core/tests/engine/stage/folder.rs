@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use tandem_core::error::DiskError;
 use tandem_core::event::{DiskDone, Fingerprint, Seen, Sighting};
+use tandem_core::ids::ObjectId;
+use tandem_core::place_wish::{Dress, FileKey, PlaceWish, Ready, Whereabouts};
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::{Name, TargetPath};
 use tandem_core::tree::register::Xattrs;
@@ -11,12 +13,18 @@ use tandem_core::tree::register::Xattrs;
 /// 2026-11-23, 10:00 UTC.
 const MORNING: i64 = 1_795_428_000;
 
-/// The files of a shared folder, by path.
+/// The files of a shared folder, by path. Below `.tandem/` lies what is beside it.
+#[derive(Clone)]
 pub(crate) struct Files {
-    files: BTreeMap<String, File>,
+    /// Which inode each path leads to.
+    paths: BTreeMap<String, u64>,
+    /// All that were ever made: what has no path may be open.
+    files: BTreeMap<u64, File>,
     /// Ticks with every change.
     clock: i64,
     inodes: u64,
+    /// What survives power loss.
+    hardened: Option<Box<Self>>,
 }
 
 #[derive(Clone)]
@@ -25,18 +33,27 @@ struct File {
     bytes: Vec<u8>,
     mode: u16,
     print: Fingerprint,
+    xattrs: Xattrs,
 }
 
 impl Default for Files {
     fn default() -> Self {
         let mut files = Self {
+            paths: BTreeMap::new(),
             files: BTreeMap::new(),
             clock: MORNING,
             inodes: 10,
+            hardened: None,
         };
         files.make("", Seen::Directory, &[]);
+        files.harden();
         files
     }
+}
+
+/// Tells whether two fingerprints are of one file that was not written to in between.
+fn same(a: &Fingerprint, b: &Fingerprint) -> bool {
+    FileKey::from(a) == FileKey::from(b) && a.size == b.size && a.mtime == b.mtime
 }
 
 fn text(path: &[Name]) -> String {
@@ -71,24 +88,325 @@ impl Files {
             0o644
         };
         let bytes = bytes.to_vec();
+        let xattrs = Xattrs::new();
+        self.paths.insert(path.to_owned(), ino);
         self.files.insert(
-            path.to_owned(),
+            ino,
             File {
                 what,
                 bytes,
                 mode,
                 print,
+                xattrs,
             },
         );
     }
 
+    fn at(&self, path: &str) -> Option<&File> {
+        self.files.get(self.paths.get(path)?)
+    }
+
+    fn at_mut(&mut self, path: &str) -> Option<&mut File> {
+        self.files.get_mut(self.paths.get(path)?)
+    }
+
+    fn links(&self, ino: u64) -> u32 {
+        let names = self.paths.values().filter(|at| **at == ino).count();
+        u32::try_from(names).unwrap()
+    }
+
+    fn holds_any(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        self.paths.keys().any(|path| path.starts_with(&below))
+    }
+
+    /// Moves a path and all below it.
+    fn shift(&mut self, from: &str, to: &str) {
+        let now = self.tick();
+        self.at_mut(from).expect("it is there").print.ctime = now;
+        let below = format!("{from}/");
+        let moved: Vec<String> = self
+            .paths
+            .keys()
+            .filter(|path| *path == from || path.starts_with(&below))
+            .cloned()
+            .collect();
+        for path in moved {
+            let ino = self.paths.remove(&path).unwrap();
+            self.paths
+                .insert(format!("{to}{}", &path[from.len()..]), ino);
+        }
+    }
+
+    /// What is there now survives power loss.
+    pub(crate) fn sync(&mut self) {
+        self.harden();
+    }
+
+    fn harden(&mut self) {
+        let mut copy = self.clone();
+        copy.hardened = None;
+        self.hardened = Some(Box::new(copy));
+    }
+
+    /// What was done since the last time is gone.
+    pub(super) fn power_loss(&mut self) {
+        if let Some(hardened) = self.hardened.take() {
+            *self = *hardened;
+            self.harden();
+        }
+    }
+
+    /// Returns every name, but for what is beside the folder, with what is there: a directory
+    /// ends with a slash, a symlink shows its target.
+    pub(crate) fn tree(&self) -> BTreeMap<String, Vec<u8>> {
+        let own = self
+            .paths
+            .iter()
+            .filter(|(path, _)| !path.starts_with(".tandem"));
+        own.filter(|(path, _)| !path.is_empty())
+            .map(|(path, ino)| {
+                let file = &self.files[ino];
+                match &file.what {
+                    Seen::Directory => (format!("{path}/"), Vec::new()),
+                    Seen::Symlink(target) => (path.clone(), [b"-> ", target.as_bytes()].concat()),
+                    Seen::File | Seen::Local => (path.clone(), file.bytes.clone()),
+                }
+            })
+            .collect()
+    }
+
+    /// Returns what lies in the trash, and what was taken out of the way.
+    pub(crate) fn beside(&self) -> Vec<Vec<u8>> {
+        let beside = |path: &&String| {
+            path.starts_with(".tandem/trash/") || path.starts_with(".tandem/parked/")
+        };
+        let paths = self.paths.keys().filter(beside);
+        paths
+            .map(|path| self.at(path).unwrap().bytes.clone())
+            .collect()
+    }
+
+    pub(crate) fn mode(&self, path: &str) -> u16 {
+        self.at(path).expect("it is there").mode
+    }
+
+    pub(crate) fn mtime(&self, path: &str) -> WallTime {
+        self.at(path).expect("it is there").print.mtime
+    }
+
+    pub(crate) fn inode(&self, path: &str) -> u64 {
+        self.paths[path]
+    }
+
+    /// Returns what was seen at a place of a wish, if its directory is the one that was meant.
+    fn place(&self, at: &Whereabouts) -> Result<String, DiskError> {
+        let mut path = match at.parked {
+            Some(node) => format!(".tandem/parked/{node:?}"),
+            None => String::new(),
+        };
+        for (ix, name) in at.names.iter().enumerate() {
+            let is_last = ix + 1 == at.names.len();
+            if is_last && let Some(key) = at.parent {
+                let parent = self.at(&path).ok_or(DiskError::NotFound)?;
+                if FileKey::from(&parent.print) != key {
+                    return Err(DiskError::Changed);
+                }
+            }
+            if !path.is_empty() {
+                path.push('/');
+            }
+            path.push_str(&String::from_utf8_lossy(name.as_bytes()));
+        }
+        Ok(path)
+    }
+
+    fn seen_at(&self, path: &str) -> Result<DiskDone, DiskError> {
+        let file = self.at(path).ok_or(DiskError::NotFound)?;
+        Ok(self.seen_as(Some(self.sighting(file))))
+    }
+
+    fn seen_as(&self, sighting: Option<Sighting>) -> DiskDone {
+        let wall = WallTime {
+            secs: self.clock,
+            nanos: 0,
+        };
+        DiskDone::Looked { sighting, wall }
+    }
+
+    fn dress(&mut self, path: &str, dress: &Dress) {
+        let now = self.tick();
+        let file = self.at_mut(path).expect("it is there");
+        file.mode = dress.mode;
+        file.xattrs.clone_from(&dress.xattrs);
+        if let Some(mtime) = dress.mtime {
+            file.print.mtime = mtime;
+        }
+        file.print.ctime = now;
+    }
+
+    /// Returns where an object that is ready lies.
+    fn ready(object: ObjectId) -> String {
+        format!(".tandem/partial/{object:?}")
+    }
+
+    /// Makes an object ready.
+    pub(super) fn prepare(&mut self, ready: &Ready, bytes: &[u8]) -> Sighting {
+        let path = Self::ready(ready.object);
+        self.make(&path, Seen::File, bytes);
+        self.dress(&path, &ready.dress);
+        self.sighting(self.at(&path).unwrap())
+    }
+
+    /// Forgets an object that was ready.
+    pub(super) fn discard(&mut self, object: ObjectId) {
+        self.paths.remove(&Self::ready(object));
+    }
+
+    fn trash(&mut self, path: &str) {
+        let now = self.tick();
+        self.shift(path, &format!(".tandem/trash/{}", now.secs));
+    }
+
+    fn expects(&self, path: &str, expect: &Fingerprint) -> bool {
+        self.at(path).is_some_and(|file| same(&file.print, expect))
+    }
+
+    /// Carries out a wish, all of it or nothing.
+    pub(super) fn perform(&mut self, wish: &PlaceWish) -> Result<DiskDone, DiskError> {
+        match wish {
+            PlaceWish::Prepare { .. } => unreachable!("the side does that, with its objects"),
+            PlaceWish::Put {
+                object,
+                key,
+                to,
+                over,
+            } => {
+                let (from, to) = (Self::ready(*object), self.place(to)?);
+                let is_it = |file: &File| FileKey::from(&file.print) == *key;
+                if self.at(&to).is_some_and(is_it) {
+                    return self.seen_at(&to);
+                }
+                if !self.at(&from).is_some_and(is_it) {
+                    return Err(DiskError::NotFound);
+                }
+                match over {
+                    None if self.at(&to).is_some() => return Err(DiskError::Exists),
+                    Some(over) if !self.expects(&to, over) => return Err(DiskError::Changed),
+                    Some(_) => self.trash(&to),
+                    None => {}
+                }
+                self.shift(&from, &to);
+                self.seen_at(&to)
+            }
+            PlaceWish::MakeDirectory { at, dress } => {
+                let path = self.place(at)?;
+                if self.at(&path).is_some() {
+                    return Err(DiskError::Exists);
+                }
+                self.make(&path, Seen::Directory, &[]);
+                self.dress(&path, dress);
+                self.seen_at(&path)
+            }
+            PlaceWish::MakeSymlink {
+                at,
+                target,
+                mtime,
+                over,
+            } => {
+                let path = self.place(at)?;
+                match over {
+                    None if self.at(&path).is_some() => return Err(DiskError::Exists),
+                    Some(over) if !self.expects(&path, over) => return Err(DiskError::Changed),
+                    Some(_) => self.trash(&path),
+                    None => {}
+                }
+                self.make(&path, Seen::Symlink(target.clone()), &[]);
+                self.at_mut(&path).unwrap().print.mtime = *mtime;
+                self.seen_at(&path)
+            }
+            PlaceWish::Link { from, key, to } => {
+                let (from, to) = (self.place(from)?, self.place(to)?);
+                let file = self.at(&from).ok_or(DiskError::NotFound)?;
+                if FileKey::from(&file.print) != *key {
+                    return Err(DiskError::Changed);
+                }
+                if self.at(&to).is_some() {
+                    return Err(DiskError::Exists);
+                }
+                let ino = self.paths[&from];
+                self.paths.insert(to.clone(), ino);
+                let now = self.tick();
+                self.at_mut(&to).unwrap().print.ctime = now;
+                self.seen_at(&to)
+            }
+            PlaceWish::Move { from, key, to } => {
+                let (from, to) = (self.place(from)?, self.place(to)?);
+                let file = self.at(&from).ok_or(DiskError::NotFound)?;
+                if FileKey::from(&file.print) != *key {
+                    return Err(DiskError::Changed);
+                }
+                if self.at(&to).is_some() {
+                    return Err(DiskError::Exists);
+                }
+                self.shift(&from, &to);
+                self.seen_at(&to)
+            }
+            PlaceWish::Trash { at, expect } => {
+                let path = self.place(at)?;
+                self.at(&path).ok_or(DiskError::NotFound)?;
+                if !self.expects(&path, expect) {
+                    return Err(DiskError::Changed);
+                }
+                if self.links(self.paths[&path]) > 1 {
+                    self.paths.remove(&path);
+                } else {
+                    self.trash(&path);
+                }
+                Ok(DiskDone::Done)
+            }
+            PlaceWish::RemoveDirectory { at, key } => {
+                let path = self.place(at)?;
+                let file = self.at(&path).ok_or(DiskError::NotFound)?;
+                if FileKey::from(&file.print) != *key {
+                    return Err(DiskError::Changed);
+                }
+                if self.holds_any(&path) {
+                    return Err(DiskError::NotEmpty);
+                }
+                self.paths.remove(&path);
+                Ok(DiskDone::Done)
+            }
+            PlaceWish::Dress { at, expect, dress } => {
+                let path = self.place(at)?;
+                let file = self.at(&path).ok_or(DiskError::NotFound)?;
+                let is_directory = file.what == Seen::Directory;
+                let is_it = FileKey::from(&file.print) == FileKey::from(expect);
+                if !(is_it && (is_directory || same(&file.print, expect))) {
+                    return Err(DiskError::Changed);
+                }
+                self.dress(&path, dress);
+                self.seen_at(&path)
+            }
+            PlaceWish::Look { at } => {
+                let path = self.place(at)?;
+                let found = self.at(&path).map(|file| self.sighting(file));
+                Ok(self.seen_as(found))
+            }
+            PlaceWish::Harden => {
+                self.harden();
+                Ok(DiskDone::Done)
+            }
+        }
+    }
+
     /// Writes a file: in place if it is there.
     pub(crate) fn write(&mut self, path: &str, bytes: &[u8]) {
-        if !self.files.contains_key(path) {
+        if !self.paths.contains_key(path) {
             self.make(path, Seen::File, bytes);
         }
         let now = self.tick();
-        let file = self.files.get_mut(path).expect("it was made");
+        let file = self.at_mut(path).expect("it was made");
         file.bytes = bytes.to_vec();
         file.print.size = bytes.len() as u64;
         (file.print.mtime, file.print.ctime) = (now, now);
@@ -110,49 +428,49 @@ impl Files {
 
     pub(crate) fn chmod(&mut self, path: &str, mode: u16) {
         let now = self.tick();
-        let file = self.files.get_mut(path).expect("it is there");
+        let file = self.at_mut(path).expect("it is there");
         (file.mode, file.print.ctime) = (mode, now);
     }
 
     pub(crate) fn rename(&mut self, from: &str, to: &str) {
-        let now = self.tick();
-        let mut file = self.files.remove(from).expect("it is there");
-        file.print.ctime = now;
-        self.files.insert(to.to_owned(), file);
+        self.shift(from, to);
     }
 
+    /// Removes a name, and all below it.
     pub(crate) fn remove(&mut self, path: &str) {
-        self.files.remove(path).expect("it is there");
+        self.paths.remove(path).expect("it is there");
+        let below = format!("{path}/");
+        self.paths.retain(|path, _| !path.starts_with(&below));
     }
 
-    fn sighting(file: &File) -> Sighting {
+    fn sighting(&self, file: &File) -> Sighting {
         Sighting {
             what: file.what.clone(),
             print: file.print,
             mode: file.mode,
             uid: 0,
             gid: 0,
-            nlink: 1,
-            xattrs: Xattrs::new(),
+            nlink: self.links(file.print.ino),
+            xattrs: file.xattrs.clone(),
         }
     }
 
     pub(super) fn list(&self, dir: &[Name]) -> Result<DiskDone, DiskError> {
         let at = text(dir);
-        let this = self.files.get(&at).ok_or(DiskError::NotFound)?;
+        let this = self.at(&at).ok_or(DiskError::NotFound)?;
         let here = |path: &str| match path.rsplit_once('/') {
             Some((parent, name)) => (parent == at).then(|| name.to_owned()),
             None => (at.is_empty() && !path.is_empty()).then(|| path.to_owned()),
         };
-        let item = |(path, file): (&String, &File)| {
+        let item = |(path, ino): (&String, &u64)| {
             Some((
                 Name::parse(here(path)?.as_bytes()).ok()?,
-                Self::sighting(file),
+                self.sighting(&self.files[ino]),
             ))
         };
         Ok(DiskDone::Listed {
             this: this.print,
-            items: self.files.iter().filter_map(item).collect(),
+            items: self.paths.iter().filter_map(item).collect(),
             complete: true,
             wall: WallTime {
                 secs: self.clock,
@@ -163,7 +481,7 @@ impl Files {
 
     pub(super) fn look(&self, path: &[Name]) -> DiskDone {
         DiskDone::Looked {
-            sighting: self.files.get(&text(path)).map(Self::sighting),
+            sighting: self.at(&text(path)).map(|file| self.sighting(file)),
             wall: WallTime {
                 secs: self.clock,
                 nanos: 0,
@@ -177,7 +495,7 @@ impl Files {
         offset: u64,
         len: u32,
     ) -> Result<(Vec<u8>, Fingerprint), DiskError> {
-        let file = self.files.get(&text(path)).ok_or(DiskError::NotFound)?;
+        let file = self.at(&text(path)).ok_or(DiskError::NotFound)?;
         let from = usize::try_from(offset).unwrap().min(file.bytes.len());
         let to = (from + len as usize).min(file.bytes.len());
         Ok((file.bytes[from..to].to_vec(), file.print))

@@ -18,11 +18,11 @@ use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, FsError};
 use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint, LinkDown};
 use tandem_core::ids::{AskId, FetchId, Fh, Ino, LinkId, PayloadId, ReqId};
-use tandem_core::message::Message;
+use tandem_core::message::{Message, Want};
 use tandem_core::time::{Duration, Time};
 use tandem_core::tree::register::Kind;
 
-pub(crate) use cast::{Side, TICKET, path, photo};
+pub(crate) use cast::{CHUNK, Side, TICKET, path, photo};
 use script::Script;
 
 /// What can be held back until the test lets go.
@@ -67,6 +67,8 @@ pub(crate) struct Stage {
     muted: BTreeSet<usize>,
     /// Whoever dials a peer that is not in the cast is connected; on which link, last.
     pub(crate) puppet: Option<LinkId>,
+    /// Fetches on links whose other end no engine holds.
+    pub(crate) unanswered: Vec<(LinkId, FetchId, Want)>,
     /// Every message, in the order of what happened to it.
     pub(crate) traffic: Vec<Traffic>,
     next: u64,
@@ -91,6 +93,7 @@ impl Stage {
             muted: BTreeSet::new(),
             puppet: None,
             traffic: Vec::new(),
+            unanswered: Vec::new(),
             next: 0,
             script,
         }
@@ -171,6 +174,18 @@ impl Stage {
             self.queue.push_back((to, event));
             self.settle();
         }
+    }
+
+    /// Lets the first of all that is held back go on; false if there is none.
+    pub(crate) fn let_one_by(&mut self, name: &str) -> bool {
+        let ix = self.ix(name);
+        let Some(at) = self.waiting.iter().position(|(_, to, _)| *to == ix) else {
+            return false;
+        };
+        let (_, to, event) = self.waiting.remove(at);
+        self.queue.push_back((to, event));
+        self.settle();
+        true
     }
 
     /// Lets go of what was held back.
@@ -417,6 +432,9 @@ impl Stage {
                 self.fetches.insert((ix, fetch), link);
                 let ask = AskId(self.draw());
                 self.asks.insert(ask, (ix, fetch));
+                if !self.ends.contains_key(&(ix, link)) {
+                    self.unanswered.push((link, fetch, want));
+                }
                 if let Some(&(to, link)) = self.ends.get(&(ix, link))
                     && !self.is_muted(ix, to)
                 {

@@ -54,6 +54,23 @@ impl Objects {
         self.0.iter().filter_map(one).collect()
     }
 
+    /// Returns the bytes of a partial object, as they are.
+    pub(super) fn whole(&self, object: ObjectId) -> Option<&[u8]> {
+        self.0.get(&object).map(|kept| &kept.bytes[..])
+    }
+
+    /// An object's data is synced.
+    pub(super) fn synced(&mut self, object: ObjectId) {
+        if let Some(kept) = self.0.get_mut(&object) {
+            kept.synced.clone_from(&kept.bytes);
+        }
+    }
+
+    /// An object's data has gone to its place.
+    pub(super) fn take(&mut self, object: ObjectId) {
+        self.0.remove(&object);
+    }
+
     /// Returns how many objects are stored, in part or whole.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
@@ -152,6 +169,7 @@ impl Objects {
             | DiskWish::ReadChunk { .. }
             | DiskWish::StoreChunk { .. }
             | DiskWish::ReadStored { .. }
+            | DiskWish::Place(_)
             | DiskWish::Draft { .. } => {
                 unreachable!("it is no job of the object store")
             }

@@ -320,6 +320,7 @@ impl Script {
                 offset,
                 len,
             } => format!("read {len} bytes at {offset} of {}", self.object(*object)),
+            DiskWish::Place(wish) => words::place(wish),
             DiskWish::Draft { object, wish } => {
                 format!("{} {}", words::draft(wish), self.object(*object))
             }

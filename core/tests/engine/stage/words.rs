@@ -7,6 +7,7 @@ use tandem_core::draft_wish::DraftWish;
 use tandem_core::edit::{Edit, Make};
 use tandem_core::event::{DiskDone, FsCall, Seen, Sighting};
 use tandem_core::fetch::sidecar::Sidecar;
+use tandem_core::place_wish::{PlaceWish, Whereabouts};
 use tandem_core::tree::name::Name;
 use tandem_core::tree::register::Kind;
 
@@ -189,6 +190,7 @@ pub(super) fn done(done: &DiskDone) -> String {
                 seen.as_ref().map_or("nothing there".to_owned(), sighting)
             )
         }
+        DiskDone::Prepared(files) => format!(": {} files", files.len()),
         DiskDone::Chunk { len, .. } => format!(": {len} bytes"),
         DiskDone::Hashed { len, .. } | DiskDone::Read { len, .. } => format!(": {len} bytes"),
         DiskDone::Draft { file, .. } => match file {
@@ -230,6 +232,8 @@ pub(super) fn records(records: &[Record]) -> String {
             b'o' => "object",
             b'f' => "place",
             b'n' => "name",
+            b'k' => "parked",
+            b'w' => "intent",
             b'h' => "hash",
             other => panic!("a record of kind {other}"),
         };
@@ -249,5 +253,35 @@ pub(super) fn records(records: &[Record]) -> String {
         "nothing new".to_owned()
     } else {
         parts.join(", ")
+    }
+}
+
+fn at(at: &Whereabouts) -> String {
+    match at.parked {
+        Some(node) => format!("what lies out of the way of {node:?} {}", path(&at.names)),
+        None => path(&at.names),
+    }
+}
+
+pub(super) fn place(wish: &PlaceWish) -> String {
+    match wish {
+        PlaceWish::Prepare { files } => format!("make {} files ready", files.len()),
+        PlaceWish::Put { to, over, .. } => {
+            let over = if over.is_some() {
+                " over what is there"
+            } else {
+                ""
+            };
+            format!("put a file down at {}{over}", at(to))
+        }
+        PlaceWish::MakeDirectory { at: to, .. } => format!("make the directory {}", at(to)),
+        PlaceWish::MakeSymlink { at: to, .. } => format!("make the symlink {}", at(to)),
+        PlaceWish::Link { from, to, .. } => format!("link {} to {}", at(from), at(to)),
+        PlaceWish::Move { from, to, .. } => format!("move {} to {}", at(from), at(to)),
+        PlaceWish::Trash { at: from, .. } => format!("throw {} away", at(from)),
+        PlaceWish::RemoveDirectory { at: from, .. } => format!("remove {}", at(from)),
+        PlaceWish::Dress { at: on, .. } => format!("dress {}", at(on)),
+        PlaceWish::Look { at: on } => format!("look for {}", at(on)),
+        PlaceWish::Harden => "sync the folder".to_owned(),
     }
 }

@@ -1,0 +1,520 @@
+//! Stories of what bo makes through his mount, and what becomes of it in ada's folder.
+
+use std::collections::BTreeMap;
+
+use tandem_core::engine::Last;
+use tandem_core::error::DiskError;
+use tandem_core::ids::NodeId;
+use tandem_core::time::Duration;
+
+use crate::bo::Bo;
+use crate::stage::{Held, Stage};
+
+const ROOT: NodeId = NodeId::ROOT;
+
+/// Ada shares, and takes changes; the trace is of no interest.
+fn ada(files: &[(&str, &[u8])]) -> Stage {
+    let mut stage = Stage::new(&[]);
+    stage.side("ada").config.writable = true;
+    for (path, bytes) in files {
+        stage.side("ada").files.write(path, bytes);
+    }
+    stage.start("ada", Last::Clean);
+    stage.wait(Duration::from_millis(200));
+    stage
+}
+
+fn tree(stage: &mut Stage) -> BTreeMap<String, Vec<u8>> {
+    stage.side("ada").files.tree()
+}
+
+fn names(stage: &mut Stage) -> Vec<String> {
+    tree(stage).into_keys().collect()
+}
+
+/// Asserts that the folder is exactly this, that it is what the engine shows, and that a restart
+/// changes nothing of it.
+fn expect(stage: &mut Stage, want: &[(&str, &[u8])]) {
+    let want: BTreeMap<String, Vec<u8>> = want
+        .iter()
+        .map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec()))
+        .collect();
+    assert_eq!(tree(stage), want);
+    assert_eq!(stage.side("ada").faults, []);
+    let shown: Vec<String> = stage.shown("ada").into_iter().collect();
+    let here: Vec<String> = want
+        .keys()
+        .map(|path| format!("/{}", path.trim_end_matches('/')))
+        .collect();
+    assert_eq!(shown, here);
+}
+
+/// Asserts that a look at everything makes no register.
+fn is_quiet(stage: &mut Stage) {
+    let before = stage.side("ada").registers();
+    stage.kill("ada");
+    stage.start("ada", Last::Killed);
+    stage.wait(Duration::from_secs(3));
+    let after = stage.side("ada").registers();
+    assert_eq!(before, after, "our own changes are no edits");
+}
+
+#[test]
+fn what_a_joiner_makes_stands_in_the_folder() {
+    let mut stage = ada(&[("old", b"old")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let d = bo.directory(ROOT, "d");
+    let e = bo.directory(d, "e");
+    bo.file(e, "deep", &[7; 1_300]);
+    bo.file(ROOT, "empty", b"");
+    bo.symlink(d, "link", "../old");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(
+        &mut stage,
+        &[
+            ("d/", b""),
+            ("d/e/", b""),
+            ("d/e/deep", &[7; 1_300]),
+            ("d/link", b"-> ../old"),
+            ("empty", b""),
+            ("old", b"old"),
+        ],
+    );
+    let files = &stage.side("ada").files;
+    assert_eq!(files.mode("d/e/deep"), 0o640);
+    assert_eq!(files.mode("d/e"), 0o750);
+    assert_eq!(files.mtime("d/e/deep").secs / 1_000_000, 1_700);
+    assert_eq!(stage.side("ada").objects.count(), 0, "nothing is left over");
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn a_folder_that_is_not_writable_takes_nothing() {
+    let mut stage = Stage::new(&[]);
+    stage.start("ada", Last::Clean);
+    let mut bo = Bo::join(&mut stage);
+    bo.file(ROOT, "a", b"a");
+    bo.tell(&mut stage);
+    assert_eq!(stage.side("ada").faults.len(), 1, "his link is closed");
+    assert_eq!(names(&mut stage), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_version_replaces_the_old_one_which_goes_to_the_trash() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    bo.write(a, &[9; 700]);
+    bo.tell(&mut stage);
+    assert_eq!(tree(&mut stage)["a"], b"first", "nothing half stands there");
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("a", &[9; 700])]);
+    assert_eq!(stage.side("ada").files.beside(), [b"first"]);
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn an_outside_edit_that_was_not_seen_yet_is_kept_beside_the_version_that_replaces_it() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    bo.write(a, b"bo's");
+    bo.tell(&mut stage);
+    // No hint of it comes before bo's version does.
+    stage.side("ada").files.write("a", b"ada's own");
+    bo.attend(&mut stage);
+    let found: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
+    assert_eq!(found.len(), 2, "{:?}", names(&mut stage));
+    assert!(found.contains(&b"bo's".to_vec()) && found.contains(&b"ada's own".to_vec()));
+    assert_eq!(stage.side("ada").files.beside(), Vec::<Vec<u8>>::new());
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn versions_made_apart_both_stand() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (a, knew) = (bo.find("a"), bo.knows.clone());
+    stage.side("ada").files.write("a", b"ada's own");
+    stage.hint("a");
+    bo.listen(&mut stage);
+    bo.write_on(a, knew, b"bo's");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    // Bo's is the later one, and keeps the name.
+    let found = tree(&mut stage);
+    assert_eq!(found["a"], b"bo's");
+    let copy = found
+        .iter()
+        .find(|(name, _)| name.contains("conflict"))
+        .unwrap();
+    assert_eq!(copy.1, b"ada's own");
+    assert_eq!(found.len(), 2);
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn a_delete_takes_what_was_seen_and_leaves_what_was_not() {
+    let mut stage = ada(&[("a", b"a"), ("b", b"b"), ("d/x", b"x")]);
+    stage.side("ada").files.mkdir("d");
+    stage.hint("d");
+    stage.wait(Duration::from_secs(2));
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (a, b, d, x) = (bo.find("a"), bo.find("b"), bo.find("d"), bo.find("x"));
+    bo.remove(a, "a");
+    bo.remove(b, "b");
+    bo.remove(x, "x");
+    bo.remove(d, "d");
+    stage.side("ada").files.write("b", b"edited");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("b", b"edited")]);
+    let mut trash = stage.side("ada").files.beside();
+    trash.sort();
+    assert_eq!(trash, [b"a", b"x"]);
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn an_unseen_file_in_a_directory_that_goes_keeps_it() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let d = bo.directory(ROOT, "d");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    stage.side("ada").files.write("d/new", b"new");
+    bo.remove(d, "d");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("d/", b""), ("d/new", b"new")]);
+}
+
+#[test]
+fn what_a_joiner_moves_is_moved_and_not_fetched() {
+    let mut stage = ada(&[("a", b"a"), ("b", b"b"), ("c", b"c")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    bo.serves = false;
+    let inode = stage.side("ada").files.inode("a");
+    let (a, b, c) = (bo.find("a"), bo.find("b"), bo.find("c"));
+    let d = bo.directory(ROOT, "d");
+    bo.rename(a, "a", d, "moved");
+    // A ring of two.
+    bo.rename(b, "b", ROOT, "between");
+    bo.rename(c, "c", ROOT, "b");
+    bo.rename(b, "between", ROOT, "c");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(
+        &mut stage,
+        &[("b", b"c"), ("c", b"b"), ("d/", b""), ("d/moved", b"a")],
+    );
+    assert_eq!(stage.side("ada").files.inode("d/moved"), inode);
+    assert_eq!(stage.side("ada").files.beside(), Vec::<Vec<u8>>::new());
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn directories_change_places_with_what_is_in_them() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let d = bo.directory(ROOT, "d");
+    let e = bo.directory(d, "e");
+    bo.file(e, "f", b"f");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("d/", b""), ("d/e/", b""), ("d/e/f", b"f")]);
+    // d/e becomes d, and d goes into it.
+    bo.rename(e, "e", ROOT, "between");
+    bo.rename(d, "d", e, "e");
+    bo.rename(e, "between", ROOT, "d");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("d/", b""), ("d/e/", b""), ("d/f", b"f")]);
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn a_directory_is_replaced_by_another_of_its_name_that_takes_what_was_in_it() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let old = bo.directory(ROOT, "d");
+    let f = bo.file(old, "f", b"f");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let new = bo.directory(ROOT, "other");
+    bo.rename(f, "f", new, "f");
+    bo.remove(old, "d");
+    bo.rename(new, "other", ROOT, "d");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("d/", b""), ("d/f", b"f")]);
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn a_file_takes_the_name_of_a_directory_that_moves_below_a_new_one() {
+    let mut stage = ada(&[("x", b"x")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let x = bo.find("x");
+    // `x` becomes a directory that holds what was `x`.
+    let dir = bo.directory(ROOT, "other");
+    bo.rename(x, "x", dir, "x");
+    bo.rename(dir, "other", ROOT, "x");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("x/", b""), ("x/x", b"x")]);
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn a_further_name_is_a_link() {
+    let mut stage = ada(&[("a", b"a")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    bo.link(a, ROOT, "b");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("a", b"a"), ("b", b"a")]);
+    let files = &stage.side("ada").files;
+    assert_eq!(files.inode("a"), files.inode("b"));
+    bo.write(a, b"new");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("a", b"new"), ("b", b"new")]);
+    let files = &stage.side("ada").files;
+    assert_eq!(files.inode("a"), files.inode("b"));
+    bo.remove(a, "a");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("b", b"new")]);
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn attributes_are_set_and_set_id_bits_are_not() {
+    let mut stage = ada(&[("a", b"a")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    bo.chmod(a, 0o4700);
+    bo.touch(a, 77);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let files = &stage.side("ada").files;
+    assert_eq!(files.mode("a"), 0o700);
+    assert_eq!(files.mtime("a").secs, 1_700_000_077);
+    is_quiet(&mut stage);
+    // What is changed here goes the other way, and only that.
+    stage.side("ada").files.chmod("a", 0o711);
+    stage.hint("a");
+    let registers = stage.side("ada").registers();
+    let attrs = registers.iter().filter_map(|register| match register {
+        tandem_core::tree::register::Register::Attrs(attrs) if attrs.node == a => Some(attrs),
+        _ => None,
+    });
+    assert_eq!(attrs.last().unwrap().mode, 0o711);
+}
+
+#[test]
+fn a_name_that_somebody_took_meanwhile_is_kept_beside() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    bo.file(ROOT, "a", b"bo's");
+    stage.side("ada").files.write("a", b"ada's");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let found: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
+    assert_eq!(found.len(), 2, "{:?}", names(&mut stage));
+    assert!(found.contains(&b"bo's".to_vec()) && found.contains(&b"ada's".to_vec()));
+    is_quiet(&mut stage);
+}
+
+#[test]
+fn what_the_disk_refuses_is_told_once_and_tried_again() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    bo.directory(ROOT, "d");
+    stage.side("ada").failing = Some((
+        |wish| {
+            matches!(
+                wish,
+                tandem_core::action::DiskWish::Place(
+                    tandem_core::place_wish::PlaceWish::MakeDirectory { .. }
+                )
+            )
+        },
+        DiskError::NoSpace,
+    ));
+    bo.tell(&mut stage);
+    assert_eq!(names(&mut stage), Vec::<String>::new());
+    bo.attend(&mut stage);
+    assert_eq!(names(&mut stage), ["d/"]);
+    assert_eq!(stage.side("ada").faults.len(), 1);
+}
+
+#[test]
+fn a_version_that_nobody_has_waits_for_who_comes() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    bo.file(ROOT, "a", b"a");
+    bo.serves = false;
+    bo.tell(&mut stage);
+    stage.kill("ada");
+    stage.unanswered.clear();
+    stage.start("ada", Last::Killed);
+    stage.wait(Duration::from_secs(5));
+    assert_eq!(names(&mut stage), Vec::<String>::new());
+    bo.serves = true;
+    bo.connect(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("a", b"a")]);
+}
+
+/// What is placed in the story that is killed at every step.
+fn long_story(bo: &mut Bo, phase: u32) {
+    match phase {
+        0 => {
+            let d = bo.directory(ROOT, "d");
+            bo.file(d, "f", &[1; 600]);
+            bo.symlink(ROOT, "l", "d/f");
+            bo.file(ROOT, "empty", b"");
+        }
+        1 => {
+            let (old, a, b) = (bo.find("old"), bo.find("a"), bo.find("b"));
+            bo.write(old, b"rewritten");
+            bo.rename(a, "a", ROOT, "between");
+            bo.rename(b, "b", ROOT, "a");
+            bo.rename(a, "between", ROOT, "b");
+            let gone = bo.find("gone");
+            bo.remove(gone, "gone");
+        }
+        _ => {
+            let (d, old) = (bo.find("d"), bo.find("old"));
+            let e = bo.directory(ROOT, "e");
+            bo.rename(d, "d", e, "d");
+            bo.link(old, e, "again");
+            bo.chmod(old, 0o600);
+        }
+    }
+}
+
+/// Kills ada after so many of her actions, by the end of a disk job or commit, with or without a
+/// loss of power; returns whether there were that many.
+fn killed_after(steps: usize, lost: bool) -> bool {
+    let mut stage = ada(&[
+        ("old", b"old"),
+        ("a", b"was a"),
+        ("b", b"was b"),
+        ("gone", b"gone"),
+    ]);
+    stage.side("ada").files.sync();
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    stage.hold("ada", Held::Disk);
+    stage.hold("ada", Held::Commits);
+    let mut left = steps;
+    let mut killed = false;
+    for phase in 0..3 {
+        long_story(&mut bo, phase);
+        bo.tell(&mut stage);
+        for _ in 0..400 {
+            if left == 0 && !killed {
+                killed = true;
+                if lost {
+                    stage.power_loss("ada");
+                } else {
+                    stage.kill("ada");
+                }
+                stage.unanswered.clear();
+                stage.release("ada", Held::Disk);
+                stage.release("ada", Held::Commits);
+                let found = tree(&mut stage);
+                for (name, bytes) in &found {
+                    let whole: [&[u8]; 8] = [
+                        b"",
+                        b"old",
+                        b"was a",
+                        b"was b",
+                        b"gone",
+                        b"rewritten",
+                        b"-> d/f",
+                        &[1; 600],
+                    ];
+                    assert!(whole.contains(&&bytes[..]), "{name} is half a file");
+                }
+                let last = if lost { Last::Lost } else { Last::Killed };
+                stage.start("ada", last);
+                stage.wait(Duration::from_millis(300));
+                bo.connect(&mut stage);
+                bo.tell_all(&mut stage);
+                bo.attend(&mut stage);
+            }
+            let did = stage.let_one_by("ada") || bo.serve_one(&mut stage);
+            if did && !killed {
+                left -= 1;
+            }
+            if !did {
+                break;
+            }
+        }
+    }
+    stage.release("ada", Held::Disk);
+    stage.release("ada", Held::Commits);
+    bo.attend(&mut stage);
+    let want: BTreeMap<String, Vec<u8>> = [
+        ("a", b"was b".to_vec()),
+        ("b", b"was a".to_vec()),
+        ("e/", Vec::new()),
+        ("e/again", b"rewritten".to_vec()),
+        ("e/d/", Vec::new()),
+        ("e/d/f", vec![1; 600]),
+        ("empty", Vec::new()),
+        ("l", b"-> d/f".to_vec()),
+        ("old", b"rewritten".to_vec()),
+    ]
+    .into_iter()
+    .map(|(path, bytes)| (path.to_owned(), bytes))
+    .collect();
+    assert_eq!(tree(&mut stage), want, "killed after {steps}");
+    let ours = stage
+        .side("ada")
+        .registers()
+        .iter()
+        .filter(|register| register.stamp().dot.actor != crate::bo::BO)
+        .filter(|register| !matches!(register, tandem_core::tree::register::Register::Digest(_)))
+        .count();
+    // The root's attributes, and attributes, content and name of four files of hers, of which bo
+    // has changed some.
+    assert!(
+        ours <= 13,
+        "killed after {steps}: {ours} registers of her own"
+    );
+    killed
+}
+
+#[test]
+fn a_kill_at_any_step_of_placing_loses_nothing_and_makes_nothing_up() {
+    let mut steps = 0;
+    while killed_after(steps, false) {
+        steps += 1;
+    }
+    assert!(steps > 40, "the story has only {steps} steps");
+}
+
+#[test]
+fn a_power_loss_at_any_step_of_placing_loses_nothing_and_makes_nothing_up() {
+    let mut steps = 0;
+    while killed_after(steps, true) {
+        steps += 1;
+    }
+    assert!(steps > 40, "the story has only {steps} steps");
+}
