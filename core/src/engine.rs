@@ -55,6 +55,8 @@ pub struct Config {
     pub invites: Vec<Invite>,
     /// The folder's id, drawn by the shell when it is first shared; a joiner learns it.
     pub folder: Option<FolderId>,
+    /// Whether it was said that whatever is missing from the shared folder was deleted.
+    pub accept_deletes: bool,
     /// Whether owners that peers set are set in the shared folder.
     pub owners: bool,
     /// The size of the chunks of files shared from here, in bytes: a power of two from 512 to
@@ -101,6 +103,7 @@ impl Config {
             host: None,
             invites: Vec::new(),
             folder: None,
+            accept_deletes: false,
             owners: false,
             chunk_size: CHUNK_SIZE,
             read_deadline: Duration::from_secs(30),

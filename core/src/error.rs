@@ -158,6 +158,17 @@ pub enum Fault {
         /// Why it failed.
         why: DiskError,
     },
+    /// So much is missing from the shared folder that somebody has to say that it was meant.
+    #[error(
+        "{missing} of {known} files and directories are missing from the shared folder; nothing \
+         was deleted for others: if that is what you meant, start again with --accept-deletes"
+    )]
+    MuchMissing {
+        /// How many are missing.
+        missing: usize,
+        /// Of how many.
+        known: usize,
+    },
     /// The log of changes could not be written; nothing is acknowledged until it can.
     #[error("the metadata store failed: {why}")]
     Store {

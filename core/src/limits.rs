@@ -68,6 +68,10 @@ pub const LOOKS_IN_FLIGHT_MAX: usize = 64;
 /// deletes it: a rename's two hints come within a drain of the watcher; by eye.
 pub const MISSING_GRACE: Duration = Duration::from_millis(50);
 
+/// Names that may go missing from the shared folder at once without anybody being asked, however
+/// few are left (DESIGN: more than 1,000 files and half of all).
+pub const MISSING_UNASKED_MAX: usize = 1_000;
+
 /// Links that have been accepted and not yet said hello: a stranger can hold this many.
 pub const GREETING_MAX: usize = 64;
 

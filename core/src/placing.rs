@@ -264,15 +264,6 @@ impl Placing {
         true
     }
 
-    /// Returns whether nothing is to be done.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-            && self.busy.is_empty()
-            && self.ready.is_empty()
-            && self.done.is_empty()
-            && self.hardening.is_none()
-    }
-
     /// Has a node wait for another one.
     pub(crate) fn wait(&mut self, node: NodeId, other: NodeId) {
         self.waiters.entry(other).or_default().insert(node);

@@ -215,6 +215,7 @@ impl Objects {
             }
             DiskWish::List { .. }
             | DiskWish::Look { .. }
+            | DiskWish::Place(_)
             | DiskWish::ReadChunk { .. }
             | DiskWish::ReadStored { .. }
             | DiskWish::Draft { .. } => {

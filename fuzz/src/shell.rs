@@ -314,7 +314,9 @@ impl Shell {
             | DiskWish::HashChunk { .. }
             | DiskWish::FinishObject { .. }
             | DiskWish::RemoveObject { .. }) => self.objects.perform(wish, parked),
-            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
+            DiskWish::ReadStored { .. } | DiskWish::Place(_) | DiskWish::Draft { .. } => {
+                Err(DiskError::WrongKind)
+            }
         };
         self.tell(Event::Disk { job, outcome });
         true
@@ -415,6 +417,7 @@ impl Shell {
                     DiskWish::StoreChunk { payload, .. } => Some(self.unpark(*payload)),
                     DiskWish::List { .. }
                     | DiskWish::Look { .. }
+                    | DiskWish::Place(_)
                     | DiskWish::ReadChunk { .. }
                     | DiskWish::LoadObject { .. }
                     | DiskWish::CreateObject { .. }

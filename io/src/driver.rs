@@ -109,6 +109,8 @@ pub enum Notice {
     Stopped,
     /// The engine broke one of its own laws and takes no more events.
     Broken(String),
+    /// The engine stops by itself until somebody has said what is meant.
+    Halted(String),
     /// Somebody asked for an end: a signal, or `tandem stop`.
     StopAsked,
 }
@@ -337,6 +339,9 @@ impl Driver {
             Action::Invalidate(what) => parts.front.invalidate(what),
             // What was downloaded before is given up: a guest, who logs errors only, is told too.
             Action::Fault(fault @ Fault::Sidecar { .. }) => tracing::error!("{fault}"),
+            Action::Fault(fault @ Fault::MuchMissing { .. }) => {
+                self.notice(Notice::Halted(fault.to_string()));
+            }
             Action::Fault(fault) => tracing::warn!("{fault}"),
             Action::Wanted { req, state } => self.notice(Notice::Wanted { req, state }),
             Action::Stopped => self.notice(Notice::Stopped),

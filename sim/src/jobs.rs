@@ -9,6 +9,7 @@ use tandem_core::error::DiskError;
 use tandem_core::event::{DiskDone, Event, Seen};
 use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
 use tandem_core::message::Want;
+use tandem_core::place_wish::PlaceWish;
 
 use crate::check::{self, Verdict};
 use crate::config::Minority;
@@ -21,7 +22,10 @@ use crate::world::{HOST, Item, World};
 /// Returns the object that a wish is about.
 pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
     match wish {
-        DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => None,
+        DiskWish::List { .. }
+        | DiskWish::Look { .. }
+        | DiskWish::ReadChunk { .. }
+        | DiskWish::Place(_) => None,
         DiskWish::LoadObject { object }
         | DiskWish::CreateObject { object, .. }
         | DiskWish::CutSidecar { object, .. }
@@ -43,6 +47,7 @@ pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
         DiskWish::List { .. }
         | DiskWish::Look { .. }
         | DiskWish::ReadChunk { .. }
+        | DiskWish::Place(_)
         | DiskWish::LoadObject { .. }
         | DiskWish::CreateObject { .. }
         | DiskWish::CutSidecar { .. }
@@ -138,6 +143,7 @@ impl World {
             DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => {
                 &[DiskError::Denied, DiskError::Io]
             }
+            DiskWish::Place(_) => &[DiskError::NoSpace, DiskError::Denied, DiskError::Io],
             DiskWish::LoadObject { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::SyncObject { .. }
@@ -166,6 +172,7 @@ impl World {
                 Some(Begun::Read(id, self.folder.print(id), half))
             }
             DiskWish::Look { .. }
+            | DiskWish::Place(_)
             | DiskWish::LoadObject { .. }
             | DiskWish::CreateObject { .. }
             | DiskWish::CutSidecar { .. }
@@ -189,7 +196,8 @@ impl World {
     }
 
     fn carry_out(&mut self, p: usize, job: &mut Job) -> Result<DiskDone, DiskError> {
-        let here = wall(self.wall());
+        let nanos = self.wall();
+        let here = wall(nanos);
         let objects = &mut self.peers[p].objects;
         match &job.wish {
             DiskWish::List { path } => {
@@ -321,7 +329,36 @@ impl World {
             DiskWish::RemoveObject { object } => {
                 reach!(self.reach, "object: removed");
                 objects.remove(*object);
+                self.folder.discard(*object);
                 Ok(DiskDone::Done)
+            }
+            DiskWish::Place(PlaceWish::Prepare { files }) => {
+                let mut done = Vec::new();
+                for ready in files {
+                    let len = u32::try_from(ready.size).unwrap_or(u32::MAX);
+                    let bytes = match objects.read(ready.object, 0, len) {
+                        Some(bytes) => bytes.to_vec(),
+                        None if ready.size == 0 => Vec::new(),
+                        None => {
+                            done.push(Err(DiskError::NotFound));
+                            continue;
+                        }
+                    };
+                    if bytes.len() as u64 != ready.size {
+                        done.push(Err(DiskError::WrongKind));
+                        continue;
+                    }
+                    objects.sync(ready.object).ok();
+                    done.push(Ok(self.folder.at(nanos).prepare(ready, bytes)));
+                }
+                Ok(DiskDone::Prepared(done))
+            }
+            DiskWish::Place(wish) => {
+                let done = self.folder.at(nanos).place_wish(wish, here);
+                if let (PlaceWish::Put { object, .. }, Ok(_)) = (wish, &done) {
+                    objects.remove(*object);
+                }
+                done
             }
             // Nothing is written here yet, so that neither is asked for.
             DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),

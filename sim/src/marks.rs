@@ -52,6 +52,7 @@ pub(crate) fn job(wish: &DiskWish) -> &'static str {
     match wish {
         DiskWish::List { .. } => "listing",
         DiskWish::Look { .. } => "looking",
+        DiskWish::Place(_) => "placing",
         DiskWish::ReadChunk { .. } => "reading a chunk",
         DiskWish::LoadObject { .. } => "loading",
         DiskWish::CreateObject { .. } => "creating",
@@ -180,6 +181,7 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
                 DiskDone::Hashed { .. } => ("disk", "hashed"),
                 DiskDone::Read { .. } => ("disk", "read"),
                 DiskDone::Draft { .. } => ("disk", "draft"),
+                DiskDone::Prepared(_) => ("disk", "made ready"),
                 DiskDone::Loaded {
                     sidecar,
                     partial,
@@ -197,6 +199,9 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
                 DiskError::WrongKind => ("disk", "of the wrong kind"),
                 DiskError::NoSpace => ("disk", "full"),
                 DiskError::Denied => ("disk", "denied"),
+                DiskError::Exists => ("disk", "taken"),
+                DiskError::NotEmpty => ("disk", "not empty"),
+                DiskError::Changed => ("disk", "changed"),
                 DiskError::Io => ("disk", "error"),
             },
         },
@@ -241,6 +246,7 @@ pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
             Invalidation::Delete { .. } => ("invalidate", "delete"),
         },
         Action::Fault(fault) => match fault {
+            Fault::MuchMissing { .. } => ("fault", "much missing"),
             Fault::Protocol { .. } => ("fault", "protocol"),
             Fault::Refused { .. } => ("fault", "refused"),
             Fault::Turned { .. } => ("fault", "turned away"),

@@ -56,6 +56,7 @@ impl fmt::Debug for Lines<'_> {
                     | DiskDone::Chunk { .. }
                     | DiskDone::Hashed { .. }
                     | DiskDone::Read { .. }
+                    | DiskDone::Prepared(_)
                     | DiskDone::Draft { .. }) => write!(f, "{other:?}"),
                 }
             }
@@ -102,6 +103,7 @@ impl fmt::Debug for Lines<'_> {
                     }
                     other @ (DiskWish::List { .. }
                     | DiskWish::Look { .. }
+                    | DiskWish::Place(_)
                     | DiskWish::ReadChunk { .. }
                     | DiskWish::LoadObject { .. }
                     | DiskWish::CutSidecar { .. }

@@ -5,6 +5,7 @@ use tandem_core::draft_wish::DraftWish;
 use tandem_core::edit::Edit;
 use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint};
 use tandem_core::message::{Answer, Message};
+use tandem_core::place_wish::PlaceWish;
 use tandem_core::tree::name::Name;
 
 use crate::chaos::What;
@@ -44,6 +45,7 @@ pub(crate) fn event(event: &Event) -> (Topic, String) {
                 DiskDone::Loaded { .. } => "disk: loaded".to_owned(),
                 DiskDone::Read { len, .. } => format!("disk: read {len} B of an object"),
                 DiskDone::Draft { .. } => "disk: found a draft".to_owned(),
+                DiskDone::Prepared(files) => format!("disk: made {} ready", files.len()),
             };
             (Topic::Disk, done)
         }
@@ -140,7 +142,26 @@ fn wish(wish: &DiskWish) -> (Topic, String) {
         DiskWish::FinishObject { .. } => (Topic::Disk, "finish object".to_owned()),
         DiskWish::RemoveObject { .. } => (Topic::Disk, "remove object".to_owned()),
         DiskWish::ReadStored { offset, .. } => (Topic::Disk, format!("read object @{offset}")),
+        DiskWish::Place(wish) => (Topic::Disk, place(wish)),
         DiskWish::Draft { wish, .. } => (Topic::Disk, draft(wish)),
+    }
+}
+
+fn place(wish: &PlaceWish) -> String {
+    match wish {
+        PlaceWish::Prepare { files } => format!("make {} ready", files.len()),
+        PlaceWish::Put { to, .. } => format!("put down {}", joined(&to.names)),
+        PlaceWish::MakeDirectory { at, .. } => format!("make {}/", joined(&at.names)),
+        PlaceWish::MakeSymlink { at, .. } => format!("make symlink {}", joined(&at.names)),
+        PlaceWish::Link { to, .. } => format!("link to {}", joined(&to.names)),
+        PlaceWish::Move { from, to, .. } => {
+            format!("move {} to {}", joined(&from.names), joined(&to.names))
+        }
+        PlaceWish::Trash { at, .. } => format!("throw away {}", joined(&at.names)),
+        PlaceWish::RemoveDirectory { at, .. } => format!("remove {}/", joined(&at.names)),
+        PlaceWish::Dress { at, .. } => format!("dress {}", joined(&at.names)),
+        PlaceWish::Look { at } => format!("look for {}", joined(&at.names)),
+        PlaceWish::Harden => "sync the folder".to_owned(),
     }
 }
 

@@ -819,9 +819,4 @@ impl Engine {
         }
         self.commits.harden();
     }
-
-    /// Returns the nodes that are yet to be placed, for the picture.
-    pub(crate) fn is_placing(&self) -> bool {
-        !self.folder.placing.is_idle()
-    }
 }

@@ -10,7 +10,7 @@ use crate::error::{DiskError, Fault};
 use crate::event::{DiskDone, Fingerprint, Hint, Seen, Sighting};
 use crate::folder::{Spot, file_key};
 use crate::ids::{JobId, NodeId};
-use crate::limits::{LISTS_IN_FLIGHT_MAX, MISSING_GRACE};
+use crate::limits::{LISTS_IN_FLIGHT_MAX, MISSING_GRACE, MISSING_UNASKED_MAX};
 use crate::on::disk::Job;
 use crate::time::WallTime;
 use crate::timers::Timer;
@@ -86,6 +86,9 @@ impl Engine {
         if !self.folder.is_idle(self.now) {
             return;
         }
+        if self.misses_much() {
+            return;
+        }
         let now = self.now;
         let mut spots = Vec::new();
         for (spot, confirming) in &mut self.folder.missing {
@@ -97,6 +100,25 @@ impl Engine {
         for spot in spots {
             self.folder.look(spot, now, true);
         }
+    }
+
+    /// Stops, before anybody is told, if so much is missing that it may be a disk that is not
+    /// there, or a slip of the hand.
+    fn misses_much(&mut self) -> bool {
+        if self.config.accept_deletes {
+            return false;
+        }
+        let standing = &self.folder.standing;
+        let nodes = self.folder.missing.keys();
+        let nodes = nodes.filter_map(|(dir, name)| standing.lookup(*dir, name));
+        let missing: usize = nodes.map(|node| standing.weigh(node)).sum();
+        let known = standing.nodes().count();
+        if missing <= MISSING_UNASKED_MAX || missing * 2 <= known {
+            return false;
+        }
+        self.fault(Fault::MuchMissing { missing, known });
+        self.on_stop();
+        true
     }
 
     /// The watcher has a hint.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tandem_core::engine::Last;
-use tandem_core::error::DiskError;
+use tandem_core::error::{DiskError, Fault};
 use tandem_core::ids::NodeId;
 use tandem_core::time::Duration;
 
@@ -377,6 +377,55 @@ fn a_version_that_nobody_has_waits_for_who_comes() {
     bo.connect(&mut stage);
     bo.attend(&mut stage);
     expect(&mut stage, &[("a", b"a")]);
+}
+
+#[test]
+fn when_most_of_a_large_folder_is_missing_nobody_is_told_unless_that_was_meant() {
+    let mut stage = Stage::new(&[]);
+    for nr in 0..1_200 {
+        stage.side("ada").files.write(&format!("f{nr}"), b"x");
+    }
+    stage.start("ada", Last::Clean);
+    stage.wait(Duration::from_secs(1));
+    stage.kill("ada");
+    for nr in 0..1_100 {
+        stage.side("ada").files.remove(&format!("f{nr}"));
+    }
+    let before = stage.side("ada").registers();
+    stage.start("ada", Last::Killed);
+    stage.wait(Duration::from_secs(5));
+    assert!(stage.side("ada").stopped);
+    let (missing, known) = (1_100, 1_200);
+    assert_eq!(
+        stage.side("ada").faults,
+        [Fault::MuchMissing { missing, known }]
+    );
+    assert_eq!(stage.side("ada").registers(), before);
+    stage.kill("ada");
+    stage.side("ada").config.accept_deletes = true;
+    stage.start("ada", Last::Clean);
+    stage.wait(Duration::from_secs(5));
+    assert_eq!(stage.shown("ada").len(), 100);
+}
+
+#[test]
+fn many_small_files_share_their_syncs() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    for nr in 0..300_u32 {
+        bo.file(ROOT, &format!("f{nr}"), &nr.to_le_bytes());
+    }
+    bo.tell(&mut stage);
+    // Disks answer when all that can be asked for at once has been.
+    stage.hold("ada", Held::Disk);
+    stage.hold("ada", Held::Commits);
+    let mut syncs = 0;
+    for _ in 0..400 {
+        while bo.serve_one(&mut stage) {}
+        syncs += stage.let_all_by("ada");
+    }
+    assert_eq!(names(&mut stage).len(), 300);
+    assert!(syncs < 60, "{syncs} syncs");
 }
 
 /// What is placed in the story that is killed at every step.

@@ -25,6 +25,12 @@ pub(super) struct Share {
     /// What this peer calls itself [default: the machine's name]
     #[arg(long)]
     name: Option<String>,
+    /// What is missing from the folder was deleted, though it be most of it
+    #[arg(long)]
+    accept_deletes: bool,
+    /// Set owners and groups that peers set, by their numbers (as root)
+    #[arg(long)]
+    owners: bool,
     /// Say that it is ready as a JSON object
     #[arg(long)]
     json: bool,
@@ -47,6 +53,8 @@ impl Share {
             listen: self.listen,
             ticket_file: self.ticket_file,
             name: self.name,
+            accept_deletes: self.accept_deletes,
+            owners: self.owners,
         };
         let running = share(&home, &options)?;
         let shown = options.ticket_file.is_none();

@@ -9,7 +9,7 @@
 use std::ffi::CStr;
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use tandem_core::ids::ChunkHash;
 use tandem_core::tree::name::{Name, NameError, TargetPath};
 use tandem_core::tree::register::Xattrs;
 
+use crate::disk::place::Beside;
 use crate::disk::sight::{FileSystem, fingerprint, sighting, xattrs};
 use crate::disk::{disk_error, own_path, read_within, stat, wall_clock};
 use crate::payload::Payloads;
@@ -51,6 +52,7 @@ pub enum FolderError {
 pub struct Folder {
     root: OwnedFd,
     home: FileSystem,
+    beside: Option<Beside>,
 }
 
 impl Folder {
@@ -64,6 +66,7 @@ impl Folder {
         let root = rustix::fs::open(dir, flags, Mode::empty()).map_err(failed)?;
         let folder = Self {
             home: FileSystem::of(&stat(&root).map_err(failed)?),
+            beside: None,
             root,
         };
         match folder.enter(&[], flags) {
@@ -76,6 +79,21 @@ impl Folder {
             return Err(FolderError::NoProc);
         }
         Ok(folder)
+    }
+
+    /// Lets the folder be changed, by way of what lies in `home`, which is to be on the same file
+    /// system: its `.tandem`.
+    pub fn placing_by(mut self, home: &Path) -> Result<Self, FolderError> {
+        let beside = Beside::open(home).map_err(|why| FolderError::Open {
+            dir: home.to_owned(),
+            why,
+        })?;
+        self.beside = Some(beside);
+        Ok(self)
+    }
+
+    pub(super) fn beside(&self) -> Option<&Beside> {
+        self.beside.as_ref()
     }
 
     /// Returns a path by which this process reaches the folder for as long as the folder lives
@@ -244,7 +262,7 @@ impl Folder {
     }
 
     /// Looks at one name of an open directory.
-    fn sight_in(&self, parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<Sighting> {
+    pub(super) fn sight_in(&self, parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<Sighting> {
         // A handle first, so that all that is said of a name is said of one inode. O_PATH opens
         // nothing: fifos and devices do not notice.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -286,7 +304,17 @@ impl Folder {
     /// Opens what stands at the end of a path, beneath the folder, following nothing.
     ///
     /// A path longer than the kernel takes at once goes in legs, each beneath the one before.
-    fn enter(&self, path: &[Name], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    pub(super) fn enter(&self, path: &[Name], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        self.enter_from(self.root.as_fd(), path, flags)
+    }
+
+    /// Opens what stands at the end of a path beneath a directory, likewise.
+    pub(super) fn enter_from(
+        &self,
+        top: BorrowedFd<'_>,
+        path: &[Name],
+        flags: OFlags,
+    ) -> rustix::io::Result<OwnedFd> {
         let mut at: Option<OwnedFd> = None;
         let mut rest = path;
         loop {
@@ -296,7 +324,7 @@ impl Folder {
             } else {
                 OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW
             };
-            let from = at.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+            let from = at.as_ref().map_or(top, AsFd::as_fd);
             let flags = flags | OFlags::CLOEXEC;
             let fd = rustix::fs::openat2(from, leg.as_slice(), flags, Mode::empty(), RESOLVE)?;
             if beyond.is_empty() {

@@ -8,6 +8,7 @@ pub mod descriptors;
 pub mod folder;
 pub mod metadata;
 pub mod objects;
+mod place;
 pub mod places;
 pub mod pool;
 mod residence;

@@ -176,15 +176,20 @@ impl Store {
     }
 }
 
+/// Returns the name of an object: four numbers of 16 hex digits.
+pub(crate) fn object_name(object: ObjectId) -> String {
+    format!(
+        "{:016x}-{:016x}-{:016x}-{:016x}",
+        object.node.0.actor.0,
+        object.node.0.counter,
+        object.version.actor.0,
+        object.version.counter,
+    )
+}
+
 impl Places for Store {
     fn place(&self, object: ObjectId) -> Option<Place> {
-        let name = format!(
-            "{:016x}-{:016x}-{:016x}-{:016x}",
-            object.node.0.actor.0,
-            object.node.0.counter,
-            object.version.actor.0,
-            object.version.counter,
-        );
+        let name = object_name(object);
         let [.., last] = xxhash_rust::xxh3::xxh3_64(name.as_bytes()).to_be_bytes();
         let partial = Spot::new(&self.partial, &name);
         Some(Place {

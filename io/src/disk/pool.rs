@@ -257,6 +257,7 @@ impl Shared {
             } => self.objects()?.hash(object, offset, len),
             DiskWish::FinishObject { object } => done(self.objects()?.finish(object)),
             DiskWish::RemoveObject { object } => done(self.objects()?.remove(object)),
+            DiskWish::Place(wish) => self.folder()?.place(wish),
             // The core asks for neither while no replica takes changes.
             DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         }
@@ -318,7 +319,10 @@ fn done(outcome: Result<(), DiskError>) -> Result<DiskDone, DiskError> {
 /// Returns the object whose jobs this one has to keep its order with.
 fn object_of(wish: &DiskWish) -> Option<ObjectId> {
     match wish {
-        DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => None,
+        DiskWish::List { .. }
+        | DiskWish::Look { .. }
+        | DiskWish::ReadChunk { .. }
+        | DiskWish::Place(_) => None,
         DiskWish::LoadObject { object }
         | DiskWish::CreateObject { object, .. }
         | DiskWish::CutSidecar { object, .. }

@@ -134,6 +134,9 @@ pub enum NodeError {
     /// The engine broke one of its own laws.
     #[error("stopped by an error of tandem's own: {0}; start it again, and please report this")]
     Broken(String),
+    /// The engine stopped by itself, until somebody has said what is meant.
+    #[error("stopped: {0}")]
+    Halted(String),
     /// It did not get everything onto the disk in time.
     #[error(
         "stopped after {0} s without having everything on disk; nothing that was acknowledged is lost, and the next start checks it"

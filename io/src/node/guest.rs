@@ -153,6 +153,7 @@ impl Guest {
                 Notice::Wanted { .. } | Notice::Stopped => {}
                 Notice::StopAsked => return Err(NodeError::Interrupted),
                 Notice::Broken(why) => return Err(NodeError::Broken(why)),
+                Notice::Halted(why) => return Err(NodeError::Halted(why)),
             }
         }
     }
@@ -176,7 +177,7 @@ impl Guest {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             match self.base.notices.recv_timeout(left) {
                 Ok(Notice::Stopped | Notice::Broken(_)) | Err(_) => return,
-                Ok(Notice::Wanted { .. } | Notice::StopAsked) => {}
+                Ok(Notice::Wanted { .. } | Notice::StopAsked | Notice::Halted(_)) => {}
             }
         }
     }

@@ -90,6 +90,7 @@ impl Store for GuestStore {
             }
             DiskWish::List { .. }
             | DiskWish::Look { .. }
+            | DiskWish::Place(_)
             | DiskWish::ReadChunk { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::StoreChunk { .. }
@@ -147,6 +148,7 @@ fn perform(objects: &Objects, payloads: &Payloads, wish: DiskWish) -> Result<Dis
         // A guest serves nobody and writes nothing of its own.
         DiskWish::List { .. }
         | DiskWish::Look { .. }
+        | DiskWish::Place(_)
         | DiskWish::ReadChunk { .. }
         | DiskWish::ReadStored { .. }
         | DiskWish::Draft { .. } => Err(DiskError::WrongKind),

@@ -114,6 +114,7 @@ impl Base {
             match self.notices.recv_timeout(LOOK_EACH) {
                 Ok(Notice::StopAsked) => return Err(NodeError::Interrupted),
                 Ok(Notice::Broken(why)) => return Err(NodeError::Broken(why)),
+                Ok(Notice::Halted(why)) => return Err(NodeError::Halted(why)),
                 Ok(Notice::Wanted { .. } | Notice::Stopped) | Err(_) => {}
             }
         }
@@ -156,6 +157,7 @@ impl Base {
             match self.notices.recv_timeout(LOOK_EACH) {
                 Ok(Notice::StopAsked) => return Err(NodeError::Interrupted),
                 Ok(Notice::Broken(why)) => return Err(NodeError::Broken(why)),
+                Ok(Notice::Halted(why)) => return Err(NodeError::Halted(why)),
                 Ok(Notice::Wanted { .. } | Notice::Stopped) | Err(_) => {}
             }
         }
@@ -245,7 +247,8 @@ impl Running {
         let why = loop {
             match self.base.notices.recv_timeout(Duration::from_millis(200)) {
                 Ok(Notice::StopAsked) => break None,
-                Ok(Notice::Broken(why)) => break Some(why),
+                Ok(Notice::Broken(why)) => break Some(NodeError::Broken(why)),
+                Ok(Notice::Halted(why)) => break Some(NodeError::Halted(why)),
                 Ok(Notice::Wanted { .. } | Notice::Stopped) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     if self.mount.as_ref().is_some_and(Mount::has_ended) {
@@ -258,7 +261,7 @@ impl Running {
         };
         let stopped = self.stop();
         match why {
-            Some(why) => Err(NodeError::Broken(why)),
+            Some(why) => Err(why),
             None => stopped,
         }
     }
@@ -299,7 +302,7 @@ impl Running {
             match self.base.notices.recv_timeout(left) {
                 Ok(Notice::Stopped) => return true,
                 Ok(Notice::Broken(_)) | Err(_) => return false,
-                Ok(Notice::Wanted { .. } | Notice::StopAsked) => {}
+                Ok(Notice::Wanted { .. } | Notice::StopAsked | Notice::Halted(_)) => {}
             }
         }
     }

@@ -18,6 +18,8 @@ use super::running::{Base, DISK_THREADS, Parts, Running, open_metadata};
 use super::{NodeError, data_dir};
 use crate::config::Settings;
 use crate::disk::folder::Folder;
+use crate::disk::objects::Objects;
+use crate::disk::places::Store;
 use crate::disk::pool::Disk;
 use crate::driver;
 use crate::mount::point;
@@ -41,6 +43,10 @@ pub struct ShareOptions {
     pub ticket_file: Option<PathBuf>,
     /// What this peer calls itself.
     pub name: Option<String>,
+    /// Whether whatever is missing from the folder was deleted, however much it is.
+    pub accept_deletes: bool,
+    /// Whether owners that peers set are set in the folder.
+    pub owners: bool,
     /// Settings.
     pub settings: Settings,
 }
@@ -73,7 +79,14 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
     home.make()?;
     let (metadata, opened) = open_metadata(home)?;
     let mut facts = facts(home, options.name.as_deref())?;
-    let folder = Arc::new(Folder::open(home.holder()).map_err(NodeError::Shared)?);
+    let folder = Folder::open(home.holder()).map_err(NodeError::Shared)?;
+    let folder = folder.placing_by(home.dir()).map_err(NodeError::Shared)?;
+    let folder = Arc::new(folder);
+    let places = Store::open(home.dir()).map_err(|why| NodeError::Home {
+        path: home.dir().to_owned(),
+        why,
+    })?;
+    let objects = Arc::new(Objects::new(Arc::new(places)));
     let identity = Identity::load_or_make(home.dir())?;
     let settings = &options.settings;
     let config = Config {
@@ -82,6 +95,8 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
         read_deadline: settings.read_deadline,
         retries: settings.retries,
         heartbeat: settings.heartbeat,
+        accept_deletes: options.accept_deletes,
+        owners: options.owners,
         ..Config::new(identity.peer(), facts.name.clone(), Role::Full)
     };
     let me = identity.peer();
@@ -92,7 +107,7 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
     let system = |what| move |why| NodeError::System { what, why };
     let disk = Disk::start(
         Some(Arc::clone(&folder)),
-        None,
+        Some(objects),
         metadata,
         Arc::clone(&sink),
         Arc::clone(&base.payloads),

@@ -138,7 +138,14 @@ impl Keeper {
                 Err(_) if root => return None,
                 Err(DiskError::NotFound) => Walk::Moved,
                 Err(DiskError::WrongKind) => continue,
-                Err(DiskError::NoSpace | DiskError::Denied | DiskError::Io) => Walk::Blind,
+                Err(
+                    DiskError::NoSpace
+                    | DiskError::Denied
+                    | DiskError::Exists
+                    | DiskError::NotEmpty
+                    | DiskError::Changed
+                    | DiskError::Io,
+                ) => Walk::Blind,
             };
             root = false;
             walk = walk.max(watched);

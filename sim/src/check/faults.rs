@@ -44,6 +44,8 @@ impl Caused {
     /// Judges a fault; whatever is said of the hostile peer is deserved.
     pub fn explains(&self, fault: &Fault, hostile: Option<PeerId>) -> Verdict {
         let explained = match fault {
+            // No simulated folder is as large as that.
+            Fault::MuchMissing { .. } => false,
             Fault::Protocol { peer, .. }
             | Fault::Turned { peer, .. }
             | Fault::Refused { peer, .. }

@@ -31,6 +31,7 @@ pub fn judge(wish: &DiskWish, objects: &Objects, records: &Records) -> Verdict {
         DiskWish::FinishObject { object } => finished(*object, objects, records),
         DiskWish::List { .. }
         | DiskWish::Look { .. }
+        | DiskWish::Place(_)
         | DiskWish::ReadChunk { .. }
         | DiskWish::LoadObject { .. }
         | DiskWish::CreateObject { .. }

@@ -13,6 +13,7 @@ use tandem_core::tree::name::{Name, TargetPath, XattrName};
 
 use crate::check::shown::Past;
 use crate::check::truth::History;
+use crate::disk::place::Beside;
 
 /// Names from the root.
 pub type Path = Vec<Name>;
@@ -62,6 +63,8 @@ pub struct Folder {
     next: u64,
     free: Vec<u64>,
     clock: i64,
+    /// What lies beside it.
+    pub beside: Beside,
     /// All contents that were ever here.
     pub history: History,
     /// All names, sizes, times and modes that were ever here.
@@ -79,6 +82,7 @@ impl Folder {
             next: 0,
             free: Vec::new(),
             clock: 0,
+            beside: Beside::default(),
             history: History::default(),
             past: Past::default(),
         };
@@ -102,7 +106,7 @@ impl Folder {
         self.clock
     }
 
-    fn make(&mut self, node: Node, mode: u16) -> Id {
+    pub(super) fn make(&mut self, node: Node, mode: u16) -> Id {
         let id = Id(self.next);
         self.next += 1;
         let number = self.free.pop().unwrap_or(100 + id.0);
@@ -194,7 +198,7 @@ impl Folder {
         Some(id)
     }
 
-    fn enter(&mut self, parent: Id, name: Name, id: Id) {
+    pub(super) fn enter(&mut self, parent: Id, name: Name, id: Id) {
         self.past.named(name.as_bytes(), id);
         self.touch(parent, |inode, now| {
             if let Node::Dir(names) = &mut inode.node {
@@ -227,7 +231,7 @@ impl Folder {
         }
     }
 
-    fn drop_name(&mut self, id: Id) {
+    pub(super) fn drop_name(&mut self, id: Id) {
         if let Node::Dir(names) = self.inode(id).node.clone() {
             for child in names.values() {
                 self.drop_name(*child);

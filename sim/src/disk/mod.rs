@@ -2,4 +2,5 @@
 
 pub mod folder;
 pub mod objects;
+pub mod place;
 pub mod records;

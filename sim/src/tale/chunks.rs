@@ -135,6 +135,7 @@ impl Maps {
             }
             DiskWish::List { .. }
             | DiskWish::Look { .. }
+            | DiskWish::Place(_)
             | DiskWish::ReadChunk { .. }
             | DiskWish::LoadObject { .. }
             | DiskWish::CutSidecar { .. }

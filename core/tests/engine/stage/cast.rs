@@ -53,6 +53,8 @@ pub(crate) struct Side {
     pub(crate) payloads: BTreeMap<PayloadId, Vec<u8>>,
     /// The next disk job that it picks fails.
     pub(crate) failing: Option<Failing>,
+    /// How often its disk was synced.
+    pub(crate) syncs: u32,
     /// So many commits fail.
     pub(crate) full: u32,
     /// So many chunks reach it spoilt.
@@ -77,6 +79,7 @@ impl Side {
             objects: Objects::default(),
             payloads: BTreeMap::new(),
             failing: None,
+            syncs: 0,
             full: 0,
             spoil: 0,
             replies: BTreeMap::new(),
@@ -127,7 +130,10 @@ impl Side {
     pub(crate) fn power_loss(&mut self) {
         self.store = self.synced.clone();
         self.objects.power_loss();
-        self.files.power_loss();
+        if self.config.writable {
+            // What the engine did since it was last synced; elsewhere only programs write.
+            self.files.power_loss();
+        }
     }
 
     pub(crate) fn poll(&mut self) -> Option<Action> {
@@ -160,6 +166,7 @@ impl Side {
             };
         }
         if sync {
+            self.syncs += 1;
             self.synced = self.store.clone();
         }
         Ok(())
@@ -236,6 +243,7 @@ impl Side {
                     done.push(Ok(self.files.prepare(ready, &bytes)));
                 }
                 self.files.sync();
+                self.syncs += 1;
                 Ok(DiskDone::Prepared(done))
             }
             PlaceWish::Put { object, .. } => {
@@ -245,6 +253,10 @@ impl Side {
                 }
                 done
             }
+            PlaceWish::Harden => {
+                self.syncs += 1;
+                self.files.perform(wish)
+            }
             PlaceWish::MakeDirectory { .. }
             | PlaceWish::MakeSymlink { .. }
             | PlaceWish::Link { .. }
@@ -252,8 +264,7 @@ impl Side {
             | PlaceWish::Trash { .. }
             | PlaceWish::RemoveDirectory { .. }
             | PlaceWish::Dress { .. }
-            | PlaceWish::Look { .. }
-            | PlaceWish::Harden => self.files.perform(wish),
+            | PlaceWish::Look { .. } => self.files.perform(wish),
         }
     }
 }

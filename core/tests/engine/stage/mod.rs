@@ -188,6 +188,20 @@ impl Stage {
         true
     }
 
+    /// Lets all that is held back by now go on; returns how often the disk was synced until then,
+    /// since the last time.
+    pub(crate) fn let_all_by(&mut self, name: &str) -> u32 {
+        let ix = self.ix(name);
+        let go = std::mem::take(&mut self.waiting).into_iter();
+        let (go, stay) = go.partition(|(_, to, _)| *to == ix);
+        self.waiting = stay;
+        let go: Vec<(Held, usize, Event)> = go;
+        self.queue
+            .extend(go.into_iter().map(|(_, to, event)| (to, event)));
+        self.settle();
+        std::mem::take(&mut self.sides[ix].syncs)
+    }
+
     /// Lets go of what was held back.
     pub(crate) fn release(&mut self, name: &str, what: Held) {
         let ix = self.ix(name);
