@@ -99,3 +99,7 @@ pub const LAMPORT_LEAP_MAX: u64 = 1 << 36;
 
 /// The chunk sizes that a file may have, in bytes: powers of two between these.
 pub const CHUNK_SIZES: core::ops::RangeInclusive<u32> = 512..=16 * 1024 * 1024;
+
+/// Separate pieces that were written over chunks which are not here, for each draft: 4 MiB of
+/// memory at most, and more than a program makes that does not mean to; by eye.
+pub const DRAFT_SPANS_MAX: usize = 65_536;

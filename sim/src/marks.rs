@@ -70,7 +70,7 @@ pub(crate) fn job(wish: &DiskWish) -> &'static str {
             DraftWish::Fill { .. } => "filling a draft",
             DraftWish::Touch { .. } => "touching a draft",
             DraftWish::Mark { .. } => "marking a draft",
-            DraftWish::Sync => "syncing a draft",
+            DraftWish::Sync { .. } => "syncing a draft",
             DraftWish::Load => "loading a draft",
             DraftWish::Settle { .. } => "settling a draft",
             DraftWish::Remove => "removing a draft",

@@ -152,7 +152,7 @@ fn draft(wish: &DraftWish) -> String {
         DraftWish::Fill { offset, .. } => format!("fill draft @{offset}"),
         DraftWish::Touch { .. } => "touch draft".to_owned(),
         DraftWish::Mark { .. } => "mark draft".to_owned(),
-        DraftWish::Sync => "sync draft".to_owned(),
+        DraftWish::Sync { .. } => "sync draft".to_owned(),
         DraftWish::Load => "load draft".to_owned(),
         DraftWish::Settle { .. } => "settle draft".to_owned(),
         DraftWish::Remove => "remove draft".to_owned(),

@@ -159,7 +159,7 @@ pub(super) fn draft(wish: &DraftWish) -> String {
         DraftWish::Fill { offset, .. } => format!("fill at {offset} the draft of"),
         DraftWish::Touch { .. } => "set the time of the draft of".to_owned(),
         DraftWish::Mark { .. } => "mark the draft of".to_owned(),
-        DraftWish::Sync => "sync the draft of".to_owned(),
+        DraftWish::Sync { .. } => "sync the draft of".to_owned(),
         DraftWish::Load => "load the draft of".to_owned(),
         DraftWish::Settle { .. } => "settle the draft of".to_owned(),
         DraftWish::Remove => "remove the draft of".to_owned(),
