@@ -36,6 +36,10 @@ pub const ACTORS_MAX: usize = 65_536;
 /// 30,000 registers, 15 batches), small enough that a commit is short.
 pub const BATCH_REGISTERS_MAX: usize = 2_048;
 
+/// The registers of one edit, at most, that go out in one batch whatever its length: a rename
+/// deletes one name (and of equal files that are one, each) and moves another.
+pub const EDIT_REGISTERS_MAX: usize = 64;
+
 /// The bytes in one batch, roughly: below the 1 MiB frame of the wire.
 pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 

@@ -23,7 +23,7 @@ use crate::tree::register::{Attrs, Body, Content, Entry, Kind, Register};
 const DAY: i64 = 86_400;
 
 /// Returns the UTC day of a moment, in days from 1970; the first for anything before.
-fn day_of(wall: WallTime) -> u32 {
+pub(crate) fn day_of(wall: WallTime) -> u32 {
     u32::try_from(wall.secs.div_euclid(DAY)).unwrap_or(0)
 }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::action::DiskWish;
 use crate::engine::{Engine, Last, RestoreError, Start};
-use crate::ids::ActorId;
+use crate::ids::{ActorId, Arrival};
 use crate::ids::{NodeId, ObjectId};
 use crate::limits::COUNTER_MAX;
 use crate::link::Peer;
@@ -86,6 +86,13 @@ impl Engine {
             self.tree.registers().last_arrival(),
             self.me.knowledge.clone(),
         );
+        if self.config.role == Role::Sparse && self.config.writable {
+            // What was stored last may not have been synced, or waits for bytes.
+            self.told.0 = Arrival(0);
+            self.tell.news = true;
+            self.tell.unsynced = true;
+            self.tell.due = true;
+        }
         for (object, holding) in objects {
             if self.is_needed(object) {
                 self.kept.insert(object, holding);

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Dot, EntryId, Lamport, NodeId, ObjectId};
+use crate::ids::{ActorId, Dot, EntryId, Lamport, NodeId, ObjectId};
 use crate::label::Label;
 use crate::time::WallTime;
 use crate::tree::name::{Name, TargetPath, XattrName};
@@ -22,6 +22,17 @@ pub struct Stamp {
     pub lamport: Lamport,
     /// Which update of which actor it is.
     pub dot: Dot,
+}
+
+impl Stamp {
+    /// Before every update.
+    pub(crate) const ZERO: Self = Self {
+        lamport: Lamport(0),
+        dot: Dot {
+            actor: ActorId(0),
+            counter: 0,
+        },
+    };
 }
 
 /// What a node is. It never changes.

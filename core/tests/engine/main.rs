@@ -9,5 +9,6 @@
 
 mod hostile;
 mod laws;
+mod names;
 mod stage;
 mod stories;

@@ -61,6 +61,8 @@ pub(crate) struct Side {
     pub(crate) faults: Vec<Fault>,
     pub(crate) closed: Vec<LinkId>,
     pub(crate) stopped: bool,
+    /// Commits that survive power loss, so far.
+    pub(crate) syncs: u32,
 }
 
 impl Side {
@@ -83,6 +85,7 @@ impl Side {
             faults: Vec::new(),
             closed: Vec::new(),
             stopped: false,
+            syncs: 0,
         }
     }
 
@@ -159,6 +162,7 @@ impl Side {
         }
         if sync {
             self.synced = self.store.clone();
+            self.syncs += 1;
         }
         Ok(())
     }
