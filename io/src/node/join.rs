@@ -248,6 +248,7 @@ fn facts(home: &Home, options: &JoinOptions) -> Result<(Facts, Ticket), NodeErro
         port: None,
         ticket: Some(ticket.text()),
         invites: Vec::new(),
+        mount: None,
     };
     home.write(&facts)?;
     Ok((facts, ticket))
