@@ -89,7 +89,7 @@ impl Drafts {
             } => self.fill(object, offset, &bytes(payload)?, &gaps, &after),
             DraftWish::Touch { mtime } => self.touch(object, mtime),
             DraftWish::Mark { record } => self.mark(object, &record),
-            DraftWish::Sync => self.sync(object),
+            DraftWish::Sync { after } => self.sync(object, &after),
             DraftWish::Load => return self.load(object),
             DraftWish::Settle {
                 object: settled,
@@ -101,7 +101,8 @@ impl Drafts {
     }
 
     /// Begins a draft: its journal first, then its file. A draft whose journal begins with the
-    /// same bytes has begun already, and keeps what was written to it.
+    /// same bytes has begun already, and keeps what was written to it; so does one that goes on
+    /// with another journal.
     pub fn open(&self, object: ObjectId, journal: &[u8], from: DraftFrom) -> Result<(), DiskError> {
         let open = |place: &Place| {
             let log = journal_of(place);
@@ -116,20 +117,28 @@ impl Drafts {
                 return Err(Errno::NOENT);
             }
             let has_begun = begins_with(&log, journal)?;
+            let had_journal = log.len()?.is_some();
+            if from == DraftFrom::Nothing && !had_journal {
+                // Bytes of whatever else would count as ours beside the journal.
+                place.partial.remove()?;
+                self.objects.forget(object);
+            }
             if !has_begun {
                 renew(&log, place.mode, |fd| {
                     write_at(fd, journal, 0)?;
                     match from {
-                        DraftFrom::Nothing | DraftFrom::Partial => Ok(()),
-                        // What is complete may be all that there is of what was synced before;
-                        // it must be found again under its other name, whatever happens.
-                        DraftFrom::Complete => rustix::fs::fdatasync(fd),
+                        DraftFrom::Nothing | DraftFrom::Partial if !had_journal => Ok(()),
+                        // What is complete, or was synced beside another journal, may be all that
+                        // there is of it; it must be found again, whatever happens.
+                        DraftFrom::Nothing | DraftFrom::Partial | DraftFrom::Complete => {
+                            rustix::fs::fdatasync(fd)
+                        }
                     }
                 })?;
                 self.pens.forget(object);
             }
             match from {
-                DraftFrom::Nothing if has_begun && place.partial.len()?.is_some() => Ok(()),
+                DraftFrom::Nothing if place.partial.len()?.is_some() => Ok(()),
                 DraftFrom::Nothing => {
                     renew(&place.partial, place.mode, |_| Ok(()))?;
                     self.objects.forget(object);
@@ -258,8 +267,9 @@ impl Drafts {
         })
     }
 
-    /// Makes all of it survive power loss: bytes, time, sidecar, journal, and their names.
-    pub fn sync(&self, object: ObjectId) -> Result<(), DiskError> {
+    /// Makes all of it survive power loss: bytes, time, sidecar, their names, and then the journal
+    /// with these records, which so say of what is synced.
+    pub fn sync(&self, object: ObjectId, after: &[u8]) -> Result<(), DiskError> {
         let sync = |pen: &Pen| {
             // Not `fdatasync`: the time is the user's, too.
             rustix::fs::fsync(&pen.data)?;
@@ -269,8 +279,11 @@ impl Drafts {
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno),
             }
-            rustix::fs::fdatasync(&pen.journal)?;
-            place.partial.sync_directory()
+            place.partial.sync_directory()?;
+            let size = length(&pen.data)?;
+            let log = length(&pen.journal)?;
+            write_at(&pen.journal, after, log).or_else(|errno| pen.undo(errno, size, log))?;
+            rustix::fs::fdatasync(&pen.journal)
         };
         self.with_pen(object, sync)
     }

@@ -177,11 +177,20 @@ fn a_new_file_goes_from_nothing_to_complete() {
     desk.open(draft, b"head", DraftFrom::Nothing).unwrap();
     let journal = some(b"head-a-b-c-d-e");
     assert_eq!(desk.found(draft), (journal.clone(), Some(12), None));
+    // It goes on with another journal, and keeps its bytes.
+    desk.open(draft, b"again", DraftFrom::Nothing).unwrap();
+    let after = b"-synced".to_vec();
+    desk.wish(draft, DraftWish::Sync { after }).unwrap();
+    assert_eq!(desk.found(draft), (some(b"again-synced"), Some(12), None));
+    assert_eq!(desk.bytes(draft), b"helLO\0\0WOrld");
+    desk.open(draft, b"head-a-b-c-d-e", DraftFrom::Nothing)
+        .unwrap();
 
     let mtime = WallTime { secs: -5, nanos: 7 };
     for _ in 0..2 {
         desk.wish(draft, DraftWish::Touch { mtime }).unwrap();
-        desk.wish(draft, DraftWish::Sync).unwrap();
+        let after = Vec::new();
+        desk.wish(draft, DraftWish::Sync { after }).unwrap();
         assert_eq!(desk.mtime(draft), mtime);
     }
     for (size, bytes) in [(4, &b"helL"[..]), (6, b"helL\0\0")] {
@@ -320,19 +329,24 @@ fn a_removed_draft_leaves_nothing_and_keeps_what_is_complete() {
     assert_eq!(files_below(dir.path()), 1);
 }
 
-/// A journal of an earlier life, cut short or not, says nothing of what begins.
+/// Another journal, cut short or not, is replaced, and the bytes beside it stay; bytes without one
+/// are nobody's.
 #[test]
-fn a_draft_begun_anew_has_a_journal_of_its_own() {
+fn a_draft_goes_on_with_another_journal_and_begins_without_any() {
     let dir = TempDir::new().unwrap();
     let desk = Desk::new(dir.path());
     let draft = object(1, 2);
     for old in [&b""[..], b"he", b"HEAD", b"HEAD-with-records"] {
         fs::write(desk.path(draft, ".kddraft"), old).unwrap();
-        fs::write(desk.path(draft, ""), b"of an earlier life").unwrap();
+        fs::write(desk.path(draft, ""), b"bytes").unwrap();
+        desk.open(draft, b"head", DraftFrom::Nothing).unwrap();
+        assert_eq!(desk.found(draft), (some(b"head"), Some(5), None));
+        desk.write(draft, 0, b"new", (b"-a", b"")).unwrap();
+        assert_eq!(desk.bytes(draft), b"newes");
+        fs::remove_file(desk.path(draft, ".kddraft")).unwrap();
         desk.open(draft, b"head", DraftFrom::Nothing).unwrap();
         assert_eq!(desk.found(draft), (some(b"head"), Some(0), None));
-        desk.write(draft, 0, b"new", (b"-a", b"")).unwrap();
-        assert_eq!(desk.found(draft), (some(b"head-a"), Some(3), None));
+        desk.wish(draft, DraftWish::Remove).unwrap();
     }
 }
 
