@@ -122,8 +122,6 @@ fn call(call: &FsCall) -> &'static str {
         FsCall::GetXattr { .. } => "getxattr",
         FsCall::ListXattr { .. } => "listxattr",
         FsCall::StatFs => "statfs",
-        FsCall::Change { .. } => "change",
-        FsCall::Sync { .. } => "sync",
         FsCall::Edit(edit) => match edit {
             Edit::Create { .. } => "create",
             Edit::Make { .. } => "make",

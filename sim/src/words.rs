@@ -195,8 +195,6 @@ fn call(call: &FsCall) -> String {
         FsCall::GetXattr { ino, .. } => format!("getxattr {ino}"),
         FsCall::ListXattr { ino } => format!("listxattr {ino}"),
         FsCall::StatFs => "statfs".to_owned(),
-        FsCall::Change { ino } => format!("change {ino}"),
-        FsCall::Sync { ino } => format!("sync {ino}"),
         FsCall::Edit(made) => edit(made),
     }
 }

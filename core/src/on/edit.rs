@@ -13,6 +13,15 @@ impl Engine {
     /// An application wants something changed.
     pub(crate) fn on_edit(&mut self, req: ReqId, edit: Edit) {
         if let Err(why) = self.may_edit() {
+            let has_nothing_to_sync = why == FsError::ReadOnly
+                && matches!(
+                    edit,
+                    Edit::Flush { .. } | Edit::Sync { .. } | Edit::SyncDir { .. }
+                );
+            if has_nothing_to_sync {
+                self.reply(req, Ok(FsReply::Done));
+                return;
+            }
             if let Edit::Write { payload, .. } = edit {
                 self.act(Action::Drop { payload });
             }

@@ -96,12 +96,10 @@ impl Engine {
                 nodes: self.tree.count(),
                 bytes: self.tree.bytes(),
             }),
-            FsCall::Change { ino: _ } => Err(FsError::ReadOnly),
             FsCall::Edit(edit) => {
                 self.on_edit(req, edit);
                 return;
             }
-            FsCall::Sync { ino: _ } => Ok(FsReply::Done),
         };
         self.reply(req, result);
     }

@@ -73,11 +73,6 @@ impl Fuse {
         self.ask(pending, FsCall::Edit(edit));
     }
 
-    /// Asks the engine to sync `ino`.
-    fn sync(&self, ino: INodeNo, reply: ReplyEmpty) {
-        self.ask(Pending::Empty(reply), FsCall::Sync { ino: Ino(ino.0) });
-    }
-
     /// Asks the engine to make something.
     fn make(&self, parent: INodeNo, name: &OsStr, what: Make, making: Making, reply: ReplyEntry) {
         let edit = Edit::Make {
@@ -275,23 +270,25 @@ impl Filesystem for Fuse {
     fn flush(
         &self,
         _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
+        _ino: INodeNo,
+        fh: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        self.sync(ino, reply);
+        let (fh, wall) = (Fh(fh.0), wall_clock());
+        self.edit(Pending::Empty(reply), Edit::Flush { fh, wall });
     }
 
     fn fsync(
         &self,
         _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
+        _ino: INodeNo,
+        fh: FileHandle,
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.sync(ino, reply);
+        let (fh, wall) = (Fh(fh.0), wall_clock());
+        self.edit(Pending::Empty(reply), Edit::Sync { fh, wall });
     }
 
     fn fsyncdir(
@@ -302,7 +299,7 @@ impl Filesystem for Fuse {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.sync(ino, reply);
+        self.edit(Pending::Empty(reply), Edit::SyncDir { ino: Ino(ino.0) });
     }
 
     fn setattr(

@@ -83,8 +83,6 @@ pub(super) fn call(call: &FsCall) -> String {
         }
         FsCall::ListXattr { ino } => format!("attribute names of {ino}"),
         FsCall::StatFs => "space".to_owned(),
-        FsCall::Change { ino } => format!("change {ino}"),
-        FsCall::Sync { ino } => format!("sync {ino}"),
         FsCall::Edit(made) => edit(made),
     }
 }
