@@ -366,7 +366,7 @@ impl Engine {
                 }
             }
             if let Some(register) = self.tree.registers().get(key) {
-                let value = records::encode(&(*arrival, register));
+                let value = records::encode_register(*arrival, &register);
                 self.commits.put(records::register(key), value);
             }
             self.news = true;

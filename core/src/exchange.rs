@@ -160,7 +160,9 @@ fn weight(register: &Register) -> usize {
                     Body::File { .. } => 0,
                     Body::Link { target } => target.as_bytes().len(),
                 };
-                content.context.actors() * 16 + content.beside.len() * 16 + target
+                let changed = content.changed.as_ref();
+                let runs = changed.map_or(0, |changed| changed.runs().len());
+                content.context.actors() * 16 + content.beside.len() * 16 + target + runs * 10
             }
             Register::Digest(_) => 0,
         }

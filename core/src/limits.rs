@@ -89,6 +89,10 @@ pub const QUIET: Duration = Duration::from_millis(1_000);
 /// that a hundred would be many; by eye.
 pub const SIBLINGS_MAX: usize = 256;
 
+/// Runs of chunks in which a version says that it differs from its base: more are joined. The
+/// writes of a database between two syncs fit, and it takes at most 10 KiB on the wire; by eye.
+pub const CHANGED_RUNS_MAX: usize = 1_024;
+
 /// Names of one node, deleted ones that are not yet forgotten included: ext4 has 65,000 links.
 pub const ENTRIES_PER_NODE_MAX: usize = 65_000;
 

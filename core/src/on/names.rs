@@ -203,6 +203,8 @@ impl Engine {
                 day: day_of(making.wall),
                 mtime: making.wall,
                 body,
+                base: None,
+                changed: None,
             }));
             if kind == Kind::File {
                 self.begin_new_draft(node, stamp.dot, making.wall);

@@ -393,6 +393,8 @@ impl Engine {
             day: day_of(wall),
             mtime: sighting.print.mtime,
             body,
+            base: None,
+            changed: None,
         }));
         if let Some(version) = base {
             self.forget_hashes(ObjectId { node, version });
@@ -624,6 +626,8 @@ mod tests {
                 size: 1,
                 chunk_size: 512,
             },
+            base: None,
+            changed: None,
         };
         let entry = Entry {
             id: EntryId(stamp(3).dot),

@@ -182,7 +182,10 @@ mod tests {
         let key = records::register(ninth.key());
         let stored = [
             (records::myself(), records::encode(&me)),
-            (key, records::encode(&(crate::ids::Arrival(1), &ninth))),
+            (
+                key,
+                records::encode_register(crate::ids::Arrival(1), &ninth),
+            ),
         ];
         let start = Start { seed: 8, ..start };
         let engine = Engine::restore(config, start, stored).unwrap();
