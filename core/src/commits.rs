@@ -6,14 +6,21 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::action::Record;
-use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId};
+use crate::action::{FsReply, Record};
+use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId, ReqId};
 use crate::message::Answer;
 use crate::version::VersionVector;
 
 /// What is done once a commit holds.
 #[derive(Clone, Debug)]
 pub(crate) enum After {
+    /// Answer an application: what it changed survives a kill.
+    Reply {
+        /// Whose request.
+        req: ReqId,
+        /// What to say.
+        reply: FsReply,
+    },
     /// Tell a peer that its batch is stored.
     Ack {
         /// On which link.
@@ -54,7 +61,7 @@ struct Group {
 
 impl Group {
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.after.is_empty()
+        self.records.is_empty() && self.after.is_empty() && !self.sync
     }
 }
 
@@ -88,6 +95,16 @@ impl Commits {
     /// Makes the next commit one that survives power loss.
     pub(crate) fn harden(&mut self) {
         self.gathering.sync = true;
+    }
+
+    /// Returns whether the next commit is one that survives power loss.
+    pub(crate) fn is_hard(&self) -> bool {
+        self.gathering.sync
+    }
+
+    /// Returns whether anything is gathered for the next commit.
+    pub(crate) fn is_gathering(&self) -> bool {
+        !self.gathering.is_empty() || self.gathering.sync
     }
 
     /// Returns whether nothing is gathered or under way.
@@ -125,18 +142,34 @@ impl Commits {
     }
 
     /// Takes in that a commit failed: it is the beginning of the next one, which is held back
-    /// until [`Commits::release`].
-    pub(crate) fn failed(&mut self, commit: CommitId) {
+    /// until [`Commits::release`]. Returns the requests that waited for it: none waits for a disk
+    /// that has no room.
+    pub(crate) fn failed(&mut self, commit: CommitId) -> Vec<ReqId> {
         let Some((pending, mut group)) = self.pending.take() else {
-            return;
+            return Vec::new();
         };
+        let mut waiting = Vec::new();
         if pending == commit {
             join(&mut group, core::mem::take(&mut self.gathering));
+            group.after.retain(|after| match after {
+                After::Reply { req, .. } => {
+                    waiting.push(*req);
+                    false
+                }
+                After::Ack { .. }
+                | After::Answer { .. }
+                | After::Tell { .. }
+                | After::Put(_)
+                | After::Park(_)
+                | After::Create(_)
+                | After::Finish(_) => true,
+            });
             self.gathering = group;
             self.held = true;
         } else {
             self.pending = Some((pending, group));
         }
+        waiting
     }
 
     /// Lets the next commit go.
@@ -186,7 +219,7 @@ mod tests {
         commits.put(vec![1], vec![11]);
         commits.then(ack(35));
         assert!(commits.begin().is_none(), "one at a time");
-        commits.failed(first);
+        assert!(commits.failed(first).is_empty());
         assert!(commits.begin().is_none(), "it is held back");
         commits.release();
         let (second, records, _) = commits.begin().unwrap();

@@ -10,12 +10,17 @@ use crate::ids::{ObjectId, PayloadId};
 use crate::time::WallTime;
 
 /// Something to be done with a draft. All but `Load` bring `DiskDone::Done`.
+///
+/// A wish that fails at one of its steps does none of those that follow, and the engine asks for
+/// `Load` before it wishes for anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DraftWish {
-    /// Begin it. Done twice it does no harm. The journal is made first, so that no file with
-    /// bytes of ours ever stands in `partial/` without one.
+    /// Begin it, or go on with another journal. Done twice it does no harm. The journal is put
+    /// in its place first, so that no file with bytes of ours ever stands in `partial/` without
+    /// one, and whole: made under another name, synced if one is there already, and renamed. A
+    /// complete file is moved, and the directories on both sides synced, before this is done.
     Open {
-        /// The journal's first bytes.
+        /// All of the journal's bytes.
         journal: Vec<u8>,
         /// What is written over.
         from: DraftFrom,
@@ -62,13 +67,18 @@ pub enum DraftWish {
         /// The record.
         record: Vec<u8>,
     },
-    /// Sync file, sidecar, journal, and the directory that they stand in.
-    Sync,
+    /// Sync file, sidecar, and the directory that they stand in; then append to the journal, and
+    /// sync that.
+    Sync {
+        /// The records.
+        after: Vec<u8>,
+    },
     /// Find what is there: brings `DiskDone::Draft`.
     Load,
     /// End it: what was written becomes the stored bytes of `object`. With a sidecar the file
-    /// goes to `partial/` under the object's name, else it is complete and goes to its place;
-    /// sidecar and journal of the draft are removed after that. Done twice it does no harm.
+    /// goes to `partial/` under the object's name, the sidecar there first and synced; else it is
+    /// complete and goes to its place. Sidecar and journal of the draft are removed after that.
+    /// Done twice it does no harm.
     Settle {
         /// The version that it is.
         object: ObjectId,

@@ -10,7 +10,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use crate::action::{Action, DiskWish};
-use crate::commits::{After, Commits};
+use crate::commits::Commits;
 use crate::error::Fault;
 use crate::event::Event;
 use crate::folder::Folder;
@@ -28,7 +28,9 @@ use crate::object::Object;
 use crate::on::disk::Job;
 use crate::on::fetch::Fetch;
 use crate::on::fs::{Open, Waiting};
+use crate::on::hush::Hush;
 use crate::on::serve::Serving;
+use crate::on::tell::Tell;
 use crate::on::want::Wanting;
 use crate::records::{self, Bound, Holding, Myself};
 use crate::rng::Rng;
@@ -184,6 +186,9 @@ pub struct Engine {
     pub(crate) commits: Commits,
     /// Whether registers or knowledge changed since the last commit.
     pub(crate) news: bool,
+    pub(crate) tell: Tell,
+    /// What the edit under way is about.
+    pub(crate) hush: Hush,
     pub(crate) timers: Timers,
     pub(crate) stopping: bool,
     pub(crate) stopped: bool,
@@ -237,6 +242,8 @@ impl Engine {
             next_fetch: 0,
             commits: Commits::default(),
             news: false,
+            tell: Tell::default(),
+            hush: Hush::default(),
             timers: Timers::default(),
             stopping: false,
             stopped: false,
@@ -301,11 +308,9 @@ impl Engine {
         if core::mem::take(&mut self.news) {
             self.commits
                 .put(records::myself(), records::encode(&self.me));
-            self.commits.then(After::Tell {
-                upto: self.tree.registers().last_arrival(),
-                knowledge: self.me.knowledge.clone(),
-            });
+            self.tell.news = true;
         }
+        self.pump_tell();
         if let Some((commit, records, sync)) = self.commits.begin() {
             self.act(Action::Commit {
                 commit,
@@ -368,7 +373,7 @@ impl Engine {
                 }
             }
             if let Some(register) = self.tree.registers().get(key) {
-                let value = records::encode(&(*arrival, register));
+                let value = records::encode_register(*arrival, &register);
                 self.commits.put(records::register(key), value);
             }
             self.news = true;

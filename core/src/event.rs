@@ -181,18 +181,8 @@ pub enum FsCall {
     },
     /// Space and counts.
     StatFs,
-    /// A change that is of no kind below.
-    Change {
-        /// To which inode.
-        ino: Ino,
-    },
     /// A change.
     Edit(Edit),
-    /// Flush or sync of a handle, or of a directory.
-    Sync {
-        /// Which inode.
-        ino: Ino,
-    },
 }
 
 /// Why a link ended.

@@ -9,7 +9,9 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::ids::{Arrival, Dot};
-use crate::limits::{BATCH_BYTES_MAX, BATCH_REGISTERS_MAX, BATCHES_IN_FLIGHT_MAX};
+use crate::limits::{
+    BATCH_BYTES_MAX, BATCH_REGISTERS_MAX, BATCHES_IN_FLIGHT_MAX, EDIT_REGISTERS_MAX,
+};
 use crate::message::Batch;
 use crate::tree::register::{Body, Register};
 use crate::tree::store::Registers;
@@ -50,16 +52,24 @@ impl Outbox {
         let mut bytes = 0;
         let mut reached = self.cursor;
         let mut ended = true;
+        let mut before = None;
         for (arrival, register) in registers.after(self.cursor) {
             if arrival > upto {
                 break;
             }
-            if batch.len() >= BATCH_REGISTERS_MAX || bytes >= BATCH_BYTES_MAX {
+            let stamp = register.stamp();
+            // The registers of one edit go out in one piece: a peer that has the first of them
+            // only would show what never was.
+            let edit = (stamp.dot.actor, stamp.lamport);
+            let is_full =
+                batch.len() >= BATCH_REGISTERS_MAX - EDIT_REGISTERS_MAX || bytes >= BATCH_BYTES_MAX;
+            if (is_full && before != Some(edit)) || batch.len() >= BATCH_REGISTERS_MAX {
                 ended = false;
                 break;
             }
+            before = Some(edit);
             reached = arrival;
-            let dot = register.stamp().dot;
+            let dot = stamp.dot;
             if !self.theirs.covers(dot) && !self.heard.contains(&dot) {
                 bytes += weight(&register);
                 batch.push(register);
@@ -150,7 +160,9 @@ fn weight(register: &Register) -> usize {
                     Body::File { .. } => 0,
                     Body::Link { target } => target.as_bytes().len(),
                 };
-                content.context.actors() * 16 + content.beside.len() * 16 + target
+                let changed = content.changed.as_ref();
+                let runs = changed.map_or(0, |changed| changed.runs().len());
+                content.context.actors() * 16 + content.beside.len() * 16 + target + runs * 10
             }
             Register::Digest(_) => 0,
         }

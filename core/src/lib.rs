@@ -8,6 +8,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod action;
+pub mod draft;
 pub mod draft_wish;
 pub mod edit;
 pub mod engine;

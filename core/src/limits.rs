@@ -36,6 +36,10 @@ pub const ACTORS_MAX: usize = 65_536;
 /// 30,000 registers, 15 batches), small enough that a commit is short.
 pub const BATCH_REGISTERS_MAX: usize = 2_048;
 
+/// The registers of one edit, at most, that go out in one batch whatever its length: a rename
+/// deletes one name (and of equal files that are one, each) and moves another.
+pub const EDIT_REGISTERS_MAX: usize = 64;
+
 /// The bytes in one batch, roughly: below the 1 MiB frame of the wire.
 pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 
@@ -89,6 +93,10 @@ pub const QUIET: Duration = Duration::from_millis(1_000);
 /// that a hundred would be many; by eye.
 pub const SIBLINGS_MAX: usize = 256;
 
+/// Runs of chunks in which a version says that it differs from its base: more are joined. The
+/// writes of a database between two syncs fit, and it takes at most 10 KiB on the wire; by eye.
+pub const CHANGED_RUNS_MAX: usize = 1_024;
+
 /// Names of one node, deleted ones that are not yet forgotten included: ext4 has 65,000 links.
 pub const ENTRIES_PER_NODE_MAX: usize = 65_000;
 
@@ -103,3 +111,7 @@ pub const LAMPORT_LEAP_MAX: u64 = 1 << 36;
 
 /// The chunk sizes that a file may have, in bytes: powers of two between these.
 pub const CHUNK_SIZES: core::ops::RangeInclusive<u32> = 512..=16 * 1024 * 1024;
+
+/// Separate pieces that were written over chunks which are not here, for each draft: 4 MiB of
+/// memory at most, and more than a program makes that does not mean to; by eye.
+pub const DRAFT_SPANS_MAX: usize = 65_536;

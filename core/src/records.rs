@@ -24,6 +24,10 @@ use crate::version::VersionVector;
 /// The layout of values that is written.
 const LAYOUT: u8 = 1;
 
+/// The layout of versions of content that is written. Layout 1 has no base and no changed chunks,
+/// which are the last two fields, and were both none.
+const CONTENT_LAYOUT: u8 = 2;
+
 /// Who this replica is and what it knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Myself {
@@ -197,8 +201,31 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_extend(value, head).expect("a vector grows, and our types have no unsized maps")
 }
 
+/// Returns the bytes of a register and its arrival.
+pub(crate) fn encode_register(arrival: Arrival, register: &Register) -> Vec<u8> {
+    let mut value = encode(&(arrival, register));
+    if let (Register::Content(_), Some(layout)) = (register, value.first_mut()) {
+        *layout = CONTENT_LAYOUT;
+    }
+    value
+}
+
 fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
-    let body = value.strip_prefix(&[LAYOUT])?;
+    whole(value.strip_prefix(&[LAYOUT])?)
+}
+
+fn decode_register(value: &[u8]) -> Option<(Arrival, Register)> {
+    let (&layout, body) = value.split_first()?;
+    let found: (Arrival, Register) = match layout {
+        LAYOUT => whole(body).or_else(|| whole(&[body, &[0, 0]].concat()))?,
+        CONTENT_LAYOUT => whole(body)?,
+        _ => return None,
+    };
+    let is_content = matches!(found.1, Register::Content(_));
+    (is_content || layout == LAYOUT).then_some(found)
+}
+
+fn whole<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(body).ok()?;
     rest.is_empty().then_some(value)
 }
@@ -259,7 +286,7 @@ impl Stored {
         let stored = match letter {
             b'm' => Self::Myself(decode(value)?),
             b'r' => {
-                let (arrival, found): (Arrival, Register) = decode(value)?;
+                let (arrival, found) = decode_register(value)?;
                 if register(found.key()) != key {
                     return None;
                 }
@@ -299,4 +326,65 @@ impl Stored {
 /// Reads a record of the metadata store and tells whether it is one: for the fuzzer.
 pub fn is_record(key: &[u8], value: &[u8]) -> bool {
     Stored::parse(key, value).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+    use crate::ids::Lamport;
+    use crate::time::WallTime;
+    use crate::tree::register::{Body, Content, Stamp};
+    use crate::tree::runs::{Run, Runs};
+
+    fn content(base: Option<Dot>, changed: Option<Runs>) -> Register {
+        let dot = |counter| Dot {
+            actor: ActorId(7),
+            counter,
+        };
+        Register::Content(Content {
+            node: NodeId(dot(1)),
+            stamp: Stamp {
+                lamport: Lamport(9),
+                dot: dot(9),
+            },
+            context: [(ActorId(7), 8)].into_iter().collect(),
+            beside: Vec::new(),
+            author: Label::lossy("ada"),
+            day: 20_000,
+            mtime: WallTime::default(),
+            body: Body::File {
+                size: 700,
+                chunk_size: 512,
+            },
+            base,
+            changed,
+        })
+    }
+
+    #[test]
+    fn a_version_comes_back_from_either_layout() {
+        let first = ChunkIx(1);
+        let changed = Runs::parse(vec![Run { first, count: 1 }]).unwrap();
+        let base = Dot {
+            actor: ActorId(7),
+            counter: 3,
+        };
+        for found in [content(None, None), content(Some(base), Some(changed))] {
+            let value = encode_register(Arrival(5), &found);
+            assert_eq!(value.first(), Some(&2));
+            let back = Stored::parse(&register(found.key()), &value);
+            assert_eq!(back, Some(Stored::Register(Arrival(5), found)));
+        }
+        // As it was before versions had a base: the bytes end with the body.
+        let found = content(None, None);
+        let mut old = encode_register(Arrival(5), &found);
+        assert_eq!(old.split_off(old.len() - 2), [0, 0]);
+        old[0] = 1;
+        let back = Stored::parse(&register(found.key()), &old);
+        assert_eq!(back, Some(Stored::Register(Arrival(5), found.clone())));
+        old[0] = 2;
+        assert_eq!(Stored::parse(&register(found.key()), &old), None);
+    }
 }

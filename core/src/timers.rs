@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     Place,
     /// A failed commit is to be tried again.
     Store,
+    /// What is stored is to be told to peers.
+    Tell,
 }
 
 /// The deadlines that are set.

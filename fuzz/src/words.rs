@@ -16,6 +16,7 @@ use tandem_core::tree::name::{Name, TargetPath, XattrName};
 use tandem_core::tree::register::{
     Attrs, Body, Content, Digest, Entry, Kind, Register, Stamp, Xattrs,
 };
+use tandem_core::tree::runs::{Run, Runs};
 use tandem_core::version::VersionVector;
 use tandem_proto::convert;
 
@@ -222,6 +223,8 @@ impl Mouth {
             day: u32::from(noise.byte()),
             mtime: time(noise),
             body,
+            base: noise.one_in(2).then(|| self.dot(noise)),
+            changed: noise.one_in(2).then(|| runs(noise)),
         }
     }
 
@@ -330,6 +333,22 @@ fn name(noise: &mut Noise<'_>) -> Name {
         0xff => Name::parse(noise.counted()).unwrap_or_else(|_| name_of(b"odd")),
         small => name_of(NAMES[usize::from(small) % NAMES.len()]),
     }
+}
+
+/// Returns runs of chunks, most of them near the start.
+fn runs(noise: &mut Noise<'_>) -> Runs {
+    let mut runs = Runs::default();
+    for _ in 0..noise.byte() % 4 {
+        let first = match noise.byte() {
+            0xff => u32::MAX,
+            few => u32::from(few % 16),
+        };
+        runs.insert_run(Run {
+            first: ChunkIx(first),
+            count: u32::from(noise.byte() % 4),
+        });
+    }
+    runs
 }
 
 fn time(noise: &mut Noise<'_>) -> WallTime {

@@ -4,7 +4,9 @@
 //! Those whose order matters (links, disk, records, invalidations) are queued under that lock;
 //! queueing never blocks and never calls back into the driver on the same thread. Answers that
 //! wait for nobody's turn, to applications and to peers, go out after the lock is released, by
-//! the thread that brought the event: a cached lookup or read takes no hop between threads.
+//! the thread that brought the event: a cached lookup or read takes no hop between threads. Nor
+//! does a write: the thread that brought its bytes writes them itself, after the lock is released
+//! and its answers are out, where no earlier job of that file is under way.
 //!
 //! **Exact invalidation.** An answer may be computed, then the engine may switch on another
 //! thread, and then the answer may be written: the kernel would keep for an hour what was true
@@ -16,6 +18,7 @@
 //! before the switch is written before the invalidation is sent, and no answer needs a TTL of 0.
 //! The sender holds nothing while it sends, since the kernel may make it wait for an answer.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,11 +27,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, Record, WantState};
+use tandem_core::draft_wish::DraftWish;
+use tandem_core::edit::Edit;
 use tandem_core::engine::Engine;
 use tandem_core::error::{Fault, FsError};
-use tandem_core::event::Event;
-use tandem_core::ids::{AskId, CommitId, FetchId, JobId, LinkId, NodeId, PeerId, ReqId};
+use tandem_core::event::{Event, FsCall};
+use tandem_core::ids::{AskId, CommitId, FetchId, JobId, LinkId, NodeId, PayloadId, PeerId, ReqId};
 use tandem_core::message::{Answer, Message, Want};
 use tandem_core::status::Status;
 use tandem_core::time::Time;
@@ -60,6 +66,12 @@ pub trait Store: Send + Sync {
     fn perform(&self, job: JobId, wish: DiskWish);
     /// `Action::Commit`.
     fn commit(&self, commit: CommitId, records: Vec<Record>, sync: bool);
+    /// Lets the caller do a job itself, unless it would overtake another of the same object. One
+    /// who may calls [`Store::do_claimed`] with it, soon, and holding no lock. Called under the
+    /// engine's lock, like [`Store::perform`].
+    fn claim(&self, wish: &DiskWish) -> bool;
+    /// Does a job that was claimed, and returns what came of it.
+    fn do_claimed(&self, job: JobId, wish: DiskWish) -> Event;
 }
 
 /// Where applications are: a mount, or the program itself.
@@ -196,9 +208,15 @@ impl Driver {
 
     /// Hands over an event, and performs what follows.
     pub fn submit(&self, event: Event) {
-        for event in self.pass(Some(event)) {
-            self.submit(event);
+        let mut left = VecDeque::from([event]);
+        while let Some(event) = left.pop_front() {
+            left.extend(self.pass(Some(event)));
         }
+    }
+
+    /// Parks bytes that an event is about to name.
+    pub fn park(&self, bytes: Bytes) -> PayloadId {
+        self.payloads.put(bytes)
     }
 
     /// Waits until every answer that was computed before is written. Whoever sends
@@ -242,15 +260,25 @@ impl Driver {
     }
 
     /// Hands over one event, or what came before the parts were connected; performs what
-    /// follows, and returns what is to be asked again.
+    /// follows, and returns what is to be handed over because of it.
     fn pass(&self, event: Option<Event>) -> Vec<Event> {
-        let _answering = self.barrier.read().unwrap_or_else(PoisonError::into_inner);
+        let answering = self.barrier.read().unwrap_or_else(PoisonError::into_inner);
         let waiting = if let Some(Event::Fs { req, .. }) = &event {
             Some(*req)
         } else {
             None
         };
-        let mut answers = Vec::new();
+        let brings_bytes = matches!(
+            &event,
+            Some(Event::Fs {
+                call: FsCall::Edit(Edit::Write { .. }),
+                ..
+            })
+        );
+        let mut later = Later {
+            own: brings_bytes.then(Vec::new),
+            ..Later::default()
+        };
         let taken = panic::catch_unwind(AssertUnwindSafe(|| {
             let Ok(mut core) = self.core.lock() else {
                 return false;
@@ -263,7 +291,7 @@ impl Driver {
                 (Some(_), None) => core.early.take().unwrap_or_default(),
                 (None, event) => Vec::from_iter(event),
             };
-            self.turn(&mut core.engine, events, &mut answers);
+            self.turn(&mut core.engine, events, &mut later);
             true
         }));
         let Some(parts) = self.parts.get() else {
@@ -278,25 +306,33 @@ impl Driver {
             }
             Err(panic) => self.give_up(parts, panic_text(&*panic)),
         }
-        answers
-            .into_iter()
-            .flat_map(|answer| self.answer(parts, answer))
-            .collect()
+        let mut follows = Vec::new();
+        for (req, result) in later.replies {
+            follows.extend(parts.front.reply(req, result));
+        }
+        for (ask, answer) in later.answers {
+            parts.wire.answer(ask, answer);
+        }
+        drop(answering);
+        for (job, wish) in later.own.unwrap_or_default() {
+            follows.push(parts.store.do_claimed(job, wish));
+        }
+        follows
     }
 
     /// Turns the engine once for each event. Called under its lock.
-    fn turn(&self, engine: &mut Engine, events: Vec<Event>, answers: &mut Vec<Later>) {
+    fn turn(&self, engine: &mut Engine, events: Vec<Event>, later: &mut Later) {
         // What the engine wants to do from the start comes first.
-        self.drain(engine, answers);
+        self.drain(engine, later);
         for event in events {
             // The clock is read under the lock, so that the engine's time never goes back.
             engine.handle(self.now(), event);
-            self.drain(engine, answers);
+            self.drain(engine, later);
         }
         self.set_timer(engine.poll_timeout());
     }
 
-    fn drain(&self, engine: &mut Engine, answers: &mut Vec<Later>) {
+    fn drain(&self, engine: &mut Engine, later: &mut Later) {
         while let Some(action) = engine.poll_action() {
             // Whoever waits for the first exchange is told, and needs to hear it once.
             if let Action::Fault(fault @ Fault::Refused { .. }) = &action
@@ -304,20 +340,20 @@ impl Driver {
             {
                 tracing::info!("{fault}");
             } else {
-                self.queue(action, answers);
+                self.queue(action, later);
             }
         }
     }
 
     /// Queues what has an order; keeps what has none for after the lock.
-    fn queue(&self, action: Action, answers: &mut Vec<Later>) {
+    fn queue(&self, action: Action, later: &mut Later) {
         let parts = self
             .parts
             .get()
             .expect("the engine is given events only when the parts are connected");
         match action {
-            Action::Reply { req, result } => answers.push(Later::Reply(req, result)),
-            Action::Answer { ask, answer } => answers.push(Later::Answer(ask, answer)),
+            Action::Reply { req, result } => later.replies.push((req, result)),
+            Action::Answer { ask, answer } => later.answers.push((ask, answer)),
             Action::Dial { link, peer } => parts.wire.dial(link, peer),
             Action::Send { link, message } => parts.wire.send(link, message),
             Action::Close { link } => parts.wire.close(link),
@@ -330,7 +366,10 @@ impl Driver {
             } => parts.wire.fetch(fetch, link, lane, want, len),
             Action::CloseLanes { link, node } => parts.wire.close_lanes(link, node),
             Action::Drop { payload } => drop(self.payloads.take(payload)),
-            Action::Disk { job, wish } => parts.store.perform(job, wish),
+            Action::Disk { job, wish } => match &mut later.own {
+                Some(own) if is_write(&wish) && parts.store.claim(&wish) => own.push((job, wish)),
+                Some(_) | None => parts.store.perform(job, wish),
+            },
             Action::Commit {
                 commit,
                 records,
@@ -345,17 +384,6 @@ impl Driver {
             Action::Fault(fault) => tracing::warn!("{fault}"),
             Action::Wanted { req, state } => self.notice(Notice::Wanted { req, state }),
             Action::Stopped => self.notice(Notice::Stopped),
-        }
-    }
-
-    /// Sends one answer; the lock is released.
-    fn answer(&self, parts: &Parts, answer: Later) -> Vec<Event> {
-        match answer {
-            Later::Reply(req, result) => parts.front.reply(req, result),
-            Later::Answer(ask, answer) => {
-                parts.wire.answer(ask, answer);
-                Vec::new()
-            }
         }
     }
 
@@ -393,10 +421,24 @@ impl fmt::Debug for Driver {
     }
 }
 
-/// An answer that goes out after the lock.
-enum Later {
-    Reply(ReqId, Result<FsReply, FsError>),
-    Answer(AskId, Answer),
+/// What is done after the lock.
+#[derive(Default)]
+struct Later {
+    replies: Vec<(ReqId, Result<FsReply, FsError>)>,
+    answers: Vec<(AskId, Answer)>,
+    /// Jobs that this thread does itself, if it may.
+    own: Option<Vec<(JobId, DiskWish)>>,
+}
+
+/// Tells whether a job writes what an application wrote.
+fn is_write(wish: &DiskWish) -> bool {
+    matches!(
+        wish,
+        DiskWish::Draft {
+            wish: DraftWish::Write { .. },
+            ..
+        }
+    )
 }
 
 /// Sleeps until the engine's deadline, hands over a tick, and again, until the shutdown.

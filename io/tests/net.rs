@@ -221,6 +221,8 @@ fn batch(upto: u64, count: usize, len: usize) -> Message {
         day: 1,
         mtime: WallTime::default(),
         body: Body::Link { target },
+        base: None,
+        changed: None,
     });
     Message::Registers(Batch {
         upto: Arrival(upto),

@@ -2,6 +2,7 @@
 
 use tandem_core::label::LabelError;
 use tandem_core::tree::name::NameError;
+use tandem_core::tree::runs::RunsError;
 
 /// A message that breaks a rule: which field, and which rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,14 @@ pub enum WireError {
         len: usize,
         /// How many it must have.
         want: usize,
+    },
+    /// Runs of chunks that are none.
+    #[error("{field}: {why}")]
+    Runs {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with them.
+        why: RunsError,
     },
     /// A number, size or count outside its bounds.
     #[error("{field} is {value}; it may be {min} to {max}")]

@@ -6,16 +6,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tandem_core::ids::{ActorId, Dot, EntryId, Lamport, NodeId, ObjectId};
+use tandem_core::ids::{ActorId, ChunkIx, Dot, EntryId, Lamport, NodeId, ObjectId};
 use tandem_core::label::Label;
 use tandem_core::limits::{
-    ACTORS_MAX, FILE_SIZE_MAX, TARGET_LEN_MAX, XATTR_BYTES_MAX, XATTR_NAME_LEN_MAX,
+    ACTORS_MAX, CHANGED_RUNS_MAX, FILE_SIZE_MAX, TARGET_LEN_MAX, XATTR_BYTES_MAX,
+    XATTR_NAME_LEN_MAX,
 };
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::{Name, TargetPath, XattrName};
 use tandem_core::tree::register::{
     Attrs, Body, Content, Digest, Entry, Kind, Register, Stamp, Xattrs,
 };
+use tandem_core::tree::runs::{Run, Runs};
 use tandem_core::version::VersionVector;
 
 use crate::error::{WireError, array, at_most, there, within};
@@ -339,7 +341,29 @@ fn content_out(content: &Content) -> v1::Content {
                 v1::content::Body::Link(Bytes::copy_from_slice(target.as_bytes()))
             }
         }),
+        base: content.base.map(dot_out),
+        changed: content.changed.as_ref().map(runs_out),
     }
+}
+
+fn runs_out(runs: &Runs) -> v1::Runs {
+    let (firsts, counts) = runs
+        .runs()
+        .iter()
+        .map(|run| (run.first.0, run.count))
+        .unzip();
+    v1::Runs { firsts, counts }
+}
+
+fn runs_in(field: &'static str, runs: v1::Runs) -> Result<Runs, WireError> {
+    let v1::Runs { firsts, counts } = runs;
+    at_most(field, firsts.len(), CHANGED_RUNS_MAX)?;
+    even(field, firsts.len(), counts.len())?;
+    let runs = firsts.into_iter().zip(counts).map(|(first, count)| Run {
+        first: ChunkIx(first),
+        count,
+    });
+    Runs::parse(runs.collect()).map_err(|why| WireError::Runs { field, why })
 }
 
 fn content_in(content: v1::Content) -> Result<Content, WireError> {
@@ -371,6 +395,14 @@ fn content_in(content: v1::Content) -> Result<Content, WireError> {
         day: content.day,
         mtime: time_in("content.mtime", there("content.mtime", content.mtime)?)?,
         body: body_in(content.body)?,
+        base: content
+            .base
+            .map(|dot| update_in("content.base", Some(dot)))
+            .transpose()?,
+        changed: content
+            .changed
+            .map(|runs| runs_in("content.changed", runs))
+            .transpose()?,
     })
 }
 

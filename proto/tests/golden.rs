@@ -19,6 +19,7 @@ use tandem_core::message::{
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::{Name, TargetPath, XattrName};
 use tandem_core::tree::register::{Attrs, Body, Content, Digest, Entry, Kind, Register, Stamp};
+use tandem_core::tree::runs::{Run, Runs};
 use tandem_proto::lane::{LaneAnswer, LaneAsk, LaneReply};
 use tandem_proto::{convert, v1};
 
@@ -107,6 +108,8 @@ fn registers() -> Message {
                     size: 1 << 32,
                     chunk_size: 512 * 1024,
                 },
+                base: None,
+                changed: None,
             }),
             Register::Content(Content {
                 node: NodeId(dot(0xada, 5)),
@@ -119,6 +122,8 @@ fn registers() -> Message {
                 body: Body::Link {
                     target: TargetPath::parse(b"../up").unwrap(),
                 },
+                base: None,
+                changed: None,
             }),
             Register::Digest(Digest {
                 object: object(),
@@ -127,6 +132,33 @@ fn registers() -> Message {
             }),
         ],
         knowledge: Some([(ActorId(0xada), 6)].into_iter().collect()),
+    })
+}
+
+/// A version whose author says which chunks it changed.
+fn changed() -> Message {
+    let run = |first, count| Run {
+        first: ChunkIx(first),
+        count,
+    };
+    Message::Registers(Batch {
+        upto: Arrival(7),
+        registers: vec![Register::Content(Content {
+            node: NodeId(dot(0xada, 1)),
+            stamp: stamp(7, dot(0xb0, 2)),
+            context: [(ActorId(0xada), 4)].into_iter().collect(),
+            beside: vec![],
+            author: Label::parse("bo").unwrap(),
+            day: 20_001,
+            mtime: WallTime::default(),
+            body: Body::File {
+                size: 1 << 32,
+                chunk_size: 512 * 1024,
+            },
+            base: Some(dot(0xada, 4)),
+            changed: Some(Runs::parse(vec![run(0, 1), run(300, 2)]).unwrap()),
+        })],
+        knowledge: None,
     })
 }
 
@@ -179,6 +211,7 @@ fn frames_are_these_bytes() {
         ("hello", hello()),
         ("refused", Message::Refused(Refusal::Busy)),
         ("registers", registers()),
+        ("changed", changed()),
         ("ack", Message::Ack(Arrival(300))),
         ("ping", Message::Ping),
         ("pong", Message::Pong),

@@ -20,6 +20,7 @@ use tandem_core::message::{
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::{Name, NameError, TargetPath, XattrName};
 use tandem_core::tree::register::{Attrs, Body, Content, Digest, Entry, Kind, Register, Stamp};
+use tandem_core::tree::runs::{Run, Runs, RunsError};
 use tandem_core::version::VersionVector;
 use tandem_proto::error::WireError;
 use tandem_proto::lane::{LaneAnswer, LaneAsk, LaneReply};
@@ -93,6 +94,19 @@ fn body() -> impl Strategy<Value = Body> {
     ]
 }
 
+fn runs() -> impl Strategy<Value = Runs> {
+    vec((any::<u32>(), 1..9u32), 0..9).prop_map(|added| {
+        let mut runs = Runs::default();
+        for (first, count) in added {
+            runs.insert_run(Run {
+                first: ChunkIx(first),
+                count,
+            });
+        }
+        runs
+    })
+}
+
 fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![Just(Kind::File), Just(Kind::Directory), Just(Kind::Symlink)]
 }
@@ -115,6 +129,7 @@ fn register() -> impl Strategy<Value = Register> {
     let content = (
         (dot(), stamp(), vector(), vec(dot(), 0..4)),
         (label(), 0..=2_932_896u32, time(), body()),
+        (option::of(update()), option::of(runs())),
     );
     prop_oneof![
         entry.prop_map(|(id, stamp, node, (parent, name), previous, deleted)| {
@@ -144,7 +159,7 @@ fn register() -> impl Strategy<Value = Register> {
             })
         ),
         content.prop_map(
-            |((node, stamp, context, beside), (author, day, mtime, body))| {
+            |((node, stamp, context, beside), (author, day, mtime, body), (base, changed))| {
                 Register::Content(Content {
                     node: NodeId(node),
                     stamp,
@@ -154,6 +169,8 @@ fn register() -> impl Strategy<Value = Register> {
                     day,
                     mtime,
                     body,
+                    base,
+                    changed,
                 })
             }
         ),
@@ -374,6 +391,38 @@ fn names_that_leave_the_folder_are_refused_s30() {
         );
     }
     assert!(batch_of(&[entry_named(b"fine")]).is_ok());
+}
+
+#[test]
+fn runs_of_chunks_are_checked_s31() {
+    let changed = |firsts: &[u32], counts: &[u32]| {
+        let v1::register::Register::Content(content) = file(1 << 40, 512) else {
+            unreachable!("a file is content")
+        };
+        let runs = v1::Runs {
+            firsts: firsts.to_vec(),
+            counts: counts.to_vec(),
+        };
+        let changed = Some(runs);
+        batch_of(&[v1::register::Register::Content(v1::Content {
+            changed,
+            ..content
+        })])
+    };
+    let field = "content.changed";
+    let refused = |why| Err(WireError::Runs { field, why });
+    assert!(changed(&[], &[]).is_ok() && changed(&[3, 9], &[5, 1]).is_ok());
+    assert_eq!(changed(&[3, 9], &[6, 1]), refused(RunsError::Order));
+    assert_eq!(changed(&[3], &[0]), refused(RunsError::Empty));
+    assert_eq!(changed(&[u32::MAX], &[1]), refused(RunsError::End));
+    let (left, right) = (2, 1);
+    assert_eq!(
+        changed(&[3, 9], &[1]),
+        Err(WireError::Uneven { field, left, right })
+    );
+    let many: Vec<u32> = (0..=1_024).map(|ix| ix * 2).collect();
+    assert!(changed(&many, &vec![1; many.len()]).is_err());
+    assert!(changed(&many[1..], &vec![1; 1_024]).is_ok());
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
             | DraftWish::Resize { .. }
             | DraftWish::Touch { .. }
             | DraftWish::Mark { .. }
-            | DraftWish::Sync
+            | DraftWish::Sync { .. }
             | DraftWish::Load
             | DraftWish::Settle { .. }
             | DraftWish::Remove => None,

@@ -71,7 +71,7 @@ pub(crate) fn job(wish: &DiskWish) -> &'static str {
             DraftWish::Fill { .. } => "filling a draft",
             DraftWish::Touch { .. } => "touching a draft",
             DraftWish::Mark { .. } => "marking a draft",
-            DraftWish::Sync => "syncing a draft",
+            DraftWish::Sync { .. } => "syncing a draft",
             DraftWish::Load => "loading a draft",
             DraftWish::Settle { .. } => "settling a draft",
             DraftWish::Remove => "removing a draft",
@@ -123,8 +123,6 @@ fn call(call: &FsCall) -> &'static str {
         FsCall::GetXattr { .. } => "getxattr",
         FsCall::ListXattr { .. } => "listxattr",
         FsCall::StatFs => "statfs",
-        FsCall::Change { .. } => "change",
-        FsCall::Sync { .. } => "sync",
         FsCall::Edit(edit) => match edit {
             Edit::Create { .. } => "create",
             Edit::Make { .. } => "make",

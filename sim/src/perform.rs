@@ -424,7 +424,7 @@ impl World {
                 }
                 Ok(())
             }
-            (FsCall::Change { .. } | FsCall::Open { write: true, .. }, Ok(reply)) => {
+            (FsCall::Edit(_) | FsCall::Open { write: true, .. }, Ok(reply)) => {
                 let what = format!("{call:?} is answered {reply:?}");
                 Err(Failure::safety("read-only", what))
             }

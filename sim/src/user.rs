@@ -5,6 +5,7 @@
 //! back decides the next.
 
 use tandem_core::action::FsReply;
+use tandem_core::edit::Edit;
 use tandem_core::error::FsError;
 use tandem_core::event::FsCall;
 use tandem_core::ids::{Fh, Ino};
@@ -152,7 +153,10 @@ impl Thread {
             92..96 => kernel.forget(some)?,
             96 => FsCall::StatFs,
             97 => FsCall::ListXattr { ino: some },
-            98 => FsCall::Change { ino: some },
+            98 => FsCall::Edit(Edit::RemoveXattr {
+                ino: some,
+                name: b"user.x".to_vec(),
+            }),
             _ => FsCall::Open {
                 ino: some,
                 write: true,

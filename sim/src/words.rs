@@ -173,7 +173,7 @@ fn draft(wish: &DraftWish) -> String {
         DraftWish::Fill { offset, .. } => format!("fill draft @{offset}"),
         DraftWish::Touch { .. } => "touch draft".to_owned(),
         DraftWish::Mark { .. } => "mark draft".to_owned(),
-        DraftWish::Sync => "sync draft".to_owned(),
+        DraftWish::Sync { .. } => "sync draft".to_owned(),
         DraftWish::Load => "load draft".to_owned(),
         DraftWish::Settle { .. } => "settle draft".to_owned(),
         DraftWish::Remove => "remove draft".to_owned(),
@@ -216,8 +216,6 @@ fn call(call: &FsCall) -> String {
         FsCall::GetXattr { ino, .. } => format!("getxattr {ino}"),
         FsCall::ListXattr { ino } => format!("listxattr {ino}"),
         FsCall::StatFs => "statfs".to_owned(),
-        FsCall::Change { ino } => format!("change {ino}"),
-        FsCall::Sync { ino } => format!("sync {ino}"),
         FsCall::Edit(made) => edit(made),
     }
 }

@@ -94,6 +94,9 @@ impl Engine {
     }
 
     fn invalidate(&mut self, what: Invalidation) {
+        if self.hush.covers(&what) {
+            return;
+        }
         self.act(Action::Invalidate(what));
     }
 
@@ -114,7 +117,7 @@ impl Engine {
         let now = self.current(node);
         let open: Vec<_> = self.handles.on(ino).map(|(fh, _)| fh).collect();
         for fh in open {
-            if let Some(Open::File { last, version }) = self.handles.get_mut(fh) {
+            if let Some(Open::File { last, version, .. }) = self.handles.get_mut(fh) {
                 *last = shown;
                 *version = now;
             }

@@ -2,7 +2,7 @@
 
 use crate::commits::After;
 use crate::engine::Engine;
-use crate::error::{DiskError, Fault};
+use crate::error::{DiskError, Fault, FsError};
 use crate::ids::CommitId;
 use crate::message::Message;
 use crate::time::Duration;
@@ -22,7 +22,19 @@ impl Engine {
             }
             Err(why) => {
                 self.fault(Fault::Store { why });
-                self.commits.failed(commit);
+                let error = match why {
+                    DiskError::NoSpace => FsError::NoSpace,
+                    DiskError::NotFound
+                    | DiskError::WrongKind
+                    | DiskError::Denied
+                    | DiskError::Exists
+                    | DiskError::NotEmpty
+                    | DiskError::Changed
+                    | DiskError::Io => FsError::Io,
+                };
+                for req in self.commits.failed(commit) {
+                    self.reply(req, Err(error));
+                }
                 self.timers.set_sooner(Timer::Store, self.now + STORE_RETRY);
             }
         }
@@ -36,6 +48,7 @@ impl Engine {
     /// Does what waited for a commit.
     fn follow(&mut self, after: After) {
         match after {
+            After::Reply { req, reply } => self.reply(req, Ok(reply)),
             After::Ack { link, upto } => {
                 if let Some(sender) = self.links.links.get_mut(&link) {
                     sender.unacked = sender.unacked.saturating_sub(1);

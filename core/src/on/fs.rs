@@ -28,6 +28,8 @@ pub(crate) enum Open {
         last: Shown,
         /// Its version and the size of its chunks.
         version: Option<(ObjectId, u32)>,
+        /// Whether it may be written through.
+        write: bool,
     },
     /// A directory: the names it had when its listing began.
     Directory {
@@ -94,12 +96,10 @@ impl Engine {
                 nodes: self.tree.count(),
                 bytes: self.tree.bytes(),
             }),
-            FsCall::Change { ino: _ } => Err(FsError::ReadOnly),
             FsCall::Edit(edit) => {
                 self.on_edit(req, edit);
                 return;
             }
-            FsCall::Sync { ino: _ } => Ok(FsReply::Done),
         };
         self.reply(req, result);
     }
@@ -172,14 +172,20 @@ impl Engine {
     }
 
     fn get_attr(&mut self, ino: Ino) -> Result<FsReply, FsError> {
-        let node = self.node(ino)?;
+        self.node(ino)?;
+        let shown = self.shown_open(ino).ok_or(FsError::Stale)?;
+        Ok(FsReply::Attr(shown))
+    }
+
+    /// Returns what is shown of an inode that has a name, or has lost it and is open.
+    pub(crate) fn shown_open(&mut self, ino: Ino) -> Option<Shown> {
+        let node = self.inodes.node(ino)?;
         if let Some(shown) = self.shown(node) {
-            return Ok(FsReply::Attr(shown));
+            return Some(shown);
         }
-        let open = self.handles.on(ino).next().map(|(_, open)| open);
-        match open {
-            Some(Open::File { last, .. }) => Ok(FsReply::Attr(Shown { nlink: 0, ..*last })),
-            Some(Open::Directory { .. }) | None => Err(FsError::Stale),
+        match self.handles.on(ino).next()?.1 {
+            Open::File { last, .. } => Some(Shown { nlink: 0, ..*last }),
+            Open::Directory { .. } => None,
         }
     }
 
@@ -200,10 +206,17 @@ impl Engine {
             Kind::File => {}
         }
         if write {
-            return Err(FsError::ReadOnly);
+            self.may_edit()?;
         }
         let version = self.current(node);
-        let fh = self.handles.open(ino, Open::File { last, version });
+        let fh = self.handles.open(
+            ino,
+            Open::File {
+                last,
+                version,
+                write,
+            },
+        );
         // Pages are invalidated exactly when the version changes, so those that are left hold.
         Ok(FsReply::Opened {
             fh,
@@ -234,7 +247,7 @@ impl Engine {
         let (size, version) = match (now_shown, self.handles.get(read.fh)) {
             (Some(size), Some(Open::File { .. })) => (size, self.current(node)),
             // It has lost its last name, and is what it was then, to its last close.
-            (None, Some(Open::File { last, version })) => (last.size, *version),
+            (None, Some(Open::File { last, version, .. })) => (last.size, *version),
             (_, Some(Open::Directory { .. })) => {
                 self.reply(req, Err(FsError::IsDirectory));
                 return;

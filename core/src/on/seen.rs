@@ -23,7 +23,7 @@ use crate::tree::register::{Attrs, Body, Content, Entry, Kind, Register};
 const DAY: i64 = 86_400;
 
 /// Returns the UTC day of a moment, in days from 1970; the first for anything before.
-fn day_of(wall: WallTime) -> u32 {
+pub(crate) fn day_of(wall: WallTime) -> u32 {
     u32::try_from(wall.secs.div_euclid(DAY)).unwrap_or(0)
 }
 
@@ -466,6 +466,8 @@ impl Engine {
             day: day_of(wall),
             mtime: sighting.print.mtime,
             body,
+            base: None,
+            changed: None,
         }));
         if let Some(version) = base {
             let old = held.map_or(ObjectId { node, version }, |(object, _)| object);
@@ -585,6 +587,8 @@ mod tests {
                 size: 1,
                 chunk_size: 512,
             },
+            base: None,
+            changed: None,
         };
         let entry = Entry {
             id: EntryId(stamp(3).dot),

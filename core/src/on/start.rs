@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::action::DiskWish;
 use crate::engine::{Engine, Last, RestoreError, Start};
-use crate::ids::ActorId;
+use crate::ids::{ActorId, Arrival};
 use crate::ids::{NodeId, ObjectId};
 use crate::limits::COUNTER_MAX;
 use crate::link::Peer;
@@ -103,6 +103,13 @@ impl Engine {
             self.tree.registers().last_arrival(),
             self.me.knowledge.clone(),
         );
+        if self.config.role == Role::Sparse && self.config.writable {
+            // What was stored last may not have been synced, or waits for bytes.
+            self.told.0 = Arrival(0);
+            self.tell.news = true;
+            self.tell.unsynced = true;
+            self.tell.due = true;
+        }
         for (object, holding) in objects {
             let mut intents = self.folder.placing.intents.values();
             if self.is_needed(object) || intents.any(|intent| intent.object == object) {
@@ -207,7 +214,10 @@ mod tests {
         let key = records::register(ninth.key());
         let stored = [
             (records::myself(), records::encode(&me)),
-            (key, records::encode(&(crate::ids::Arrival(1), &ninth))),
+            (
+                key,
+                records::encode_register(crate::ids::Arrival(1), &ninth),
+            ),
         ];
         let start = Start { seed: 8, ..start };
         let engine = Engine::restore(config, start, stored).unwrap();

@@ -16,6 +16,7 @@ impl Engine {
                 Timer::Harden(object) => self.harden(object),
                 Timer::Missing => self.confirm_missing(),
                 Timer::Store => self.retry_store(),
+                Timer::Tell => self.tell_due(),
                 // The upkeep takes what is ripe.
                 Timer::Looks | Timer::Place => {}
             }

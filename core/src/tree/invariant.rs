@@ -5,7 +5,8 @@
 
 use crate::ids::{Dot, NodeId};
 use crate::limits::{
-    ACTORS_MAX, CHUNK_SIZES, COUNTER_MAX, FILE_SIZE_MAX, SIBLINGS_MAX, XATTR_BYTES_MAX,
+    ACTORS_MAX, CHANGED_RUNS_MAX, CHUNK_SIZES, COUNTER_MAX, FILE_SIZE_MAX, SIBLINGS_MAX,
+    XATTR_BYTES_MAX,
 };
 use crate::time::WallTime;
 use crate::tree::conflict;
@@ -97,15 +98,31 @@ fn content_holds(content: &Content) -> Result<(), &'static str> {
         "a version stands beside too many",
     )?;
     check(is_time(content.mtime), "a time has too many ns")?;
+    check(
+        content.base.is_none_or(|base| content.supersedes(base)),
+        "a version's base is none that it supersedes",
+    )?;
     match content.body {
         Body::File { size, chunk_size } => {
             check(size <= FILE_SIZE_MAX, "a file is too large")?;
             check(
                 CHUNK_SIZES.contains(&chunk_size) && chunk_size.is_power_of_two(),
                 "a chunk size is none",
+            )?;
+            let Some(changed) = &content.changed else {
+                return Ok(());
+            };
+            check(content.base.is_some(), "what changed has no base")?;
+            check(
+                changed.runs().len() <= CHANGED_RUNS_MAX,
+                "too many runs of chunks changed",
+            )?;
+            check(
+                changed.end() <= size.div_ceil(u64::from(chunk_size)),
+                "a chunk changed that is beyond the end",
             )
         }
-        Body::Link { .. } => Ok(()),
+        Body::Link { .. } => check(content.changed.is_none(), "chunks of a symlink changed"),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod check;
 pub mod conflict;
 pub mod name;
 pub mod register;
+pub mod runs;
 pub mod store;
 pub mod view;
 

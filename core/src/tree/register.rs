@@ -9,10 +9,11 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Dot, EntryId, Lamport, NodeId, ObjectId};
+use crate::ids::{ActorId, ChunkIx, Dot, EntryId, Lamport, NodeId, ObjectId};
 use crate::label::Label;
 use crate::time::WallTime;
 use crate::tree::name::{Name, TargetPath, XattrName};
+use crate::tree::runs::Runs;
 use crate::version::VersionVector;
 
 /// When an update was made, in the order that all peers share: Lamport time first, then dot.
@@ -24,6 +25,17 @@ pub struct Stamp {
     pub lamport: Lamport,
     /// Which update of which actor it is.
     pub dot: Dot,
+}
+
+impl Stamp {
+    /// Before every update.
+    pub(crate) const ZERO: Self = Self {
+        lamport: Lamport(0),
+        dot: Dot {
+            actor: ActorId(0),
+            counter: 0,
+        },
+    };
 }
 
 /// What a node is. It never changes.
@@ -118,12 +130,23 @@ pub struct Content {
     pub mtime: WallTime,
     /// What it holds.
     pub body: Body,
+    /// The version on which it was made, if its author says so: one that it supersedes.
+    pub base: Option<Dot>,
+    /// The chunks in which it may differ from `base`: every other one has the same bytes, and as
+    /// many, as the base's chunk of that index. `None` says nothing: any may differ.
+    pub changed: Option<Runs>,
 }
 
 impl Content {
     /// Tells whether this version was made on `other`, or on one that was.
     pub fn supersedes(&self, other: Dot) -> bool {
         self.context.covers(other) && !self.beside.contains(&other)
+    }
+
+    /// Returns the version whose chunk `chunk` has the same bytes, if its author names one.
+    pub fn same_as(&self, chunk: ChunkIx) -> Option<Dot> {
+        let changed = self.changed.as_ref()?;
+        self.base.filter(|_| !changed.has(chunk))
     }
 
     /// Returns the object that holds this version's bytes.

@@ -167,6 +167,8 @@ impl Bo {
             day: 20_000,
             mtime: at(stamp.dot.counter),
             body,
+            base: None,
+            changed: None,
         }));
         stamp.dot
     }

@@ -71,6 +71,8 @@ fn content(node: NodeId, stamp: Stamp, size: u64, chunk_size: u32) -> Register {
         day: 0,
         mtime: WallTime::default(),
         body: Body::File { size, chunk_size },
+        base: None,
+        changed: None,
     })
 }
 

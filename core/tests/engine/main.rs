@@ -10,6 +10,7 @@
 mod bo;
 mod hostile;
 mod laws;
+mod names;
 mod placing;
 mod stage;
 mod stories;

@@ -4,6 +4,7 @@
 //! ada's third update, `photo@ada:4` the version of the photo that her fourth made.
 
 use tandem_core::action::{DiskWish, FsReply, WantState};
+use tandem_core::edit::Edit;
 use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, Fault, FsError};
 use tandem_core::event::{Event, FsCall};
@@ -504,18 +505,22 @@ fn the_kernel_is_told_to_forget_what_it_may_hold_and_no_more() {
 }
 
 #[test]
-fn a_mount_takes_no_changes_yet() {
+fn a_mount_that_is_not_writable_takes_no_changes() {
     let mut stage = Stage::met();
     let ino = stage.lookup("bo", "photo");
     let write = true;
     let open = stage.call("bo", FsCall::Open { ino, write });
     assert_eq!(stage.answer("bo", open), Some(Err(FsError::ReadOnly)));
-    let change = stage.call("bo", FsCall::Change { ino });
+    let name = b"user.x".to_vec();
+    let change = stage.call("bo", FsCall::Edit(Edit::RemoveXattr { ino, name }));
     assert_eq!(
         stage.answer("bo", change),
         Some(Err(FsError::ReadOnly)),
         "S35"
     );
+    // Nothing has to be synced, and so everything is.
+    let sync = stage.call("bo", FsCall::Edit(Edit::SyncDir { ino: Ino::ROOT }));
+    assert_eq!(stage.answer("bo", sync), Some(Ok(FsReply::Done)));
 }
 
 /// A chunk that comes when its reader has gone, while the disk is looked at again, is not kept

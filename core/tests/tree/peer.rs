@@ -158,6 +158,8 @@ impl Peer {
                 nanos: 0,
             },
             body,
+            base: None,
+            changed: None,
         };
         self.make(Register::Content(content));
         stamp.dot

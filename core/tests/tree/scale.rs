@@ -60,6 +60,8 @@ impl Host {
                     size: 10,
                     chunk_size: 512 * 1024,
                 },
+                base: None,
+                changed: None,
             }));
         }
         registers.push(Register::Entry(Entry {

@@ -1,12 +1,13 @@
 //! Stories of each rule. Each peer checks its tree against the one from scratch all the while.
 
-use tandem_core::ids::{ActorId, Dot, EntryId, Lamport, NodeId, ObjectId};
+use tandem_core::ids::{ActorId, ChunkIx, Dot, EntryId, Lamport, NodeId, ObjectId};
 use tandem_core::time::WallTime;
 use tandem_core::tree::conflict;
 use tandem_core::tree::name::XattrName;
 use tandem_core::tree::register::{
     Attrs, Body, Content, Entry, Kind, Register, RegisterKey, Stamp, Xattrs,
 };
+use tandem_core::tree::runs::Runs;
 use tandem_core::tree::store::Applied;
 use tandem_core::tree::view::{Change, Tree};
 
@@ -682,6 +683,23 @@ fn s31_what_breaks_an_invariant_is_refused_and_changes_nothing() {
     crowd.beside = vec![dot(1); 257];
     let of_attrs = |attrs| Register::Attrs(attrs);
     let (a, e, c) = (|| attrs.clone(), || entry.clone(), || content.clone());
+    let changed = |base, chunks: &[u32]| {
+        let mut runs = Runs::default();
+        for ix in chunks {
+            runs.insert(ChunkIx(*ix));
+        }
+        let mut context = c().context;
+        context.cover(dot(1));
+        Register::Content(Content {
+            stamp: stamp(4),
+            context,
+            body: file_of(1 << 20, 512),
+            base: Some(dot(base)),
+            changed: Some(runs),
+            ..c()
+        })
+    };
+    let many: Vec<u32> = (0..1_025).map(|ix| ix * 2).collect();
     let refused = [
         of_attrs(Attrs {
             stamp: stamp(1),
@@ -772,6 +790,16 @@ fn s31_what_breaks_an_invariant_is_refused_and_changes_nothing() {
             body: file_of(1, 256),
             ..c()
         }),
+        // A base that it does not supersede; and what changed: of nothing, beyond the end, or in
+        // too many places.
+        changed(5, &[]),
+        changed(1, &[2_048]),
+        changed(1, &many),
+        Register::Content(Content {
+            stamp: stamp(4),
+            changed: Some(Runs::default()),
+            ..c()
+        }),
     ];
     let before = ada.tree.registers().last_arrival();
     for register in refused {
@@ -795,6 +823,8 @@ fn s31_what_breaks_an_invariant_is_refused_and_changes_nothing() {
         Applied::Refused(_)
     ));
     assert!(ada.tree.node(file).is_some());
+    let sound = ada.take(changed(1, &[0, 2_047]));
+    assert!(matches!(sound, Applied::Stored { .. }));
 }
 
 #[test]

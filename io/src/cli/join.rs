@@ -53,6 +53,7 @@ impl Join {
             ticket,
             point,
             name: self.name,
+            writable: false,
         };
         let running = join(&home, &options)?;
         let place = running.place().display().to_string();

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::say::Say;
 use super::{CliError, settle};
 use crate::config::Given;
-use crate::node::{ShareOptions, share, shared_folder};
+use crate::mount::point;
+use crate::node::{NodeError, ShareOptions, share, shared_folder};
 
 #[derive(Debug, Args)]
 pub(super) struct Share {
@@ -22,6 +23,9 @@ pub(super) struct Share {
     /// Write the ticket to this file, for its owner's eyes, instead of showing it
     #[arg(long, value_name = "FILE")]
     ticket_file: Option<PathBuf>,
+    /// Mount it on this machine too, at an empty or missing directory outside of it
+    #[arg(long, value_name = "MNT")]
+    mount: Option<PathBuf>,
     /// What this peer calls itself [default: the machine's name]
     #[arg(long)]
     name: Option<String>,
@@ -41,6 +45,8 @@ pub(super) struct Share {
 struct Ready<'a> {
     ready: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mount: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<&'a str>,
     pid: u32,
 }
@@ -48,7 +54,10 @@ struct Ready<'a> {
 impl Share {
     pub(super) fn run(self, given: Given, say: &Say) -> Result<(), CliError> {
         let home = shared_folder(&self.dir)?;
+        let mount = self.mount.as_deref().map(point::place).transpose();
         let options = ShareOptions {
+            mount: mount.map_err(NodeError::from)?,
+            writable: false,
             settings: settle(&home, given)?,
             listen: self.listen,
             ticket_file: self.ticket_file,
@@ -60,16 +69,26 @@ impl Share {
         let shown = options.ticket_file.is_none();
         let ticket = running.ticket().filter(|_| shown);
         let place = running.place().display().to_string();
+        let mount = running
+            .mounted_at()
+            .map(|point| point.display().to_string());
         let said = if self.json {
             say.json(&Ready {
                 ready: &place,
+                mount: mount.as_deref(),
                 ticket,
                 pid: std::process::id(),
             })
         } else {
-            ticket
-                .map_or(Ok(()), |ticket| say.line(format_args!("ticket: {ticket}")))
-                .and_then(|()| say.line(format_args!("ready: {place}")))
+            let mounted = mount.as_deref().map(|mount| ("mounted", mount));
+            [
+                ticket.map(|ticket| ("ticket", ticket)),
+                mounted,
+                Some(("ready", &place)),
+            ]
+            .into_iter()
+            .flatten()
+            .try_for_each(|(what, text)| say.line(format_args!("{what}: {text}")))
         };
         if let Err(error) = said {
             running.stop()?;

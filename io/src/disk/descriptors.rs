@@ -1,4 +1,4 @@
-//! Open descriptors of objects, kept for the next read.
+//! Open descriptors of objects, kept for the next use.
 //!
 //! Law: there are at most so many; a descriptor that was opened before an object was replaced or
 //! removed is never handed out after. The lock is held for a look into a map, never over I/O.
@@ -11,24 +11,28 @@ use tandem_core::ids::ObjectId;
 
 /// The kept descriptors.
 #[derive(Debug)]
-pub(crate) struct Descriptors {
-    kept: Mutex<Kept>,
+pub(crate) struct Descriptors<T = OwnedFd> {
+    kept: Mutex<Kept<T>>,
     max: usize,
 }
 
-#[derive(Debug, Default)]
-struct Kept {
-    by_object: BTreeMap<ObjectId, (Arc<OwnedFd>, u64)>,
+#[derive(Debug)]
+struct Kept<T> {
+    by_object: BTreeMap<ObjectId, (Arc<T>, u64)>,
     uses: u64,
     /// How often anything was forgotten: what was opened before may be what was forgotten.
     forgotten: u64,
 }
 
-impl Descriptors {
+impl<T> Descriptors<T> {
     /// Keeps at most `max`.
     pub(crate) fn new(max: usize) -> Self {
         Self {
-            kept: Mutex::default(),
+            kept: Mutex::new(Kept {
+                by_object: BTreeMap::new(),
+                uses: 0,
+                forgotten: 0,
+            }),
             max,
         }
     }
@@ -37,8 +41,8 @@ impl Descriptors {
     pub(crate) fn get<E>(
         &self,
         object: ObjectId,
-        open: impl FnOnce() -> Result<OwnedFd, E>,
-    ) -> Result<Arc<OwnedFd>, E> {
+        open: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         let forgotten = {
             let mut kept = self.lock();
             kept.uses += 1;
@@ -71,7 +75,7 @@ impl Descriptors {
         kept.by_object.remove(&object);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Kept<T>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

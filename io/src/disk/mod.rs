@@ -5,6 +5,7 @@
 //! system says becomes a [`DiskError`] in one place, and the operator hears what it was.
 
 pub mod descriptors;
+pub mod drafts;
 pub mod folder;
 pub mod metadata;
 pub mod objects;

@@ -9,16 +9,18 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use tandem_core::action::Stored;
 use tandem_core::error::DiskError;
 use tandem_core::event::DiskDone;
 use tandem_core::ids::{ChunkHash, ObjectId};
+use tandem_core::time::WallTime;
 
 use crate::disk::descriptors::Descriptors;
 use crate::disk::places::{Place, Places, Spot};
-use crate::disk::{disk_error, read_at, read_within};
+use crate::disk::{disk_error, read_at, read_within, stat, wall_time};
+use crate::payload::Payloads;
 
 /// The objects of one replica. Threads may use it at once; changes of one object come from one
 /// thread at a time.
@@ -37,7 +39,7 @@ const DESCRIPTORS_MAX: usize = 256;
 const SIDECAR_LEN_MAX: u64 = 256 * 1024 * 1024;
 
 /// What a new file is called until it is whole.
-const NEW: &str = ".new";
+pub(crate) const NEW: &str = ".new";
 
 impl Objects {
     /// Keeps objects at `places`.
@@ -106,7 +108,8 @@ impl Objects {
             if end.is_none_or(|end| length(&fd).is_ok_and(|size| end > size)) {
                 return Err(Errno::INVAL);
             }
-            write_at(&fd, bytes, offset)?;
+            // Of a draft, the file's time is when an application wrote to it.
+            keeping_mtime(&fd, || write_at(&fd, bytes, offset))?;
             append(&place.sidecar, record)
         })
     }
@@ -133,6 +136,24 @@ impl Objects {
         let (bytes, len) = read().map_err(disk_error)?;
         let hash = ChunkHash::of(&bytes);
         Ok(DiskDone::Hashed { len, hash })
+    }
+
+    /// Reads up to `len` stored bytes for a peer.
+    pub fn read_stored(
+        &self,
+        object: ObjectId,
+        offset: u64,
+        len: u32,
+        payloads: &Payloads,
+    ) -> Result<DiskDone, DiskError> {
+        let read = || {
+            let fd = self.open_to_read(object)?;
+            read_within(&fd, offset, len, length(&fd)?)
+        };
+        let (bytes, len) = read().map_err(disk_error)?;
+        let hash = ChunkHash::of(&bytes);
+        let payload = payloads.put(bytes.into());
+        Ok(DiskDone::Read { payload, len, hash })
     }
 
     /// Renames the partial file to its complete place, syncs the directories, removes the
@@ -205,7 +226,13 @@ impl Objects {
         }
     }
 
-    fn place(&self, object: ObjectId) -> Result<Place, Errno> {
+    /// Closes the descriptor that is kept for reading; call it after the file was moved, replaced
+    /// or removed.
+    pub(crate) fn forget(&self, object: ObjectId) {
+        self.reading.forget(object);
+    }
+
+    pub(crate) fn place(&self, object: ObjectId) -> Result<Place, Errno> {
         self.places.place(object).ok_or(Errno::NOENT)
     }
 
@@ -235,7 +262,32 @@ fn open_data(place: &Place) -> Result<OwnedFd, Errno> {
     }
 }
 
-fn read_sidecar(spot: &Spot) -> Result<Option<Vec<u8>>, Errno> {
+/// Does something to a file's bytes, and gives it back the modification time that it had.
+pub(crate) fn keeping_mtime(
+    fd: &OwnedFd,
+    change: impl FnOnce() -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let before = wall_time(stat(fd)?.stx_mtime);
+    change()?;
+    set_mtime(fd, before)
+}
+
+/// Sets a file's modification time.
+pub(crate) fn set_mtime(fd: &OwnedFd, mtime: WallTime) -> Result<(), Errno> {
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime.secs,
+            tv_nsec: mtime.nanos.into(),
+        },
+    };
+    rustix::fs::futimens(fd, &times)
+}
+
+pub(crate) fn read_sidecar(spot: &Spot) -> Result<Option<Vec<u8>>, Errno> {
     match spot.open(OFlags::RDONLY, Mode::empty()) {
         Ok(fd) => read_at(&fd, 0, length(&fd)?.min(SIDECAR_LEN_MAX)).map(Some),
         Err(Errno::NOENT) => Ok(None),
@@ -244,7 +296,7 @@ fn read_sidecar(spot: &Spot) -> Result<Option<Vec<u8>>, Errno> {
 }
 
 /// Replaces a file by one that `fill` has filled; leaves nothing of it behind when that fails.
-fn renew(
+pub(crate) fn renew(
     spot: &Spot,
     mode: Mode,
     fill: impl FnOnce(&OwnedFd) -> Result<(), Errno>,
@@ -274,12 +326,12 @@ fn append(spot: &Spot, record: &[u8]) -> Result<(), Errno> {
     written
 }
 
-fn length(fd: impl AsFd) -> Result<u64, Errno> {
+pub(crate) fn length(fd: impl AsFd) -> Result<u64, Errno> {
     let size = rustix::fs::fstat(fd)?.st_size;
     u64::try_from(size).map_err(|_| Errno::INVAL)
 }
 
-fn write_at(fd: impl AsFd, bytes: &[u8], offset: u64) -> Result<(), Errno> {
+pub(crate) fn write_at(fd: impl AsFd, bytes: &[u8], offset: u64) -> Result<(), Errno> {
     let mut at = offset;
     let mut rest = bytes;
     while !rest.is_empty() {

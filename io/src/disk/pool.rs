@@ -1,10 +1,15 @@
 //! The threads that work on the disk.
 //!
-//! Law: jobs of one object are done in the order in which they were given, and so are commits;
+//! Law: jobs of one node are done in the order in which they were given, and so are commits;
 //! every job and every commit is answered once, also one that panics. Queues have no bound of
 //! their own: the core bounds what it asks for ([`tandem_core::limits`]).
+//!
+//! A thread that brought a job may do it itself, without a hop to another and back, where no
+//! earlier job of that node is under way ([`Disk::claim`]); what is given for the node meanwhile
+//! waits until it is done.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +19,9 @@ use std::thread::{Builder, JoinHandle};
 use tandem_core::action::{DiskWish, Record};
 use tandem_core::error::DiskError;
 use tandem_core::event::{DiskDone, Event};
-use tandem_core::ids::{CommitId, JobId, ObjectId};
+use tandem_core::ids::{CommitId, JobId, NodeId};
 
+use crate::disk::drafts::Drafts;
 use crate::disk::folder::Folder;
 use crate::disk::metadata::{Metadata, MetadataError};
 use crate::disk::objects::Objects;
@@ -38,6 +44,7 @@ struct Threads {
 struct Shared {
     folder: Option<Arc<Folder>>,
     objects: Option<Arc<Objects>>,
+    drafts: Option<Drafts>,
     payloads: Arc<Payloads>,
     sink: Arc<dyn Sink>,
     jobs: Mutex<Jobs>,
@@ -51,6 +58,10 @@ struct Jobs {
     ordered: Vec<VecDeque<(JobId, DiskWish)>>,
     /// Jobs for whoever is free.
     free: VecDeque<(JobId, DiskWish)>,
+    /// Of each node how many jobs are queued or being done by these threads.
+    under_way: BTreeMap<NodeId, usize>,
+    /// Nodes of which another thread does a job, with those that were given meanwhile.
+    claimed: BTreeMap<NodeId, Vec<(JobId, DiskWish)>>,
     stopping: bool,
 }
 
@@ -80,12 +91,15 @@ impl Disk {
         let disk = Self {
             shared: Arc::new(Shared {
                 folder,
+                drafts: objects.clone().map(Drafts::new),
                 objects,
                 payloads,
                 sink,
                 jobs: Mutex::new(Jobs {
                     ordered: (0..threads).map(|_| VecDeque::new()).collect(),
                     free: VecDeque::new(),
+                    under_way: BTreeMap::new(),
+                    claimed: BTreeMap::new(),
                     stopping: false,
                 }),
                 jobs_changed: Condvar::new(),
@@ -113,15 +127,42 @@ impl Disk {
 
     /// Does something with files; ends with [`Event::Disk`].
     pub fn perform(&self, job: JobId, wish: DiskWish) {
-        let mut jobs = lock(&self.shared.jobs);
-        let count = jobs.ordered.len();
-        let queue = object_of(&wish).and_then(|object| jobs.ordered.get_mut(shard(object, count)));
-        match queue {
-            Some(queue) => queue.push_back((job, wish)),
-            None => jobs.free.push_back((job, wish)),
-        }
+        lock(&self.shared.jobs).put(job, wish);
         // All, since one job may be for one of them only.
         self.shared.jobs_changed.notify_all();
+    }
+
+    /// Lets the caller do this job itself, unless it would overtake another. Whoever is allowed
+    /// to calls [`Disk::do_claimed`] with it, soon, and holding no lock.
+    pub fn claim(&self, wish: &DiskWish) -> bool {
+        let Some(node) = node_of(wish) else {
+            return false;
+        };
+        let mut jobs = lock(&self.shared.jobs);
+        let is_free = !jobs.under_way.contains_key(&node) && !jobs.claimed.contains_key(&node);
+        if is_free {
+            jobs.claimed.insert(node, Vec::new());
+        }
+        is_free
+    }
+
+    /// Does a job that was claimed, on this thread, and returns what came of it.
+    pub fn do_claimed(&self, job: JobId, wish: DiskWish) -> Event {
+        let node = node_of(&wish);
+        let done = self.shared.done(job, wish);
+        let waited = node.and_then(|node| {
+            let mut jobs = lock(&self.shared.jobs);
+            let waited = jobs.claimed.remove(&node)?;
+            let any = !waited.is_empty();
+            for (job, wish) in waited {
+                jobs.put(job, wish);
+            }
+            any.then_some(())
+        });
+        if waited.is_some() {
+            self.shared.jobs_changed.notify_all();
+        }
+        done
     }
 
     /// Stores records; ends with [`Event::Committed`], in the order of commits.
@@ -191,13 +232,24 @@ impl Shared {
         let mut own_first = true;
         while let Some((job, wish)) = self.next_job(number, own_first) {
             own_first = !own_first;
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(wish)));
-            let outcome = outcome.unwrap_or_else(|_| {
-                tracing::error!("{job} of the disk has panicked");
-                Err(DiskError::Io)
-            });
-            self.sink.event(Event::Disk { job, outcome });
+            let node = node_of(&wish);
+            let done = self.done(job, wish);
+            // First, so that a job that follows from this one may be claimed.
+            if let Some(node) = node {
+                lock(&self.jobs).ended(node);
+            }
+            self.sink.event(done);
         }
+    }
+
+    /// Does a job, and returns what came of it.
+    fn done(&self, job: JobId, wish: DiskWish) -> Event {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(wish)));
+        let outcome = outcome.unwrap_or_else(|_| {
+            tracing::error!("{job} of the disk has panicked");
+            Err(DiskError::Io)
+        });
+        Event::Disk { job, outcome }
     }
 
     /// Waits for a job; `None` once there will be none. Takes by turns from the two queues, so
@@ -258,8 +310,17 @@ impl Shared {
             DiskWish::FinishObject { object } => done(self.objects()?.finish(object)),
             DiskWish::RemoveObject { object } => done(self.objects()?.remove(object)),
             DiskWish::Place(wish) => self.folder()?.place(wish),
-            // The core asks for neither while no replica takes changes.
-            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
+            DiskWish::ReadStored {
+                object,
+                offset,
+                len,
+            } => self
+                .objects()?
+                .read_stored(object, offset, len, &self.payloads),
+            DiskWish::Draft { object, wish } => {
+                let drafts = self.drafts.as_ref().ok_or(DiskError::WrongKind)?;
+                drafts.perform(object, wish, &self.payloads)
+            }
         }
     }
 
@@ -307,6 +368,34 @@ impl Shared {
 }
 
 impl Jobs {
+    /// Queues a job behind the others of its node.
+    fn put(&mut self, job: JobId, wish: DiskWish) {
+        let Some(node) = node_of(&wish) else {
+            self.free.push_back((job, wish));
+            return;
+        };
+        if let Some(waiting) = self.claimed.get_mut(&node) {
+            waiting.push((job, wish));
+            return;
+        }
+        *self.under_way.entry(node).or_default() += 1;
+        let count = self.ordered.len();
+        match self.ordered.get_mut(shard(node, count)) {
+            Some(queue) => queue.push_back((job, wish)),
+            None => self.free.push_back((job, wish)),
+        }
+    }
+
+    /// Counts a job of a node that is done.
+    fn ended(&mut self, node: NodeId) {
+        if let Entry::Occupied(mut count) = self.under_way.entry(node) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
     fn take_own(&mut self, number: usize) -> Option<(JobId, DiskWish)> {
         self.ordered.get_mut(number)?.pop_front()
     }
@@ -316,8 +405,9 @@ fn done(outcome: Result<(), DiskError>) -> Result<DiskDone, DiskError> {
     outcome.map(|()| DiskDone::Done)
 }
 
-/// Returns the object whose jobs this one has to keep its order with.
-fn object_of(wish: &DiskWish) -> Option<ObjectId> {
+/// Returns the node whose jobs this one has to keep its order with: of all its versions, since a
+/// draft of one becomes the stored bytes of another.
+fn node_of(wish: &DiskWish) -> Option<NodeId> {
     match wish {
         DiskWish::List { .. }
         | DiskWish::Look { .. }
@@ -333,14 +423,13 @@ fn object_of(wish: &DiskWish) -> Option<ObjectId> {
         | DiskWish::FinishObject { object }
         | DiskWish::RemoveObject { object }
         | DiskWish::ReadStored { object, .. }
-        | DiskWish::Draft { object, .. } => Some(*object),
+        | DiskWish::Draft { object, .. } => Some(object.node),
     }
 }
 
-/// Returns the thread of an object: by its node's counter, which counts up and so spreads well.
-fn shard(object: ObjectId, threads: usize) -> usize {
-    let mixed = object.node.0.counter ^ object.version.counter.rotate_left(32);
-    usize::try_from(mixed % threads as u64).expect("it is below a usize")
+/// Returns the thread of a node: by its counter, which counts up and so spreads well.
+fn shard(node: NodeId, threads: usize) -> usize {
+    usize::try_from(node.0.counter % threads as u64).expect("it is below a usize")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -44,6 +44,12 @@ impl Store for Notes {
         self.jobs.fetch_add(1, Ordering::AcqRel);
     }
     fn commit(&self, _commit: CommitId, _records: Vec<Record>, _sync: bool) {}
+    fn claim(&self, _wish: &DiskWish) -> bool {
+        false
+    }
+    fn do_claimed(&self, job: JobId, _wish: DiskWish) -> Event {
+        panic!("{job} was not claimed")
+    }
 }
 
 impl Front for Notes {

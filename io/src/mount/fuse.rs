@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo,
     InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
@@ -19,11 +20,15 @@ use fuser::{
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
+use rustix::fs::{FileType, OFlags, XattrFlags};
+use tandem_core::edit::{Edit, Make, Making, RenameHow, SetAttr, XattrHow};
 use tandem_core::error::FsError;
 use tandem_core::event::{Event, FsCall};
 use tandem_core::ids::{Fh, Ino};
 
 use super::requests::{Pending, Requests};
+use super::show::wall_time;
+use crate::disk::wall_clock;
 use crate::driver::{Driver, panic_text};
 
 /// The largest request in bytes, both ways: the kernel's bound on pages in one request.
@@ -63,17 +68,20 @@ impl Fuse {
         }
     }
 
-    /// Asks the engine for a change of `ino`.
-    fn change(&self, ino: INodeNo, refuse: impl FnOnce(Errno) + Send + 'static) {
-        self.ask(
-            Pending::Change(Box::new(refuse)),
-            FsCall::Change { ino: Ino(ino.0) },
-        );
+    /// Asks the engine for a change.
+    fn edit(&self, pending: Pending, edit: Edit) {
+        self.ask(pending, FsCall::Edit(edit));
     }
 
-    /// Asks the engine to sync `ino`.
-    fn sync(&self, ino: INodeNo, reply: ReplyEmpty) {
-        self.ask(Pending::Empty(reply), FsCall::Sync { ino: Ino(ino.0) });
+    /// Asks the engine to make something.
+    fn make(&self, parent: INodeNo, name: &OsStr, what: Make, making: Making, reply: ReplyEntry) {
+        let edit = Edit::Make {
+            parent: Ino(parent.0),
+            name: name.as_bytes().to_vec(),
+            what,
+            making,
+        };
+        self.edit(Pending::Entry(reply), edit);
     }
 }
 
@@ -262,23 +270,25 @@ impl Filesystem for Fuse {
     fn flush(
         &self,
         _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
+        _ino: INodeNo,
+        fh: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        self.sync(ino, reply);
+        let (fh, wall) = (Fh(fh.0), wall_clock());
+        self.edit(Pending::Empty(reply), Edit::Flush { fh, wall });
     }
 
     fn fsync(
         &self,
         _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
+        _ino: INodeNo,
+        fh: FileHandle,
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.sync(ino, reply);
+        let (fh, wall) = (Fh(fh.0), wall_clock());
+        self.edit(Pending::Empty(reply), Edit::Sync { fh, wall });
     }
 
     fn fsyncdir(
@@ -289,155 +299,270 @@ impl Filesystem for Fuse {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.sync(ino, reply);
+        self.edit(Pending::Empty(reply), Edit::SyncDir { ino: Ino(ino.0) });
     }
 
     fn setattr(
         &self,
         _req: &Request,
         ino: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
-        _size: Option<u64>,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
         _atime: Option<TimeOrNow>,
-        _mtime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.change(ino, |errno| reply.error(errno));
+        let Some((uid, gid)) = self.requests.owner().given(uid, gid) else {
+            reply.error(Errno::EPERM);
+            return;
+        };
+        let now = wall_clock();
+        let ino = Ino(ino.0);
+        let set = SetAttr {
+            mode: mode.map(permissions),
+            uid,
+            gid,
+            size,
+            mtime: mtime.map(|mtime| match mtime {
+                TimeOrNow::SpecificTime(time) => wall_time(time),
+                TimeOrNow::Now => now,
+            }),
+        };
+        if set == SetAttr::default() {
+            // A time of access, which is not kept, or an owner who is it already.
+            self.ask(Pending::Attr(reply), FsCall::GetAttr { ino });
+            return;
+        }
+        let edit = Edit::SetAttr {
+            ino,
+            fh: fh.map(|fh| Fh(fh.0)),
+            set,
+            wall: now,
+        };
+        self.edit(Pending::Attr(reply), edit);
     }
 
     fn mknod(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.change(parent, |errno| reply.error(errno));
+        match FileType::from_raw_mode(mode) {
+            FileType::RegularFile => {
+                self.make(parent, name, Make::File, making(req, mode), reply);
+            }
+            FileType::Directory
+            | FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => reply.error(Errno::EPERM),
+        }
     }
 
     fn mkdir(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        self.change(parent, |errno| reply.error(errno));
+        self.make(parent, name, Make::Directory, making(req, mode), reply);
     }
 
-    fn unlink(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.change(parent, |errno| reply.error(errno));
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (parent, name) = (Ino(parent.0), name.as_bytes().to_vec());
+        self.edit(Pending::Empty(reply), Edit::Unlink { parent, name });
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.change(parent, |errno| reply.error(errno));
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (parent, name) = (Ino(parent.0), name.as_bytes().to_vec());
+        self.edit(Pending::Empty(reply), Edit::RemoveDir { parent, name });
     }
 
     fn symlink(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _target: &Path,
+        name: &OsStr,
+        target: &Path,
         reply: ReplyEntry,
     ) {
-        self.change(parent, |errno| reply.error(errno));
+        let what = Make::Symlink(target.as_os_str().as_bytes().to_vec());
+        self.make(parent, name, what, making(req, 0o777), reply);
     }
 
     fn rename(
         &self,
         _req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _newparent: INodeNo,
-        _newname: &OsStr,
-        _flags: RenameFlags,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.change(parent, |errno| reply.error(errno));
+        let how = if flags.is_empty() {
+            RenameHow::Replace
+        } else if flags == RenameFlags::RENAME_NOREPLACE {
+            RenameHow::NoReplace
+        } else if flags == RenameFlags::RENAME_EXCHANGE {
+            RenameHow::Exchange
+        } else {
+            reply.error(Errno::EINVAL);
+            return;
+        };
+        let edit = Edit::Rename {
+            parent: Ino(parent.0),
+            name: name.as_bytes().to_vec(),
+            to_parent: Ino(newparent.0),
+            to_name: newname.as_bytes().to_vec(),
+            how,
+        };
+        self.edit(Pending::Empty(reply), edit);
     }
 
     fn link(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         newparent: INodeNo,
-        _newname: &OsStr,
+        newname: &OsStr,
         reply: ReplyEntry,
     ) {
-        self.change(newparent, |errno| reply.error(errno));
+        let edit = Edit::Link {
+            ino: Ino(ino.0),
+            parent: Ino(newparent.0),
+            name: newname.as_bytes().to_vec(),
+        };
+        self.edit(Pending::Entry(reply), edit);
     }
 
     fn create(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        self.change(parent, |errno| reply.error(errno));
+        let exclusive = OFlags::from_bits_retain(flags.cast_unsigned()).contains(OFlags::EXCL);
+        let edit = Edit::Create {
+            parent: Ino(parent.0),
+            name: name.as_bytes().to_vec(),
+            making: making(req, mode),
+            exclusive,
+        };
+        self.edit(Pending::Create(reply), edit);
     }
 
     fn write(
         &self,
         _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
-        _offset: u64,
-        _data: &[u8],
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
         _write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.change(ino, |errno| reply.error(errno));
+        let Ok(len) = u32::try_from(data.len()) else {
+            reply.error(Errno::EINVAL);
+            return;
+        };
+        // The one copy: the kernel's next request goes into the same buffer.
+        let payload = self.driver.park(Bytes::copy_from_slice(data));
+        let edit = Edit::Write {
+            fh: Fh(fh.0),
+            offset,
+            payload,
+            len,
+            wall: wall_clock(),
+        };
+        self.edit(Pending::Write(reply), edit);
     }
 
     fn setxattr(
         &self,
         _req: &Request,
         ino: INodeNo,
-        _name: &OsStr,
-        _value: &[u8],
-        _flags: i32,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.change(ino, |errno| reply.error(errno));
+        if !name.as_bytes().starts_with(XATTR_NAMESPACE) {
+            reply.error(Errno::EOPNOTSUPP);
+            return;
+        }
+        let flags = XattrFlags::from_bits_retain(flags.cast_unsigned());
+        let how = if flags.is_empty() {
+            XattrHow::Set
+        } else if flags == XattrFlags::CREATE {
+            XattrHow::Create
+        } else if flags == XattrFlags::REPLACE {
+            XattrHow::Replace
+        } else {
+            reply.error(Errno::EINVAL);
+            return;
+        };
+        let edit = Edit::SetXattr {
+            ino: Ino(ino.0),
+            name: name.as_bytes().to_vec(),
+            value: value.to_vec(),
+            how,
+        };
+        self.edit(Pending::Empty(reply), edit);
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.change(ino, |errno| reply.error(errno));
+    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if !name.as_bytes().starts_with(XATTR_NAMESPACE) {
+            reply.error(Errno::EOPNOTSUPP);
+            return;
+        }
+        let (ino, name) = (Ino(ino.0), name.as_bytes().to_vec());
+        self.edit(Pending::Empty(reply), Edit::RemoveXattr { ino, name });
     }
 
     fn fallocate(
         &self,
         _req: &Request,
-        ino: INodeNo,
+        _ino: INodeNo,
         _fh: FileHandle,
         _offset: u64,
         _length: u64,
         _mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.change(ino, |errno| reply.error(errno));
+        // Room can't be promised: the bytes go to more disks than this one. Who has to have it
+        // (`posix_fallocate`) writes, and is told by that.
+        reply.error(Errno::EOPNOTSUPP);
     }
+
+    // What follows the kernel does by itself when it is told that we don't: `ENOSYS` once, and it
+    // never asks again. `default_permissions` checks access; holes are not told; a range is copied
+    // by reading and writing it.
 
     fn copy_file_range(
         &self,
@@ -445,18 +570,15 @@ impl Filesystem for Fuse {
         _ino_in: INodeNo,
         _fh_in: FileHandle,
         _offset_in: u64,
-        ino_out: INodeNo,
+        _ino_out: INodeNo,
         _fh_out: FileHandle,
         _offset_out: u64,
         _len: u64,
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        self.change(ino_out, |errno| reply.error(errno));
+        reply.error(Errno::ENOSYS);
     }
-
-    // What follows the kernel does by itself when it is told that we don't: `ENOSYS` once, and it
-    // never asks again. `default_permissions` checks access; holes are not told.
 
     fn access(&self, _req: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
         reply.error(Errno::ENOSYS);
@@ -499,5 +621,21 @@ impl Filesystem for Fuse {
         reply: ReplyIoctl,
     ) {
         reply.error(Errno::ENOTTY);
+    }
+}
+
+/// Returns the permission bits of a mode.
+fn permissions(mode: u32) -> u16 {
+    u16::try_from(mode & 0o7777).expect("it has twelve bits")
+}
+
+/// Returns how a caller wants something made. The umask is in `mode` already: the kernel applies
+/// it, since it is not asked to leave that to us (`FUSE_DONT_MASK`).
+fn making(req: &Request, mode: u32) -> Making {
+    Making {
+        mode: permissions(mode),
+        uid: req.uid(),
+        gid: req.gid(),
+        wall: wall_clock(),
     }
 }

@@ -70,17 +70,22 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts at `point`, which [`point::prepare`] has made ready.
+    /// Mounts at `point`, which [`point::prepare`] has made ready; read-only unless `writable`.
     ///
     /// # Errors
     /// When the kernel or `fusermount3` refuses.
-    pub fn start(point: &Path, gate: &Gate, driver: &Arc<Driver>) -> Result<Self, PointError> {
+    pub fn start(
+        point: &Path,
+        gate: &Gate,
+        driver: &Arc<Driver>,
+        writable: bool,
+    ) -> Result<Self, PointError> {
         let refused = |why| PointError::Refused {
             path: point.to_owned(),
             why,
         };
         let fuse = Fuse::new(Arc::clone(driver), gate.front());
-        let session = Session::new(fuse, point, &config())
+        let session = Session::new(fuse, point, &config(writable))
             .and_then(Session::spawn)
             .map_err(refused)?;
         gate.outbox
@@ -132,9 +137,9 @@ impl fmt::Debug for Mount {
     }
 }
 
-/// Returns the options of a mount. Read-only is not one of them: what a folder takes is the
-/// engine's to say, call by call.
-fn config() -> Config {
+/// Returns the options of a mount. Where nothing may be changed the kernel says so itself, and to
+/// programs that ask before they try.
+fn config(writable: bool) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(SOURCE.to_owned()),
@@ -144,6 +149,9 @@ fn config() -> Config {
         MountOption::NoDev,
         MountOption::DefaultPermissions,
     ];
+    if !writable {
+        config.mount_options.push(MountOption::RO);
+    }
     config.acl = if rustix::process::geteuid().is_root() {
         SessionACL::All
     } else {

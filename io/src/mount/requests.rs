@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr,
+    Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr,
 };
 use tandem_core::action::{DirItem, FsReply, Invalidation, Shown, Stored};
 use tandem_core::error::FsError;
@@ -84,8 +85,8 @@ pub(super) enum Pending {
     },
     StatFs(ReplyStatfs),
     Empty(ReplyEmpty),
-    /// A change, of whatever kind: all that a mount which takes none can say of it is an errno.
-    Change(Box<dyn FnOnce(Errno) + Send>),
+    Create(ReplyCreate),
+    Write(ReplyWrite),
 }
 
 /// The requests of one mount.
@@ -148,6 +149,11 @@ impl Requests {
         }
     }
 
+    /// Returns whose the nodes of this mount are.
+    pub(super) fn owner(&self) -> Owner {
+        self.owner
+    }
+
     /// Returns how many items of a listing to ask for.
     pub(super) fn items(&self) -> u32 {
         self.items.load(Ordering::Relaxed)
@@ -207,6 +213,24 @@ impl Requests {
                 self.answer_statfs(reply, nodes, bytes);
             }
             (Pending::Empty(reply), FsReply::Done) => reply.ok(),
+            (
+                Pending::Create(reply),
+                FsReply::Created {
+                    shown,
+                    fh,
+                    keep_cache,
+                },
+            ) => {
+                let keep_cache = keep_cache && !self.outbox.has_pages(shown.ino);
+                reply.created(
+                    &TTL,
+                    &attr(&shown, self.owner),
+                    GENERATION,
+                    FileHandle(fh.0),
+                    open_flags(keep_cache, true),
+                );
+            }
+            (Pending::Write(reply), FsReply::Written { len }) => reply.written(len),
             (pending, answer) => {
                 tracing::error!("an answer of another kind than the question: {answer:?}");
                 fail(pending, Errno::EIO);
@@ -373,7 +397,8 @@ fn fail(pending: Pending, errno: Errno) {
         Pending::Xattr { reply, .. } => reply.error(errno),
         Pending::StatFs(reply) => reply.error(errno),
         Pending::Empty(reply) => reply.error(errno),
-        Pending::Change(refuse) => refuse(errno),
+        Pending::Create(reply) => reply.error(errno),
+        Pending::Write(reply) => reply.error(errno),
     }
 }
 

@@ -50,6 +50,24 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// Returns the owner and group that are to be set, of those that were asked for; `None` if
+    /// nobody may set those here.
+    pub(super) fn given(
+        self,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> Option<(Option<u32>, Option<u32>)> {
+        match self {
+            Self::AsGiven => Some((uid, gid)),
+            Self::All { uid: ours, gid: us } => {
+                let is_same = uid.is_none_or(|uid| uid == ours) && gid.is_none_or(|gid| gid == us);
+                is_same.then_some((None, None))
+            }
+        }
+    }
+}
+
 /// Returns the attributes of a node. `st_blocks` is what the whole file would take, so that `du`
 /// shows sizes and not what happens to be here.
 pub(super) fn attr(shown: &Shown, owner: Owner) -> FileAttr {
@@ -99,10 +117,55 @@ fn system_time(wall: WallTime) -> SystemTime {
         .unwrap_or(UNIX_EPOCH)
 }
 
+/// Returns a time of the standard library as a wall time.
+pub(super) fn wall_time(time: SystemTime) -> WallTime {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => WallTime {
+            secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            nanos: since.subsec_nanos(),
+        },
+        Err(error) => {
+            let until = error.duration();
+            let secs = i64::try_from(until.as_secs()).map_or(i64::MIN, |secs| -secs);
+            match until.subsec_nanos() {
+                0 => WallTime { secs, nanos: 0 },
+                nanos => WallTime {
+                    secs: secs.saturating_sub(1),
+                    nanos: 1_000_000_000 - nanos,
+                },
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tandem_core::ids::Ino;
+
+    #[test]
+    fn a_wall_time_comes_back_as_it_went() {
+        for (secs, nanos) in [
+            (0, 0),
+            (7, 1),
+            (-2, 250_000_000),
+            (-1, 0),
+            (-1, 999_999_999),
+        ] {
+            let wall = WallTime { secs, nanos };
+            assert_eq!(wall_time(system_time(wall)), wall);
+        }
+    }
+
+    #[test]
+    fn an_owner_is_set_as_given_or_stays() {
+        let theirs = Owner::All { uid: 5, gid: 6 };
+        assert_eq!(theirs.given(Some(5), Some(6)), Some((None, None)));
+        assert_eq!(theirs.given(Some(0), None), None);
+        assert_eq!(theirs.given(None, Some(5)), None);
+        let root = Owner::AsGiven;
+        assert_eq!(root.given(Some(1), None), Some((Some(1), None)));
+    }
 
     fn shown() -> Shown {
         Shown {

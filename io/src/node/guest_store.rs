@@ -109,6 +109,15 @@ impl Store for GuestStore {
     fn commit(&self, commit: CommitId, _records: Vec<Record>, _sync: bool) {
         let _ = self.queue.send(Work::Commit(commit));
     }
+
+    fn claim(&self, _wish: &DiskWish) -> bool {
+        false
+    }
+
+    fn do_claimed(&self, job: JobId, _wish: DiskWish) -> Event {
+        let outcome = Err(DiskError::WrongKind);
+        Event::Disk { job, outcome }
+    }
 }
 
 impl fmt::Debug for GuestStore {

@@ -57,6 +57,9 @@ pub struct Facts {
     /// The tickets that were given out, of a shared folder.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub invites: Vec<Invited>,
+    /// The invitation of a shared folder's own mount.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mount: Option<Invited>,
 }
 
 /// A ticket that was given out.
@@ -227,6 +230,7 @@ mod tests {
                 id: 1,
                 secret: "ab".repeat(32),
             }],
+            mount: None,
         };
         home.write(&facts).unwrap();
         home.write(&facts).unwrap();

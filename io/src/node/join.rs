@@ -36,6 +36,8 @@ pub struct JoinOptions {
     pub point: PathBuf,
     /// What this peer calls itself.
     pub name: Option<String>,
+    /// Whether anything may be changed through the mount.
+    pub writable: bool,
     /// Settings.
     pub settings: Settings,
 }
@@ -101,6 +103,7 @@ pub fn join(home: &Home, options: &JoinOptions) -> Result<Running, NodeError> {
         read_deadline: settings.read_deadline,
         retries: settings.retries,
         heartbeat: settings.heartbeat,
+        writable: options.writable,
         ..Config::new(identity.peer(), facts.name.clone(), Role::Sparse)
     };
     let base = Base::make(config, opened, home.dir())?;
@@ -139,7 +142,7 @@ pub fn join(home: &Home, options: &JoinOptions) -> Result<Running, NodeError> {
         front: gate.front(),
     });
     let mut running = Running::new(base, parts, &options.point);
-    match begin(home, &ticket, &gate, &mut running) {
+    match begin(home, &ticket, &gate, options.writable, &mut running) {
         Ok(()) => Ok(running),
         Err(error) => {
             note_end(running.stop());
@@ -153,10 +156,11 @@ fn begin(
     home: &Home,
     ticket: &Ticket,
     gate: &Gate,
+    writable: bool,
     running: &mut Running,
 ) -> Result<(), NodeError> {
     running.base().await_first_exchange(ticket)?;
-    let mount = Mount::start(running.place(), gate, &running.base().driver)?;
+    let mount = Mount::start(running.place(), gate, &running.base().driver, writable)?;
     running.set_mount(mount);
     running.serve_control(home)?;
     let data = data_dir()?;
@@ -244,6 +248,7 @@ fn facts(home: &Home, options: &JoinOptions) -> Result<(Facts, Ticket), NodeErro
         port: None,
         ticket: Some(ticket.text()),
         invites: Vec::new(),
+        mount: None,
     };
     home.write(&facts)?;
     Ok((facts, ticket))

@@ -13,6 +13,7 @@ mod guest_store;
 pub mod home;
 mod join;
 pub mod known;
+mod own_mount;
 mod paths;
 mod running;
 mod share;

@@ -180,6 +180,8 @@ pub struct Running {
     control: Option<Control>,
     place: PathBuf,
     ticket: Option<String>,
+    /// The folder's mount on this machine, a peer of its own.
+    own_mount: Option<Box<Self>>,
 }
 
 impl Running {
@@ -191,6 +193,7 @@ impl Running {
             control: None,
             place: place.to_owned(),
             ticket: None,
+            own_mount: None,
         }
     }
 
@@ -208,6 +211,10 @@ impl Running {
 
     pub(super) fn set_ticket(&mut self, ticket: String) {
         self.ticket = Some(ticket);
+    }
+
+    pub(super) fn set_own_mount(&mut self, own: Self) {
+        self.own_mount = Some(Box::new(own));
     }
 
     /// Serves the control socket of `home`.
@@ -239,31 +246,48 @@ impl Running {
         self.ticket.as_deref()
     }
 
+    /// Returns where the folder that is shared is mounted on this machine, if it is.
+    pub fn mounted_at(&self) -> Option<&Path> {
+        self.own_mount.as_deref().map(Self::place)
+    }
+
     /// Runs until somebody asks for an end, or the mount is taken away; then stops.
     ///
     /// # Errors
     /// When the engine broke, or the end was not clean.
     pub fn wait(self) -> Result<(), NodeError> {
-        let why = loop {
-            match self.base.notices.recv_timeout(Duration::from_millis(200)) {
-                Ok(Notice::StopAsked) => break None,
-                Ok(Notice::Broken(why)) => break Some(NodeError::Broken(why)),
-                Ok(Notice::Halted(why)) => break Some(NodeError::Halted(why)),
-                Ok(Notice::Wanted { .. } | Notice::Stopped) => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.mount.as_ref().is_some_and(Mount::has_ended) {
-                        tracing::warn!("{} was unmounted; stopping", self.place.display());
-                        break None;
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => break None,
+        let end = loop {
+            let heard = self.base.notices.recv_timeout(Duration::from_millis(200));
+            let end = match heard {
+                Ok(notice) => End::of(notice),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(End::Asked),
+            };
+            let own = || self.own_mount.as_deref().and_then(Self::has_to_end);
+            if let Some(end) = end.or_else(|| self.lost_mount()).or_else(own) {
+                break end;
             }
         };
         let stopped = self.stop();
-        match why {
-            Some(why) => Err(why),
-            None => stopped,
+        match end {
+            End::Broken(why) => Err(NodeError::Broken(why)),
+            End::Halted(why) => Err(NodeError::Halted(why)),
+            End::Asked => stopped,
         }
+    }
+
+    /// Tells, without waiting, whether there is a reason to end.
+    fn has_to_end(&self) -> Option<End> {
+        let heard = self.base.notices.try_iter().find_map(End::of);
+        heard.or_else(|| self.lost_mount())
+    }
+
+    fn lost_mount(&self) -> Option<End> {
+        let is_lost = self.mount.as_ref().is_some_and(Mount::has_ended);
+        is_lost.then(|| {
+            tracing::warn!("{} was unmounted; stopping", self.place.display());
+            End::Asked
+        })
     }
 
     /// Ends in order: what is in memory goes to disk and peers are told, the mount is taken away,
@@ -271,7 +295,9 @@ impl Running {
     ///
     /// # Errors
     /// When something did not end as it should; the rest was ended all the same.
-    pub fn stop(self) -> Result<(), NodeError> {
+    pub fn stop(mut self) -> Result<(), NodeError> {
+        // First, so that what was written through it is told.
+        let own = self.own_mount.take().map_or(Ok(()), |own| own.stop());
         let driver = &self.base.driver;
         let finished = !driver.is_broken() && {
             driver.submit(Event::Stop);
@@ -288,6 +314,7 @@ impl Running {
         }
         drop(self.control);
         unmounted?;
+        own?;
         if finished || driver.is_broken() {
             Ok(())
         } else {
@@ -304,6 +331,27 @@ impl Running {
                 Ok(Notice::Broken(_)) | Err(_) => return false,
                 Ok(Notice::Wanted { .. } | Notice::StopAsked | Notice::Halted(_)) => {}
             }
+        }
+    }
+}
+
+/// Why a peer ends.
+enum End {
+    /// Somebody wants it to.
+    Asked,
+    /// The engine broke.
+    Broken(String),
+    /// It has stopped by itself.
+    Halted(String),
+}
+
+impl End {
+    fn of(notice: Notice) -> Option<Self> {
+        match notice {
+            Notice::StopAsked => Some(Self::Asked),
+            Notice::Broken(why) => Some(Self::Broken(why)),
+            Notice::Halted(why) => Some(Self::Halted(why)),
+            Notice::Wanted { .. } | Notice::Stopped => None,
         }
     }
 }

@@ -14,6 +14,7 @@ use tandem_core::message::{FolderId, Role};
 use super::addresses::reachable;
 use super::home::{Facts, Home, Invited, Kind, write_private};
 use super::known::Places;
+use super::own_mount::{self, OwnMount};
 use super::running::{Base, DISK_THREADS, Parts, Running, open_metadata};
 use super::{NodeError, data_dir};
 use crate::config::Settings;
@@ -47,6 +48,10 @@ pub struct ShareOptions {
     pub accept_deletes: bool,
     /// Whether owners that peers set are set in the folder.
     pub owners: bool,
+    /// Where to mount it on this machine, as [`point::place`] gives it.
+    pub mount: Option<PathBuf>,
+    /// Whether peers, and the mount, may change anything.
+    pub writable: bool,
     /// Settings.
     pub settings: Settings,
 }
@@ -76,9 +81,12 @@ pub fn shared_folder(dir: &Path) -> Result<Home, NodeError> {
 /// # Errors
 /// When a part can't be started; then nothing runs.
 pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> {
+    if let Some(point) = &options.mount {
+        own_mount::check_point(home, point)?;
+    }
     home.make()?;
     let (metadata, opened) = open_metadata(home)?;
-    let mut facts = facts(home, options.name.as_deref())?;
+    let mut facts = facts(home, options)?;
     let folder = Folder::open(home.holder()).map_err(NodeError::Shared)?;
     let folder = folder.placing_by(home.dir()).map_err(NodeError::Shared)?;
     let folder = Arc::new(folder);
@@ -97,6 +105,7 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
         heartbeat: settings.heartbeat,
         accept_deletes: options.accept_deletes,
         owners: options.owners,
+        writable: options.writable,
         ..Config::new(identity.peer(), facts.name.clone(), Role::Full)
     };
     let me = identity.peer();
@@ -160,7 +169,17 @@ fn begin(
             tracing::info!("the list of places can't be written: {error}");
         }
     }
-    running.base().await_scan(SCAN_WITHIN)
+    running.base().await_scan(SCAN_WITHIN)?;
+    if let Some(point) = &options.mount {
+        let own = OwnMount {
+            point: point.clone(),
+            writable: options.writable,
+            settings: options.settings.clone(),
+        };
+        let host = (me, running.net().listening());
+        running.set_own_mount(own_mount::mount(home, facts, (host.0, &host.1), &own)?);
+    }
+    Ok(())
 }
 
 /// Says what went wrong at an end that another error has caused.
@@ -171,7 +190,7 @@ pub(super) fn note_end(stopped: Result<(), NodeError>) {
 }
 
 /// Reads what makes the folder itself, or draws it.
-fn facts(home: &Home, name: Option<&str>) -> Result<Facts, NodeError> {
+fn facts(home: &Home, options: &ShareOptions) -> Result<Facts, NodeError> {
     let system = |why| NodeError::System {
         what: "randomness",
         why,
@@ -193,9 +212,10 @@ fn facts(home: &Home, name: Option<&str>) -> Result<Facts, NodeError> {
             port: None,
             ticket: None,
             invites: Vec::new(),
+            mount: None,
         },
     };
-    if let Some(name) = name {
+    if let Some(name) = &options.name {
         facts.name = label(name)?;
     }
     if facts.folder.is_none() {
@@ -210,14 +230,17 @@ fn facts(home: &Home, name: Option<&str>) -> Result<Facts, NodeError> {
             secret: hex(&secret.0),
         });
     }
+    if options.mount.is_some() {
+        own_mount::invite(home, &mut facts)?;
+    }
     // Kept before anything is told to anybody.
     home.write(&facts)?;
     Ok(facts)
 }
 
-/// Returns the invitations of the tickets that were given out.
+/// Returns the invitations of the tickets that were given out, and of the mount.
 fn invites(home: &Home, facts: &Facts) -> Result<Vec<Invite>, NodeError> {
-    let read = facts.invites.iter().map(|invited| {
+    let read = facts.invites.iter().chain(&facts.mount).map(|invited| {
         let secret = invited.secret()?;
         Some(Invite {
             id: invited.id,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tandem_core::action::{DiskWish, Record, Stored};
+use tandem_core::event::Event;
 use tandem_core::ids::{AskId, CommitId, FetchId, JobId, LinkId, NodeId, PeerId};
 use tandem_core::message::{Answer, Message, Want};
 
@@ -47,6 +48,14 @@ impl Store for Disk {
 
     fn commit(&self, commit: CommitId, records: Vec<Record>, sync: bool) {
         self.commit(commit, records, sync);
+    }
+
+    fn claim(&self, wish: &DiskWish) -> bool {
+        self.claim(wish)
+    }
+
+    fn do_claimed(&self, job: JobId, wish: DiskWish) -> Event {
+        self.do_claimed(job, wish)
     }
 }
 

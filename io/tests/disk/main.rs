@@ -2,6 +2,7 @@
 //! and kills may not do to it.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may, like tests")]
 
+mod drafts;
 mod folder;
 mod metadata;
 mod objects;

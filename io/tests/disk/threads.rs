@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tandem_core::action::DiskWish;
+use tandem_core::draft_wish::{DraftFrom, DraftWish};
 use tandem_core::engine::Last;
 use tandem_core::error::DiskError;
-use tandem_core::event::DiskDone;
+use tandem_core::event::{DiskDone, Event};
 use tandem_core::ids::{ChunkHash, CommitId, JobId};
 use tandem_io::disk::folder::Folder;
 use tandem_io::disk::objects::Objects;
@@ -150,4 +151,76 @@ fn a_disk_that_is_only_dropped_leaves_no_clean_end() {
     drop(disk);
     let opened = open(dir.path()).1;
     assert_eq!((opened.last, opened.records.len()), (Last::Killed, 1));
+}
+
+/// A write that its own thread does overtakes nothing, and nothing overtakes it.
+#[test]
+fn a_claimed_job_keeps_its_place() {
+    let own = TempDir::new().unwrap();
+    let heard = Arc::new(Heard::default());
+    let payloads = Arc::new(Payloads::default());
+    let objects = Arc::new(Objects::new(Arc::new(Store::open(own.path()).unwrap())));
+    let disk = Disk::start(
+        None,
+        Some(Arc::clone(&objects)),
+        open(own.path()).0,
+        Arc::clone(&heard) as Arc<dyn Sink>,
+        Arc::clone(&payloads),
+        2,
+    )
+    .unwrap();
+    let draft = object(1, 1);
+    let wish = |wish| DiskWish::Draft {
+        object: draft,
+        wish,
+    };
+    let write = |offset, bytes: &'static [u8]| {
+        wish(DraftWish::Write {
+            offset,
+            payload: payloads.put(Bytes::from_static(bytes)),
+            before: b"-".to_vec(),
+            after: Vec::new(),
+        })
+    };
+    let open = wish(DraftWish::Open {
+        journal: b"head".to_vec(),
+        from: DraftFrom::Nothing,
+    });
+    disk.perform(JobId(1), open);
+    heard.disk(1);
+
+    let mine = write(0, b"aaaa");
+    assert!(disk.claim(&mine));
+    // Neither another thread's, nor one of another version of the same file.
+    assert!(!disk.claim(&mine));
+    let version = object(1, 2);
+    assert!(!disk.claim(&DiskWish::RemoveObject { object: version }));
+    assert!(!disk.claim(&DiskWish::Look { path: vec![] }));
+    // Given meanwhile: they wait, and then come in their order; those of others do not wait.
+    disk.perform(JobId(3), write(2, b"bbbb"));
+    disk.perform(JobId(4), write(4, b"cc"));
+    disk.perform(JobId(5), DiskWish::LoadObject { object: version });
+    disk.perform(
+        JobId(6),
+        DiskWish::LoadObject {
+            object: object(3, 1),
+        },
+    );
+    let done = heard.disk(2);
+    assert_eq!(done[1], loaded(None, None, None));
+    let Event::Disk { job, outcome } = disk.do_claimed(JobId(2), mine) else {
+        panic!("another event");
+    };
+    assert_eq!((job, outcome), (JobId(2), Ok(DiskDone::Done)));
+    assert_eq!(heard.disk(5).len(), 5);
+    assert_eq!(objects.load(draft), loaded(None, Some(6), None));
+    let hashed = objects.hash(draft, 0, 6).unwrap();
+    let hash = ChunkHash::of(b"aabbcc");
+    assert_eq!(hashed, DiskDone::Hashed { len: 6, hash });
+    // It is free again.
+    let again = write(0, b"dd");
+    assert!(disk.claim(&again));
+    disk.do_claimed(JobId(7), again);
+    assert!(payloads.is_empty());
+    disk.stop().unwrap();
 }

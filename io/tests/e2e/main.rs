@@ -13,6 +13,7 @@ mod commands;
 mod common;
 mod errors;
 mod host_gone;
+mod host_mount;
 mod reads;
 mod resume;
 mod sidecar;

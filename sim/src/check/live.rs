@@ -88,9 +88,7 @@ impl Live {
             | FsCall::ReleaseDir { .. }
             | FsCall::GetXattr { .. }
             | FsCall::ListXattr { .. }
-            | FsCall::StatFs
-            | FsCall::Change { .. }
-            | FsCall::Sync { .. } => 0,
+            | FsCall::StatFs => 0,
             // An edit waits for this disk, and for nothing else.
             FsCall::Edit(_) => self.slack,
         };

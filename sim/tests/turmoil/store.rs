@@ -127,7 +127,9 @@ impl Store {
                 Ok(DiskDone::Done)
             }
             // Nothing is written here.
-            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
+            DiskWish::ReadStored { .. } | DiskWish::Place(_) | DiskWish::Draft { .. } => {
+                Err(DiskError::WrongKind)
+            }
         }
     }
 }

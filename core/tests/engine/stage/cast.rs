@@ -53,8 +53,6 @@ pub(crate) struct Side {
     pub(crate) payloads: BTreeMap<PayloadId, Vec<u8>>,
     /// The next disk job that it picks fails.
     pub(crate) failing: Option<Failing>,
-    /// How often its disk was synced.
-    pub(crate) syncs: u32,
     /// So many commits fail.
     pub(crate) full: u32,
     /// So many chunks reach it spoilt.
@@ -64,6 +62,8 @@ pub(crate) struct Side {
     pub(crate) faults: Vec<Fault>,
     pub(crate) closed: Vec<LinkId>,
     pub(crate) stopped: bool,
+    /// Commits that survive power loss, and syncs of the folder, so far.
+    pub(crate) syncs: u32,
 }
 
 impl Side {
@@ -79,7 +79,6 @@ impl Side {
             objects: Objects::default(),
             payloads: BTreeMap::new(),
             failing: None,
-            syncs: 0,
             full: 0,
             spoil: 0,
             replies: BTreeMap::new(),
@@ -87,6 +86,7 @@ impl Side {
             faults: Vec::new(),
             closed: Vec::new(),
             stopped: false,
+            syncs: 0,
         }
     }
 
@@ -166,8 +166,8 @@ impl Side {
             };
         }
         if sync {
-            self.syncs += 1;
             self.synced = self.store.clone();
+            self.syncs += 1;
         }
         Ok(())
     }

@@ -84,8 +84,6 @@ pub(super) fn call(call: &FsCall) -> String {
         }
         FsCall::ListXattr { ino } => format!("attribute names of {ino}"),
         FsCall::StatFs => "space".to_owned(),
-        FsCall::Change { ino } => format!("change {ino}"),
-        FsCall::Sync { ino } => format!("sync {ino}"),
         FsCall::Edit(made) => edit(made),
     }
 }
@@ -160,7 +158,7 @@ pub(super) fn draft(wish: &DraftWish) -> String {
         DraftWish::Fill { offset, .. } => format!("fill at {offset} the draft of"),
         DraftWish::Touch { .. } => "set the time of the draft of".to_owned(),
         DraftWish::Mark { .. } => "mark the draft of".to_owned(),
-        DraftWish::Sync => "sync the draft of".to_owned(),
+        DraftWish::Sync { .. } => "sync the draft of".to_owned(),
         DraftWish::Load => "load the draft of".to_owned(),
         DraftWish::Settle { .. } => "settle the draft of".to_owned(),
         DraftWish::Remove => "remove the draft of".to_owned(),

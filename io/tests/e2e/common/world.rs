@@ -1,7 +1,7 @@
 //! A test's own world: a directory, a watchdog, and peers that know nothing of each other but
 //! what goes over the wire.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ pub(crate) struct Host {
     pub(crate) dir: PathBuf,
     ticket_file: PathBuf,
     listen: String,
+    /// What its command line has besides.
+    args: Vec<OsString>,
     running: Option<Running>,
 }
 
@@ -117,16 +119,31 @@ impl World {
     /// Shares a directory of this world, made if it is missing.
     #[track_caller]
     pub(crate) fn share(&self, name: &str) -> Host {
+        self.share_with(name, &[])
+    }
+
+    /// The same, with these arguments besides.
+    #[track_caller]
+    pub(crate) fn share_with(&self, name: &str, args: &[&OsStr]) -> Host {
         let dir = self.mkdir(name);
         let mut host = Host {
             user: self.user(&format!("{name}-host")),
             dir,
             ticket_file: self.path(&format!("{name}.ticket")),
             listen: format!("127.0.0.1:{}", free_port()),
+            args: args.iter().map(OsString::from).collect(),
             running: None,
         };
         host.start();
         host
+    }
+
+    /// Shares a directory of this world and mounts it on the same machine, at `NAME-own`.
+    #[track_caller]
+    pub(crate) fn share_mounted(&self, name: &str) -> (Host, PathBuf) {
+        let mnt = self.path(&format!("{name}-own"));
+        let host = self.share_with(name, &[OsStr::new("--mount"), mnt.as_os_str()]);
+        (host, mnt)
     }
 
     /// Shares a directory behind a proxy: the ticket names the proxy's address, since a first run
@@ -233,7 +250,7 @@ impl Host {
     #[track_caller]
     pub(crate) fn start(&mut self) {
         assert!(self.running.is_none(), "it runs");
-        let mut running = self.user.start([
+        let mut args = vec![
             OsStr::new("share"),
             self.dir.as_os_str(),
             OsStr::new("--listen"),
@@ -241,7 +258,9 @@ impl Host {
             OsStr::new("--ticket-file"),
             self.ticket_file.as_os_str(),
             OsStr::new("--json"),
-        ]);
+        ];
+        args.extend(self.args.iter().map(OsString::as_os_str));
+        let mut running = self.user.start(args);
         ready(&running.line(SOON));
         self.running = Some(running);
     }
@@ -273,6 +292,13 @@ impl Host {
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.running.take().expect("it runs").kill();
+    }
+
+    /// Waits until it has ended well by itself.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) {
+        let status = self.running.take().expect("it ran").join(SOON);
+        assert_eq!(status.code(), Some(0), "{}", self.err());
     }
 
     /// Stops it by SIGTERM.
