@@ -214,10 +214,11 @@ fn place_file(at: &Situation) -> Step {
     if let (Some(place), Some(first)) = (free, at.standing.first()) {
         return Step::Link(first.clone(), place.spot.clone());
     }
-    match blocked() {
-        Step::Rest if !at.is_dressed => Step::Dress,
-        step => step,
+    let step = blocked();
+    if step == Step::Rest && !at.is_dressed {
+        return Step::Dress;
     }
+    step
 }
 
 /// The step of a file that stands nowhere.

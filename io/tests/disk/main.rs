@@ -6,6 +6,7 @@ mod drafts;
 mod folder;
 mod metadata;
 mod objects;
+mod place;
 mod threads;
 mod watch;
 
