@@ -359,3 +359,40 @@ impl Folder {
         !self.to_list.is_empty() || !self.listing.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Fingerprint;
+    use crate::ids::{ActorId, Dot};
+    use crate::time::WallTime;
+
+    /// A file that two nodes were placed on, one after the other, is the later one's, whatever
+    /// becomes of the earlier.
+    #[test]
+    fn a_file_is_the_node_s_that_was_placed_on_it_last() {
+        let dot = |counter| {
+            let actor = ActorId(1);
+            Dot { actor, counter }
+        };
+        let time = WallTime { secs: 1, nanos: 0 };
+        let print = Fingerprint {
+            ino: 5,
+            born_ns: 6,
+            size: 7,
+            mtime: time,
+            ctime: time,
+        };
+        let version = dot(9);
+        let (first, second) = (NodeId(dot(1)), NodeId(dot(2)));
+        let mut folder = Folder::default();
+        let key = file_key(&print);
+        folder.place(first, Placed { version, print });
+        assert_eq!(folder.node_of(key), Some(first));
+        folder.place(second, Placed { version, print });
+        folder.displace(first);
+        assert_eq!(folder.node_of(key), Some(second));
+        folder.displace(second);
+        assert_eq!(folder.node_of(key), None);
+    }
+}

@@ -92,3 +92,23 @@ impl fmt::Debug for Label {
         write!(f, "{:?}", &*self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_as_long_as_is_allowed_and_no_longer() {
+        let longest = "x".repeat(LABEL_LEN_MAX);
+        assert_eq!(Label::parse(&longest).map(String::from), Ok(longest));
+        for over in [1, 2] {
+            let long = "x".repeat(LABEL_LEN_MAX + over);
+            assert_eq!(
+                Label::parse(&long),
+                Err(LabelError::Long(LABEL_LEN_MAX + over))
+            );
+        }
+        assert_eq!(Label::parse(""), Err(LabelError::Empty));
+        assert_eq!(Label::parse("a/b"), Err(LabelError::Character('/')));
+    }
+}

@@ -174,6 +174,19 @@ impl Object {
             && !self.arrived.iter().any(|(arrived, ..)| *arrived == chunk)
     }
 
+    /// Returns whether what is asked for could be stored when it comes: it is known what the disk
+    /// holds.
+    pub(crate) fn is_open(&self) -> bool {
+        match self.stage {
+            Stage::Absent | Stage::Creating | Stage::Partial | Stage::Syncing => true,
+            Stage::Unknown
+            | Stage::Loading
+            | Stage::Finishing
+            | Stage::Complete
+            | Stage::Broken => false,
+        }
+    }
+
     /// Forgets what was known of the disk, to look again.
     pub(crate) fn break_off(&mut self) {
         self.stage = Stage::Broken;

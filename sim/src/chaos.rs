@@ -3,13 +3,14 @@
 //! Law: the plan is made before the run; each planned event has a number, a time and a stream of
 //! chance of its own, and can be switched off without disturbing the others.
 
-use tandem_core::action::DiskWish;
+use std::collections::BTreeSet;
+
 use tandem_core::engine::Last;
 
 use crate::check::Verdict;
 use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
-use crate::marks::{HOST_STATES, STATES};
+use crate::marks::{self, HOST_STATES, STATES};
 use crate::reach;
 use crate::tale::{STOPS, Trouble};
 use crate::words;
@@ -407,16 +408,18 @@ impl World {
         peer.asleep = 0;
         peer.last = Last::Killed;
         peer.caused.crash = true;
-        // What the disk was doing may be done, in part or wholly.
+        // What the disk was doing is done in part, or wholly, or not yet begun.
         let jobs = std::mem::take(&mut peer.jobs);
+        let mut begun = BTreeSet::new();
         for job in jobs.into_values() {
-            if let (DiskWish::StoreChunk { object, offset, .. }, Some((_, bytes))) =
-                (&job.wish, &job.payload)
-                && chance.often(300)
-            {
-                let part = chance.index(bytes.len() + 1);
-                // The object may be gone; then there is nothing to tear.
-                let _ = peer.objects.write(*object, *offset, &bytes[..part]);
+            let object = crate::jobs::object(&job.wish).filter(|object| begun.insert(*object));
+            let Some(object) = object.filter(|_| chance.often(800)) else {
+                continue;
+            };
+            self.reach.hit_in("broken off", marks::job(&job.wish));
+            let bytes = job.payload.as_ref().map(|(_, bytes)| bytes.as_slice());
+            if (peer.objects).break_off(&job.wish, bytes.unwrap_or_default(), &mut chance) {
+                peer.resume.forget(object);
             }
         }
         let done = chance.index(peer.commits.len() + 1);

@@ -190,6 +190,16 @@ impl Chance {
         from.get(self.index(from.len()))
     }
 
+    /// Draws a few of what `all` has a bit for, at least one of them; half the time all.
+    pub fn some_of(&mut self, all: u16) -> u16 {
+        let drawn = u16::try_from(self.bits() >> 48).unwrap_or(0) & all;
+        if drawn == 0 || self.often(500) {
+            all
+        } else {
+            drawn
+        }
+    }
+
     /// Draws a delay around `typical`: mostly near it, one time in twenty much longer.
     pub fn delay(&mut self, typical: u64) -> u64 {
         let base = self.between(typical / 2, typical + typical / 2);

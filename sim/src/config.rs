@@ -88,6 +88,8 @@ pub struct Config {
     pub hostile: u64,
     /// Changes by outside programs that are planned.
     pub edits: u64,
+    /// Which of the sixteen kinds of changes they make: a bit for each.
+    pub edit_kinds: u16,
     /// Whether programs make hard links.
     pub hard_links: bool,
     /// Threads of applications on each mount.
@@ -184,6 +186,7 @@ impl Config {
             } else {
                 0
             },
+            edit_kinds: chance.some_of(u16::MAX),
             hard_links: chance.often(250),
             threads: 1 + chance.index(4),
             calls: 300,
@@ -254,6 +257,7 @@ impl Config {
             rots: 0,
             hostile: 0,
             edits: 0,
+            edit_kinds: u16::MAX,
             hard_links: false,
             threads: 0,
             calls: 0,

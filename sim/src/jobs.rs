@@ -15,7 +15,7 @@ use crate::check::{self, Verdict};
 use crate::config::Minority;
 use crate::disk::folder::{Node, wall};
 use crate::marks;
-use crate::peer::{Begun, Job};
+use crate::peer::{Begun, Ended, Job};
 use crate::reach;
 use crate::world::{HOST, Item, World};
 
@@ -112,17 +112,45 @@ impl World {
         if let (Some(tale), Ok(done)) = (&mut self.trace.tale, &outcome) {
             tale.maps.done(self.now, p, &job.wish, done);
         }
-        let stores = matches!(job.wish, DiskWish::StoreChunk { .. });
         if let Some(object) = object(&job.wish)
-            && (stores || outcome.is_err())
+            && let Some(ended) = self.meaning(p, object, &job.wish, outcome.is_ok())
         {
-            self.peers[p].ended.insert(id, (object, outcome.is_ok()));
+            self.peers[p].ended.insert(id, (object, ended));
         }
         // Equal for all, so that the ends keep the order of the jobs.
         let delay = self.config.disk_time / 4 + 1;
         let event = Event::Disk { job: id, outcome };
         self.after(delay, Item::Tell(p, boot, Box::new(event)));
         Ok(())
+    }
+
+    /// Returns what a job on an object meant for it, if anything.
+    fn meaning(&self, p: usize, object: ObjectId, wish: &DiskWish, good: bool) -> Option<Ended> {
+        match wish {
+            // What failed to be removed is not looked at again; the others are about other files,
+            // or say nothing of what comes later.
+            DiskWish::RemoveObject { .. }
+            | DiskWish::ReadStored { .. }
+            | DiskWish::Place(_)
+            | DiskWish::Draft { .. } => None,
+            DiskWish::LoadObject { .. } if good => Some(Ended::Loaded),
+            DiskWish::HashChunk { .. } => (!good).then_some(Ended::Unread),
+            // Behind a job that failed, nobody knows whether its record counts.
+            DiskWish::StoreChunk { .. } if good => {
+                let is_doubtful = self.peers[p].resume.is_doubtful(object);
+                (!is_doubtful).then_some(Ended::Stored)
+            }
+            DiskWish::LoadObject { .. }
+            | DiskWish::StoreChunk { .. }
+            | DiskWish::List { .. }
+            | DiskWish::Look { .. }
+            | DiskWish::ReadChunk { .. }
+            | DiskWish::CreateObject { .. }
+            | DiskWish::CutSidecar { .. }
+            | DiskWish::MarkSidecar { .. }
+            | DiskWish::SyncObject { .. }
+            | DiskWish::FinishObject { .. } => (!good).then_some(Ended::Failed),
+        }
     }
 
     /// Draws whether the disk fails on a job.
@@ -373,6 +401,11 @@ impl World {
             resume.stored(*payload, outcome.is_ok());
         }
         match (&job.wish, outcome) {
+            (DiskWish::HashChunk { object, offset, .. }, Err(_)) => {
+                let chunk = ChunkIx(u32::try_from(offset / chunk).unwrap_or(u32::MAX));
+                let object = *object;
+                resume.unreadable(Want { object, chunk });
+            }
             (wish, Err(_)) => {
                 if let Some(object) = object(wish) {
                     resume.doubt(object);

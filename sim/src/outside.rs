@@ -126,7 +126,11 @@ impl World {
         self.folder.at(wall);
         let mut fresh = self.some_dir(&mut chance);
         fresh.push(name(&format!("new{}", chance.below(12))));
-        match chance.below(16) {
+        let kinds = self.config.edit_kinds;
+        let from = chance.below(16);
+        let on = |kind: &u64| kinds >> kind & 1 == 1;
+        let kind = (from..from + 16).map(|kind| kind % 16).find(on);
+        match kind.unwrap_or(from) {
             0 | 1 => self.begin_writing(chance, fresh, End::Close),
             // Write beside it, then rename onto it, as most editors do.
             2 | 3 => {

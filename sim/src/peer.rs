@@ -58,6 +58,19 @@ pub enum Begun {
     Read(Id, Fingerprint, Vec<u8>),
 }
 
+/// What came of a job on an object, for the oracles to know when its engine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A chunk was stored, on a disk that was not in doubt: progress.
+    Stored,
+    /// The disk failed.
+    Failed,
+    /// A chunk could not be read: that one is lost, and the others are not in doubt.
+    Unread,
+    /// It was found what is there.
+    Loaded,
+}
+
 /// A fetch on its way.
 #[derive(Clone, Copy, Debug)]
 pub struct Fetching {
@@ -157,9 +170,8 @@ pub struct Peer {
     pub live: Live,
     /// See `truth`.
     pub retries: Retries,
-    /// Jobs on objects that have ended and whose engine was not told yet: whether they were of
-    /// use, or failed.
-    pub ended: BTreeMap<JobId, (ObjectId, bool)>,
+    /// Jobs on objects that have ended and whose engine was not told yet.
+    pub ended: BTreeMap<JobId, (ObjectId, Ended)>,
     /// See `truth`.
     pub bounds: Bounds,
     /// See `truth`.

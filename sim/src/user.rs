@@ -14,11 +14,16 @@ use tandem_core::tree::register::Kind;
 use crate::choices::Chance;
 use crate::kernel::Kernel;
 
+/// All tenths of the calls.
+const TENTHS: u16 = (1 << 10) - 1;
+
 /// One thread.
 #[derive(Clone, Debug)]
 pub struct Thread {
     chance: Chance,
     state: State,
+    /// Which tenths of the calls below it makes: a bit for each.
+    tenths: u16,
     /// Calls that it still makes before it rests.
     pub budget: u32,
 }
@@ -43,8 +48,9 @@ enum State {
 
 impl Thread {
     /// Returns an idle thread.
-    pub fn new(chance: Chance, budget: u32) -> Self {
+    pub fn new(mut chance: Chance, budget: u32) -> Self {
         Self {
+            tenths: chance.some_of(TENTHS),
             chance,
             state: State::Idle,
             budget,
@@ -115,7 +121,10 @@ impl Thread {
         };
         let any: Vec<Ino> = kernel.known.keys().copied().collect();
         let some = *self.chance.pick(&any)?;
-        let call = match self.chance.below(100) {
+        let drawn = self.chance.below(100);
+        let on = |drawn: &u64| self.tenths >> (drawn / 10) & 1 == 1;
+        let mut tenths = (0..10).map(|tenth| (drawn + 10 * tenth) % 100);
+        let call = match tenths.find(on).unwrap_or(drawn) {
             0..20 => {
                 let ino = *self.chance.pick(&of(Kind::Directory, kernel))?;
                 FsCall::OpenDir { ino }

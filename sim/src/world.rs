@@ -34,7 +34,7 @@ use crate::hostile::{Heard, Session};
 use crate::kernel::Kernel;
 use crate::net::{Link, Stream};
 use crate::outside::Writer;
-use crate::peer::{Caller, Peer};
+use crate::peer::{Caller, Ended, Peer};
 use crate::reach::Reach;
 use crate::trace::Trace;
 use crate::{marks, reach, show};
@@ -493,8 +493,13 @@ impl World {
         let peer = &mut self.peers[p];
         if let Event::Disk { job, .. } = &event {
             match peer.ended.remove(job) {
-                Some((object, true)) => peer.retries.progress(object),
-                Some((object, false)) => peer.retries.failed(object),
+                Some((object, Ended::Stored)) => peer.retries.progress(object),
+                Some((object, Ended::Failed)) => {
+                    peer.retries.failed(object);
+                    peer.resume.refused(object);
+                }
+                Some((object, Ended::Unread)) => peer.retries.failed(object),
+                Some((object, Ended::Loaded)) => peer.resume.found(object),
                 None => {}
             }
         }

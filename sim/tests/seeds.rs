@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tandem_sim::reach::{Reach, expected};
 use tandem_sim::run::run;
 
-const SEEDS: u64 = 2500;
+const SEEDS: u64 = 4000;
 
 #[test]
 fn no_seed_of_the_range_breaks_a_promise() {

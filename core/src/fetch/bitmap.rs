@@ -398,6 +398,17 @@ mod tests {
     }
 
     #[test]
+    fn progress_is_the_part_that_is_here() {
+        let mut map = ChunkBitmap::with_chunk_size(400, 100).unwrap();
+        let mut seen = Vec::from([map.progress()]);
+        for chunk in 0..4 {
+            map.set(ChunkIx(chunk));
+            seen.push(map.progress());
+        }
+        assert_eq!(seen, [0.0, 0.25, 0.5, 0.75, 1.0]);
+    }
+
+    #[test]
     fn a_short_last_chunk_is_covered_by_a_range_to_the_end_of_the_file() {
         let mut map = ChunkBitmap::with_chunk_size(250, 100).unwrap();
         assert_eq!(map.set_range(200, 49), Fill::Known);

@@ -396,13 +396,14 @@ impl Engine {
         }
     }
 
-    /// Wants a chunk that was asked for in vain, if somebody still waits.
+    /// Wants a chunk that was asked for in vain, if somebody still waits. Of an object whose disk
+    /// failed, nothing is wanted until it was looked at again: then whoever waits wants it anew.
     pub(crate) fn want_again(&mut self, object: ObjectId, chunk: ChunkIx) {
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
         let is_wanted = !kept.doomed && (kept.whole || !kept.readers.is_empty());
-        if is_wanted && kept.lacks(chunk) {
+        if is_wanted && kept.is_open() && kept.lacks(chunk) {
             kept.wanted.insert(chunk);
             self.queue(object);
         }

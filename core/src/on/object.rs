@@ -131,15 +131,7 @@ impl Engine {
         let Some(kept) = self.objects.get(&object) else {
             return;
         };
-        let is_open = match kept.stage {
-            Stage::Absent | Stage::Creating | Stage::Partial | Stage::Syncing => true,
-            Stage::Unknown
-            | Stage::Loading
-            | Stage::Finishing
-            | Stage::Complete
-            | Stage::Broken => false,
-        };
-        if !is_open {
+        if !kept.is_open() {
             return;
         }
         let chunks = kept.held().chunks_covering(offset, u64::from(len));

@@ -6,6 +6,7 @@ use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, Fault};
 use tandem_core::ids::NodeId;
 use tandem_core::time::Duration;
+use tandem_core::tree::register::{Register, RegisterKey};
 
 use crate::bo::Bo;
 use crate::stage::{Held, Stage};
@@ -317,11 +318,9 @@ fn attributes_are_set_and_set_id_bits_are_not() {
     stage.side("ada").files.chmod("a", 0o711);
     stage.hint("a");
     let registers = stage.side("ada").registers();
-    let attrs = registers.iter().filter_map(|register| match register {
-        tandem_core::tree::register::Register::Attrs(attrs) if attrs.node == a => Some(attrs),
-        _ => None,
-    });
-    assert_eq!(attrs.last().unwrap().mode, 0o711);
+    let is_his = |register: &&Register| register.key() == RegisterKey::Attrs(a);
+    let attrs = registers.iter().find(is_his);
+    assert!(matches!(attrs, Some(Register::Attrs(attrs)) if attrs.mode == 0o711));
 }
 
 #[test]
@@ -539,7 +538,7 @@ fn killed_after(steps: usize, lost: bool) -> bool {
         .registers()
         .iter()
         .filter(|register| register.stamp().dot.actor != crate::bo::BO)
-        .filter(|register| !matches!(register, tandem_core::tree::register::Register::Digest(_)))
+        .filter(|register| !matches!(register, Register::Digest(_)))
         .count();
     // The root's attributes, and attributes, content and name of four files of hers, of which bo
     // has changed some.

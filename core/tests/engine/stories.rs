@@ -342,6 +342,37 @@ fn a_full_disk_is_looked_at_again() {
     assert_eq!(stage.bytes("bo", kept), photo()[600..610]);
 }
 
+/// A store failed, and its pause ended while another job of the file was under way. A chunk that
+/// came was dropped, since nobody knew what the disk held, and asked for again at once, as often
+/// as the wire could bring it.
+#[test]
+fn nothing_is_asked_for_that_the_disk_could_not_take() {
+    let mut stage = Stage::met();
+    let fh = stage.open("bo", "photo");
+    let is_store = |wish: &DiskWish| matches!(wish, DiskWish::StoreChunk { .. });
+    stage.side("bo").failing = Some((is_store, DiskError::Io));
+    stage.hold("bo", Held::Chunks);
+    let reads = [0, 600, 1200].map(|offset| (offset, stage.read("bo", fh, offset, 10)));
+    stage.hold("bo", Held::Disk);
+    stage.let_by("bo", Held::Chunks, 2);
+    stage.let_by("bo", Held::Disk, 1);
+    stage.wait(secs(5));
+    let asked = stage.side("bo").engine().counters().chunks_asked;
+    stage.let_by("bo", Held::Chunks, 1);
+    assert_eq!(
+        stage.side("bo").engine().counters().chunks_asked,
+        asked,
+        "P5"
+    );
+    stage.release("bo", Held::Disk);
+    stage.release("bo", Held::Chunks);
+    stage.wait(secs(5));
+    for (offset, read) in reads {
+        let from = usize::try_from(offset).unwrap();
+        assert_eq!(stage.bytes("bo", read), photo()[from..from + 10]);
+    }
+}
+
 // Outside edits.
 
 #[test]

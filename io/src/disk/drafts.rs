@@ -335,15 +335,25 @@ impl Drafts {
             }
             match sidecar {
                 Some(sidecar) => {
-                    // In between there is no sidecar that would claim what the file has not.
-                    to.sidecar.remove()?;
-                    if object != settled {
-                        rename_once(&from.partial, &to.partial)?;
+                    let renew_sidecar = || {
+                        renew(&to.sidecar, to.mode, |fd| {
+                            write_at(fd, sidecar, 0)?;
+                            rustix::fs::fdatasync(fd)
+                        })
+                    };
+                    if object == settled {
+                        renew_sidecar()?;
+                    } else if from.partial.len()?.is_some() {
+                        // The sidecar first: without its file it claims nothing, and the file
+                        // without its sidecar would be taken for nothing. What may be left of an
+                        // earlier life has neither.
+                        to.sidecar.remove()?;
+                        to.partial.remove()?;
+                        renew_sidecar()?;
+                        from.partial.rename(&to.partial)?;
+                    } else {
+                        to.partial.len()?.ok_or(Errno::NOENT)?;
                     }
-                    renew(&to.sidecar, to.mode, |fd| {
-                        write_at(fd, sidecar, 0)?;
-                        rustix::fs::fdatasync(fd)
-                    })?;
                 }
                 None => {
                     rename_once(&from.partial, &to.complete)?;

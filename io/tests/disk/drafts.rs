@@ -390,20 +390,18 @@ fn settling_goes_on_after_a_kill() {
             desk.partial(draft, b"12345678", b"side");
             desk.open(draft, b"head", DraftFrom::Partial).unwrap();
             desk.write(draft, 0, b"new", (b"", b"-a")).unwrap();
-            if steps > 0 {
-                let from = desk.path(draft, "");
-                match sidecar {
-                    Some(_) => fs::rename(from, desk.path(version, "")).unwrap(),
-                    None => {
-                        fs::rename(from, desk.path(version, "")).unwrap();
-                        desk.objects.finish(version).unwrap();
-                    }
-                }
-            }
-            if steps > 1
+            if steps > 0
                 && let Some(sidecar) = sidecar
             {
                 fs::write(desk.path(version, ".kdbitmap"), sidecar).unwrap();
+                // It claims nothing yet.
+                assert_eq!(desk.objects.load(version), loaded(None, None, None));
+            }
+            if steps > 1 {
+                fs::rename(desk.path(draft, ""), desk.path(version, "")).unwrap();
+                if sidecar.is_none() {
+                    desk.objects.finish(version).unwrap();
+                }
             }
             if steps > 2 {
                 fs::remove_file(desk.path(draft, ".kdbitmap")).unwrap();

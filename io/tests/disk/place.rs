@@ -199,7 +199,7 @@ fn what_a_kill_left_between_exchange_and_compare_is_compared_after() {
     let key = FileKey::from(&ready.print);
     // An edit that nobody has seen, and the exchange; then the kill.
     fs::write(share.at("a"), "edited").unwrap();
-    let name = format!("{:016x}-{1:016x}-{:016x}-{1:016x}", 0xfeed, 1, 0xfeed);
+    let name = format!("{0:016x}-{1:016x}-{0:016x}-{1:016x}", 0xfeed, 1);
     let partial = share.at(".tandem/partial").join(name);
     rustix::fs::renameat_with(
         rustix::fs::CWD,

@@ -3,7 +3,7 @@
 //! A chunk is held from the moment at which its bytes and its record were written, a kill
 //! notwithstanding, until a power loss took what was not complete, its object was removed or
 //! made anew, or the disk failed on it. What is held, or on its way on a live link, is not asked
-//! for.
+//! for; and nothing is while the disk is in doubt, since it could not be stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,9 @@ pub struct Resume {
     here: BTreeMap<PayloadId, (Want, ChunkHash)>,
     /// Objects on which the disk failed: their sidecars count again once they were loaded.
     doubtful: BTreeSet<ObjectId>,
+    /// Objects on which the disk failed, as the engine was told, and which it has not looked at
+    /// since.
+    refused: BTreeSet<ObjectId>,
     fetches: u64,
     lens: BTreeMap<Want, u64>,
     /// Bytes of chunks on the wire towards this peer, and how many there may have been.
@@ -33,6 +36,10 @@ impl Resume {
         self.fetches += 1;
         if self.lens.insert(want, len).is_none() {
             self.due += len;
+        }
+        if self.refused.contains(&want.object) {
+            let what = format!("{want:?} is asked for, and could not be stored: the disk failed");
+            return Err(Failure::safety("P5", what));
         }
         if self.here.values().any(|(here, _)| *here == want) {
             let what = format!("{want:?} is being stored and asked for again");
@@ -120,6 +127,13 @@ impl Resume {
         }
     }
 
+    /// A stored chunk could not be read.
+    pub fn unreadable(&mut self, want: Want) {
+        if self.held.remove(&want).is_some() {
+            self.excuse(want);
+        }
+    }
+
     /// An object was removed or made anew.
     pub fn forget(&mut self, object: ObjectId) {
         let held: Vec<Want> = self
@@ -133,6 +147,22 @@ impl Resume {
             self.excuse(want);
         }
         self.doubtful.remove(&object);
+        self.refused.remove(&object);
+    }
+
+    /// The engine was told that the disk failed on an object.
+    pub fn refused(&mut self, object: ObjectId) {
+        self.refused.insert(object);
+    }
+
+    /// The engine was told what is there of an object.
+    pub fn found(&mut self, object: ObjectId) {
+        self.refused.remove(&object);
+    }
+
+    /// Tells whether the disk failed on an object that was not loaded since.
+    pub fn is_doubtful(&self, object: ObjectId) -> bool {
+        self.doubtful.contains(&object)
     }
 
     /// The disk failed on an object.
@@ -153,6 +183,7 @@ impl Resume {
         self.asked.clear();
         self.here.clear();
         self.doubtful.clear();
+        self.refused.clear();
         if let Some(complete) = complete {
             let is_lost = |want: &&Want| !complete.contains(&want.object);
             lost.extend(self.held.keys().filter(is_lost));

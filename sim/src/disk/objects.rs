@@ -16,7 +16,7 @@ use crate::reach::Reach;
 
 /// A file's bytes, and which of them a power loss can't take.
 #[derive(Clone, Debug, Default)]
-struct Image {
+pub(super) struct Image {
     now: Vec<u8>,
     synced: Vec<u8>,
     since: Vec<(usize, Vec<u8>)>,
@@ -25,7 +25,7 @@ struct Image {
 }
 
 impl Image {
-    fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize) -> Self {
         Self {
             now: vec![0; size],
             synced: vec![0; size],
@@ -83,7 +83,7 @@ impl Image {
 
 /// A sidecar: what it holds, and what it held when that was last sure to be on the disk.
 #[derive(Clone, Debug, Default)]
-struct Journal {
+pub(super) struct Journal {
     now: Vec<u8>,
     before: Vec<u8>,
 }
@@ -98,7 +98,7 @@ impl Journal {
             .count();
         let kept = same + chance.part(self.now.len() - same);
         let mut left = self.now[..kept].to_vec();
-        if self.before.len() > kept && chance.often(500) {
+        if self.before.len() > kept && chance.often(800) {
             reach!(reach, "sidecar: old tail came back");
             left.extend_from_slice(&self.before[kept..]);
         } else if chance.often(200) {
@@ -110,12 +110,14 @@ impl Journal {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Stored {
-    sidecar: Option<Journal>,
-    partial: Option<Image>,
+pub(super) struct Stored {
+    pub(super) sidecar: Option<Journal>,
+    pub(super) partial: Option<Image>,
     /// Whether the partial file's name has outlived a sync.
-    partial_sure: bool,
-    complete: Option<Image>,
+    pub(super) partial_sure: bool,
+    pub(super) complete: Option<Image>,
+    /// Whether the complete file's name has.
+    pub(super) complete_sure: bool,
 }
 
 /// What `DiskWish::LoadObject` brings: the sidecar, and the lengths of the two files.
@@ -123,7 +125,7 @@ pub type Loaded = (Option<Vec<u8>>, Option<u64>, Option<u64>);
 
 /// All objects of a peer.
 #[derive(Clone, Debug, Default)]
-pub struct Objects(BTreeMap<ObjectId, Stored>);
+pub struct Objects(pub(super) BTreeMap<ObjectId, Stored>);
 
 impl Objects {
     /// Finds what is stored of an object.
@@ -158,6 +160,10 @@ impl Objects {
     /// Cuts the sidecar.
     pub fn cut(&mut self, object: ObjectId, len: u64) -> Result<(), DiskError> {
         let journal = self.journal(object)?;
+        // What is cut off may have reached the disk, and the cut may not.
+        if journal.before.len() < journal.now.len() {
+            journal.before.clone_from(&journal.now);
+        }
         journal.now.truncate(usize::try_from(len).unwrap_or(0));
         Ok(())
     }
@@ -196,6 +202,7 @@ impl Objects {
             stored.complete = Some(partial);
         }
         stored.sidecar = None;
+        stored.complete_sure = true;
         match stored.complete {
             Some(_) => Ok(()),
             None => Err(DiskError::NotFound),
@@ -297,6 +304,11 @@ impl Objects {
     /// Loses power.
     pub fn lose_power(&mut self, chance: &mut Chance, reach: &mut Reach) {
         for stored in self.0.values_mut() {
+            if stored.complete.is_some() && !stored.complete_sure && chance.often(500) {
+                reach!(reach, "power: undid a rename");
+                stored.partial = stored.complete.take();
+                stored.partial_sure = true;
+            }
             if let Some(journal) = &mut stored.sidecar {
                 journal.lose_power(chance, reach);
             }
@@ -316,6 +328,7 @@ impl Objects {
                 image.lose_power(chance, reach);
             }
             stored.partial_sure = stored.partial.is_some();
+            stored.complete_sure = stored.complete.is_some();
         }
     }
 }

@@ -22,11 +22,11 @@ impl Records {
     /// Carries out a commit.
     pub fn commit(&mut self, records: Vec<Record>, sync: bool) {
         apply(&mut self.now, &records);
+        self.since.push(records);
         if sync {
-            self.synced.clone_from(&self.now);
-            self.since.clear();
-        } else {
-            self.since.push(records);
+            for records in self.since.drain(..) {
+                apply(&mut self.synced, &records);
+            }
         }
     }
 

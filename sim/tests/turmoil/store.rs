@@ -16,6 +16,7 @@ use tandem_sim::disk::records::Records;
 use tandem_sim::reach::Reach;
 
 /// What waits for the disk.
+#[expect(clippy::large_enum_variant, reason = "few are under way at a time")]
 pub(crate) enum Work {
     Job(JobId, DiskWish, Option<(PayloadId, Bytes)>),
     Commit(CommitId, Vec<Record>, bool),
