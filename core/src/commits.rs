@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::action::{FsReply, Record};
-use crate::ids::{Arrival, AskId, CommitId, LinkId, ObjectId, ReqId};
+use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId, ReqId};
 use crate::message::Answer;
 use crate::version::VersionVector;
 
@@ -42,6 +42,10 @@ pub(crate) enum After {
         /// What was known then.
         knowledge: VersionVector,
     },
+    /// A draft is on record: its file may be made.
+    Draft(NodeId),
+    /// A draft is on record as the object that it becomes.
+    Settle(NodeId),
     /// An object's file may be made.
     Create(ObjectId),
     /// An object is on record as complete: its file may go to its place.
@@ -155,6 +159,8 @@ impl Commits {
                 After::Ack { .. }
                 | After::Answer { .. }
                 | After::Tell { .. }
+                | After::Draft(_)
+                | After::Settle(_)
                 | After::Create(_)
                 | After::Finish(_) => true,
             });

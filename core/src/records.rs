@@ -72,6 +72,28 @@ pub(crate) enum Holding {
     Complete,
 }
 
+/// What a draft is written over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DraftBase {
+    /// Nothing: it began as an empty file.
+    Nothing,
+    /// A partial file.
+    Partial,
+    /// A complete file.
+    Complete,
+}
+
+/// What is stored of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DraftRecord {
+    /// Under the name of which object it lies.
+    pub file: ObjectId,
+    /// What that held.
+    pub from: DraftBase,
+    /// The last version that was published of it.
+    pub version: Dot,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
@@ -83,6 +105,7 @@ pub(crate) enum Stored {
     Object(ObjectId, Holding),
     Placed(NodeId, Placed),
     Hash(ObjectId, ChunkIx, ChunkHash),
+    Draft(NodeId, DraftRecord),
 }
 
 fn dot(key: &mut Vec<u8>, dot: Dot) {
@@ -153,6 +176,13 @@ pub(crate) fn object(object: ObjectId) -> Vec<u8> {
 /// Returns the key of a node's place in the shared folder.
 pub(crate) fn placed(node: NodeId) -> Vec<u8> {
     let mut key = b"f".to_vec();
+    dot(&mut key, node.0);
+    key
+}
+
+/// Returns the key of a node's draft.
+pub(crate) fn draft(node: NodeId) -> Vec<u8> {
+    let mut key = b"d".to_vec();
     dot(&mut key, node.0);
     key
 }
@@ -248,6 +278,7 @@ impl Stored {
             b'b' => Self::Bound(u64::from_be_bytes(rest.bytes()?), decode(value)?),
             b'o' => Self::Object(rest.object()?, decode(value)?),
             b'f' => Self::Placed(NodeId(rest.dot()?), decode(value)?),
+            b'd' => Self::Draft(NodeId(rest.dot()?), decode(value)?),
             b'h' => {
                 let object = rest.object()?;
                 let chunk = ChunkIx(u32::from_be_bytes(rest.bytes()?));

@@ -375,7 +375,9 @@ impl Driver {
             } => parts.store.commit(commit, records, sync),
             Action::Invalidate(what) => parts.front.invalidate(what),
             // What was downloaded before is given up: a guest, who logs errors only, is told too.
-            Action::Fault(fault @ Fault::Sidecar { .. }) => tracing::error!("{fault}"),
+            Action::Fault(fault @ (Fault::Sidecar { .. } | Fault::Draft { .. })) => {
+                tracing::error!("{fault}");
+            }
             Action::Fault(fault) => tracing::warn!("{fault}"),
             Action::Wanted { req, state } => self.notice(Notice::Wanted { req, state }),
             Action::Stopped => self.notice(Notice::Stopped),

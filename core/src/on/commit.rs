@@ -29,6 +29,7 @@ impl Engine {
                     | DiskError::Denied
                     | DiskError::Io => FsError::Io,
                 };
+                self.drafts_unrecorded(error);
                 for req in self.commits.failed(commit) {
                     self.reply(req, Err(error));
                 }
@@ -57,6 +58,8 @@ impl Engine {
                 self.told.0 = self.told.0.max(upto);
                 self.told.1.merge(&knowledge);
             }
+            After::Draft(node) => self.draft_recorded(node),
+            After::Settle(node) => self.draft_settles(node),
             After::Create(object) => self.create_object(object),
             After::Finish(object) => self.finish_object(object),
         }

@@ -26,6 +26,7 @@ impl Engine {
         let mut is_new = true;
         let mut past = VersionVector::new();
         let mut objects = Vec::new();
+        let mut drafts = Vec::new();
         for (key, value) in stored {
             match Stored::read(&key, &value)? {
                 Stored::Myself(me) => {
@@ -54,6 +55,7 @@ impl Engine {
                 }
                 Stored::Object(object, holding) => objects.push((object, holding)),
                 Stored::Placed(node, placed) => self.folder.place(node, placed),
+                Stored::Draft(node, record) => drafts.push((node, record)),
                 Stored::Hash(object, chunk, hash) => {
                     self.hashes.entry(object).or_default().insert(chunk, hash);
                 }
@@ -93,8 +95,11 @@ impl Engine {
             self.tell.unsynced = true;
             self.tell.due = true;
         }
+        for (node, record) in drafts {
+            self.restore_draft(node, record, start.last == Last::Lost);
+        }
         for (object, holding) in objects {
-            if self.is_needed(object) {
+            if self.is_needed(object) || self.drafts_on.contains_key(&object) {
                 self.kept.insert(object, holding);
             } else {
                 self.discard(object);
@@ -123,6 +128,7 @@ impl Engine {
             peer.dialled = true;
             self.dial(host.peer);
         }
+        self.load_drafts();
         if self.config.role == Role::Full {
             self.folder.list(NodeId::ROOT);
         }

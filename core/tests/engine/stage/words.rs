@@ -228,6 +228,7 @@ pub(super) fn records(records: &[Record]) -> String {
             b'o' => "object",
             b'f' => "place",
             b'h' => "hash",
+            b'd' => "draft",
             other => panic!("a record of kind {other}"),
         };
         *count.entry((what, record.value.is_none())).or_default() += 1;
