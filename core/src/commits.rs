@@ -46,6 +46,10 @@ pub(crate) enum After {
     Put(NodeId),
     /// A node may be taken out of the way: that it is about to be is on record.
     Park(NodeId),
+    /// A draft is on record: its file may be made.
+    Draft(NodeId),
+    /// A draft is on record as the object that it becomes.
+    Settle(NodeId),
     /// An object's file may be made.
     Create(ObjectId),
     /// An object is on record as complete: its file may go to its place.
@@ -161,6 +165,8 @@ impl Commits {
                 | After::Tell { .. }
                 | After::Put(_)
                 | After::Park(_)
+                | After::Draft(_)
+                | After::Settle(_)
                 | After::Create(_)
                 | After::Finish(_) => true,
             });

@@ -6,17 +6,18 @@
 //! that must be listed is being listed as far as the bound allows; and everything that must be
 //! remembered is in a commit.*
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::action::{Action, DiskWish};
 use crate::commits::Commits;
+use crate::draft::Draft;
 use crate::error::Fault;
 use crate::event::Event;
 use crate::folder::Folder;
 use crate::handle::Handles;
 use crate::ids::{
-    ActorId, Arrival, AskId, ChunkHash, ChunkIx, Dot, FetchId, Fh, JobId, Lamport, LinkId,
+    ActorId, Arrival, AskId, ChunkHash, ChunkIx, Dot, FetchId, Fh, JobId, Lamport, LinkId, NodeId,
     ObjectId, PeerId, ReqId,
 };
 use crate::inodes::Inodes;
@@ -183,6 +184,13 @@ pub struct Engine {
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) next_job: u64,
     pub(crate) next_fetch: u64,
+    /// Files that are being written.
+    pub(crate) drafts: BTreeMap<NodeId, Draft>,
+    /// Under the name of which object each of them lies.
+    pub(crate) drafts_on: BTreeMap<ObjectId, NodeId>,
+    /// Those that are to be synced, and how many are being.
+    pub(crate) drafts_to_sync: BTreeSet<NodeId>,
+    pub(crate) draft_syncs: usize,
     pub(crate) commits: Commits,
     /// Whether registers or knowledge changed since the last commit.
     pub(crate) news: bool,
@@ -240,6 +248,10 @@ impl Engine {
             jobs: BTreeMap::new(),
             next_job: 0,
             next_fetch: 0,
+            drafts: BTreeMap::new(),
+            drafts_on: BTreeMap::new(),
+            drafts_to_sync: BTreeSet::new(),
+            draft_syncs: 0,
             commits: Commits::default(),
             news: false,
             tell: Tell::default(),
@@ -296,6 +308,7 @@ impl Engine {
         self.pump_missing();
         self.pump_wants();
         self.pump_places();
+        self.pump_draft_syncs();
         self.pump_fetches();
         self.close_commit();
         self.pump_registers();

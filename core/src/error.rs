@@ -183,4 +183,14 @@ pub enum Fault {
         /// What is wrong with it.
         why: String,
     },
+    /// What lies on disk of a file that was being written can't be relied on.
+    #[error(
+        "what was written to {object:?} is lost or can't be proven: {why}; what is left of it was not touched"
+    )]
+    Draft {
+        /// Under the name of which object it lies.
+        object: ObjectId,
+        /// What is wrong with it.
+        why: String,
+    },
 }

@@ -115,3 +115,11 @@ pub const CHUNK_SIZES: core::ops::RangeInclusive<u32> = 512..=16 * 1024 * 1024;
 /// Separate pieces that were written over chunks which are not here, for each draft: 4 MiB of
 /// memory at most, and more than a program makes that does not mean to; by eye.
 pub const DRAFT_SPANS_MAX: usize = 65_536;
+
+/// Drafts that are synced at once in the background: enough to keep a disk busy, and few enough
+/// that an application's own sync does not queue behind a copied folder; by eye.
+pub const DRAFT_SYNCS_MAX: usize = 4;
+
+/// The records in a draft's journal, beyond which it is written anew in its shortest form when it
+/// was synced: 640 KiB.
+pub const JOURNAL_RECORDS_MAX: u64 = 16_384;

@@ -13,7 +13,7 @@ use crate::fetch::bitmap::ChunkBitmap;
 use crate::fetch::download::Download;
 use crate::fetch::record::SidecarWriter;
 use crate::fetch_state::FetchState;
-use crate::ids::{ChunkHash, ChunkIx, FetchId, LinkId, PayloadId, ReqId};
+use crate::ids::{AskId, ChunkHash, ChunkIx, FetchId, LinkId, PayloadId, ReqId};
 use crate::time::Time;
 
 /// How much of an object is on disk.
@@ -81,6 +81,10 @@ pub(crate) struct Object {
     pub pausing: bool,
     /// Whether the attempts ran out.
     pub exhausted: bool,
+    /// Whether its chunks are asked for as those of what was published of its draft.
+    pub is_elsewhere: bool,
+    /// Peers that wait until it was found.
+    pub asks: BTreeSet<AskId>,
     /// The link on which its file's lanes are open.
     pub lanes: Option<LinkId>,
     /// Chunks fetched since the start.
@@ -115,6 +119,8 @@ impl Object {
             refused: false,
             pausing: false,
             exhausted: false,
+            is_elsewhere: false,
+            asks: BTreeSet::new(),
             lanes: None,
             chunks_fetched: 0,
             bytes_fetched: 0,

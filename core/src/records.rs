@@ -76,6 +76,28 @@ pub(crate) enum Holding {
     Complete,
 }
 
+/// What a draft is written over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DraftBase {
+    /// Nothing: it began as an empty file.
+    Nothing,
+    /// A partial file.
+    Partial,
+    /// A complete file.
+    Complete,
+}
+
+/// What is stored of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DraftRecord {
+    /// Under the name of which object it lies.
+    pub file: ObjectId,
+    /// What that held.
+    pub from: DraftBase,
+    /// The last version that was published of it.
+    pub version: Dot,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
@@ -90,6 +112,7 @@ pub(crate) enum Stored {
     Parked(NodeId),
     Intent(NodeId, Box<Intent>),
     Hash(ObjectId, ChunkIx, ChunkHash),
+    Draft(NodeId, DraftRecord),
 }
 
 fn dot(key: &mut Vec<u8>, dot: Dot) {
@@ -182,6 +205,13 @@ pub(crate) fn parked(node: NodeId) -> Vec<u8> {
 /// Returns the key of what is about to be put under a name.
 pub(crate) fn intent(node: NodeId) -> Vec<u8> {
     let mut key = b"w".to_vec();
+    dot(&mut key, node.0);
+    key
+}
+
+/// Returns the key of a node's draft.
+pub(crate) fn draft(node: NodeId) -> Vec<u8> {
+    let mut key = b"d".to_vec();
     dot(&mut key, node.0);
     key
 }
@@ -312,6 +342,7 @@ impl Stored {
                 Self::Parked(node)
             }
             b'w' => Self::Intent(NodeId(rest.dot()?), Box::new(decode(value)?)),
+            b'd' => Self::Draft(NodeId(rest.dot()?), decode(value)?),
             b'h' => {
                 let object = rest.object()?;
                 let chunk = ChunkIx(u32::from_be_bytes(rest.bytes()?));

@@ -5,7 +5,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{FetchId, LinkId, ObjectId, PeerId, ReqId};
+use crate::ids::{FetchId, LinkId, NodeId, ObjectId, PeerId, ReqId};
 use crate::time::Time;
 
 /// What a deadline is for.
@@ -33,6 +33,8 @@ pub(crate) enum Timer {
     Store,
     /// What is stored is to be told to peers.
     Tell,
+    /// A file that was written has been quiet for long enough to be published.
+    Quiet(NodeId),
 }
 
 /// The deadlines that are set.

@@ -377,7 +377,9 @@ impl Driver {
             } => parts.store.commit(commit, records, sync),
             Action::Invalidate(what) => parts.front.invalidate(what),
             // What was downloaded before is given up: a guest, who logs errors only, is told too.
-            Action::Fault(fault @ Fault::Sidecar { .. }) => tracing::error!("{fault}"),
+            Action::Fault(fault @ (Fault::Sidecar { .. } | Fault::Draft { .. })) => {
+                tracing::error!("{fault}");
+            }
             Action::Fault(fault @ Fault::MuchMissing { .. }) => {
                 self.notice(Notice::Halted(fault.to_string()));
             }

@@ -254,6 +254,7 @@ pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
             Fault::Disk { .. } => ("fault", "disk"),
             Fault::Store { .. } => ("fault", "store"),
             Fault::Sidecar { .. } => ("fault", "sidecar"),
+            Fault::Draft { .. } => ("fault", "draft"),
         },
         Action::Wanted { state, .. } => match state {
             WantState::Progress { .. } => ("wanted", "progress"),

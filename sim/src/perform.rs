@@ -432,7 +432,7 @@ impl World {
                 peer.handles.opened(*fh)
             }
             (FsCall::Lookup { name, .. }, Ok(FsReply::Entry(shown))) => {
-                self.folder.past.judge(name, shown)?;
+                self.folder.past.judge(&self.folder.history, name, shown)?;
                 peer.handles.shown(shown)
             }
             (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => {
@@ -442,7 +442,10 @@ impl World {
             (_, Ok(FsReply::Items(items))) => items.iter().try_for_each(|item| {
                 match &*item.name {
                     b"." | b".." => self.folder.past.judge_any(&item.shown)?,
-                    name => self.folder.past.judge(name, &item.shown)?,
+                    name => {
+                        let history = &self.folder.history;
+                        self.folder.past.judge(history, name, &item.shown)?;
+                    }
                 }
                 peer.handles.shown(&item.shown)
             }),

@@ -325,6 +325,33 @@ impl Overlay {
         }
     }
 
+    /// Returns the size of the version beneath in bytes.
+    pub fn base_size(&self) -> u64 {
+        self.base_size
+    }
+
+    /// Returns below which byte the version beneath counts.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Returns the records that say which chunks were changed since the last publish.
+    pub fn marks(&self) -> Vec<Record> {
+        let marked = self.marked.iter().map(|run| Record::Touched {
+            first: ChunkIx(narrow(run.start)),
+            count: narrow(run.end - run.start),
+        });
+        let beyond = self.beyond.map(|chunk| Record::Beyond { chunk });
+        marked.chain(beyond).collect()
+    }
+
+    /// Returns the chunks that are wholly here and not as they are beneath, as runs of first and
+    /// count.
+    pub fn written(&self) -> Vec<(ChunkIx, u32)> {
+        let run = |run: Range<u64>| (ChunkIx(narrow(run.start)), narrow(run.end - run.start));
+        self.whole.iter().map(run).collect()
+    }
+
     /// Returns the file's length in bytes.
     pub fn size(&self) -> u64 {
         self.size
@@ -362,7 +389,6 @@ impl Overlay {
             changed.insert(u64::from(beyond.0)..end);
         }
         changed.remove(end..u64::from(u32::MAX));
-        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let run = |run: Range<u64>| (ChunkIx(narrow(run.start)), narrow(run.end - run.start));
         changed.iter().map(run).collect()
     }
@@ -425,18 +451,12 @@ impl Overlay {
         unfilled
     }
 
-    /// Returns, of the chunks of the file, those that are not here and are as beneath.
-    pub fn is_absent(&self, chunk: ChunkIx, has: impl Fn(ChunkIx) -> bool) -> bool {
-        self.start(chunk) < self.size && !self.is_whole(chunk, has)
-    }
-
     /// Returns the fewest records that say the same, with the last publish among them.
     pub fn records(&self, published: Option<Record>) -> Vec<Record> {
         let mut records = Vec::new();
         if self.limit < self.base_size {
             records.push(Record::Cut { len: self.limit });
         }
-        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         records.extend(self.whole.iter().map(|run| Record::Chunks {
             first: ChunkIx(narrow(run.start)),
             count: narrow(run.end - run.start),
@@ -450,11 +470,7 @@ impl Overlay {
         }
         records.extend(published);
         // Without a publish all that is said of is changed since the beginning, and more may be.
-        records.extend(self.marked.iter().map(|run| Record::Touched {
-            first: ChunkIx(narrow(run.start)),
-            count: narrow(run.end - run.start),
-        }));
-        records.extend(self.beyond.map(|chunk| Record::Beyond { chunk }));
+        records.extend(self.marks());
         records
     }
 
@@ -496,6 +512,11 @@ impl Overlay {
             Some((chunk, bytes))
         })
     }
+}
+
+/// Narrows the index of a chunk, or a number of them.
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn one(chunk: ChunkIx) -> Range<u64> {

@@ -6,6 +6,7 @@
 //! computed from the chunks is computed, never counted beside them.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::fetch::backoff::Backoff;
 use crate::fetch::bitmap::{ChunkBitmap, Fill};
@@ -138,6 +139,47 @@ impl Download {
         chunks.is_some_and(|chunks| chunks.claims.clear(chunk) | chunks.held.clear(chunk))
     }
 
+    /// Says that these chunks are here, and were written by somebody else: no hash of theirs is
+    /// known.
+    pub fn written(&mut self, first: ChunkIx, count: u32) {
+        let Some(chunks) = &mut self.chunks else {
+            return;
+        };
+        let end = first.0.saturating_add(count);
+        let inside = |chunk: &ChunkIx| (first.0..end).contains(&chunk.0);
+        let claims: Vec<ChunkIx> = chunks.claims.held().filter(inside).collect();
+        for claim in claims {
+            chunks.claims.clear(claim);
+        }
+        let size = u64::from(chunks.held.chunk_size());
+        chunks
+            .held
+            .set_range(u64::from(first.0) * size, u64::from(count) * size);
+        let hashed: Vec<ChunkIx> = self
+            .hashes
+            .range(first..ChunkIx(end))
+            .map(|(&chunk, _)| chunk)
+            .collect();
+        for chunk in hashed {
+            self.hashes.remove(&chunk);
+        }
+    }
+
+    /// Says that what is held is to be proven again: it is claimed, where there is a hash to
+    /// prove it by.
+    pub fn doubt(&mut self) {
+        let Some(chunks) = &mut self.chunks else {
+            return;
+        };
+        let held: Vec<ChunkIx> = chunks.held.held().collect();
+        for chunk in held {
+            chunks.held.clear(chunk);
+            if self.hashes.contains_key(&chunk) {
+                chunks.claims.set(chunk);
+            }
+        }
+    }
+
     /// Returns the size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.chunks
@@ -252,8 +294,6 @@ impl Download {
 
 #[cfg(test)]
 mod tests {
-    use std::vec::Vec;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -69,6 +69,7 @@ impl Engine {
         }
         for object in superseded {
             self.supersede(object);
+            self.pump_draft(object.node);
         }
     }
 
@@ -100,7 +101,7 @@ impl Engine {
         self.act(Action::Invalidate(what));
     }
 
-    fn forget_inode(&mut self, node: NodeId, data: bool) {
+    pub(crate) fn forget_inode(&mut self, node: NodeId, data: bool) {
         if let Some(ino) = self.inodes.known(node) {
             self.invalidate(Invalidation::Inode { ino, data });
         }

@@ -32,6 +32,7 @@ impl Engine {
                     | DiskError::Changed
                     | DiskError::Io => FsError::Io,
                 };
+                self.drafts_unrecorded(error);
                 for req in self.commits.failed(commit) {
                     self.reply(req, Err(error));
                 }
@@ -62,6 +63,8 @@ impl Engine {
             }
             After::Put(node) => self.put(node),
             After::Park(node) => self.park_now(node),
+            After::Draft(node) => self.draft_recorded(node),
+            After::Settle(node) => self.draft_settles(node),
             After::Create(object) => self.create_object(object),
             After::Finish(object) => self.finish_object(object),
         }

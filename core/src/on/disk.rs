@@ -1,5 +1,6 @@
 //! The disk has done a job, or refused it.
 
+use crate::draft::DraftJob;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::event::DiskDone;
@@ -18,6 +19,20 @@ pub(crate) enum Job {
     Looked(NodeId, Name),
     /// A chunk is read for a peer.
     Serve(AskId),
+    /// A chunk is read out of the store for a peer.
+    ServeStored {
+        /// Who waits.
+        ask: AskId,
+        /// The file in which it is.
+        file: ObjectId,
+    },
+    /// Something is done with a draft.
+    Draft {
+        /// Of which file.
+        node: NodeId,
+        /// What.
+        what: DraftJob,
+    },
     /// A chunk is read to see whether its hash still holds.
     Recheck {
         /// Of which file.
@@ -76,6 +91,8 @@ impl Engine {
             Job::RootLooked => self.on_root_looked(outcome),
             Job::Looked(dir, name) => self.on_looked(dir, name, outcome),
             Job::Serve(ask) => self.on_served(ask, outcome),
+            Job::ServeStored { ask, file } => self.on_served_stored(ask, file, outcome),
+            Job::Draft { node, what } => self.on_drafted(node, what, outcome),
             Job::Recheck { node, round, hash } => self.on_rechecked(node, round, hash, outcome),
             Job::Loaded(object) => {
                 match outcome {
@@ -177,7 +194,7 @@ impl Engine {
 
     /// Gives back a payload that nobody waits for.
     pub(crate) fn drop_payload(&mut self, outcome: Result<DiskDone, DiskError>) {
-        if let Ok(DiskDone::Chunk { payload, .. }) = outcome {
+        if let Ok(DiskDone::Chunk { payload, .. } | DiskDone::Read { payload, .. }) = outcome {
             self.act(crate::action::Action::Drop { payload });
         }
     }

@@ -169,7 +169,11 @@ impl Engine {
             },
         );
         self.timers.set(Timer::Fetch(fetch), self.now + STALL);
-        let want = Want { object, chunk };
+        let version = self.asked_as(object, chunk);
+        let want = Want {
+            object: ObjectId { version, ..object },
+            chunk,
+        };
         let lane = chunk.0 % LANES;
         self.act(Action::Fetch {
             fetch,
@@ -367,6 +371,7 @@ impl Engine {
                     // The file was deleted: no newer version will come in its place.
                     self.exhaust(object);
                 } else {
+                    self.ask_elsewhere(object);
                     self.want_again(object, chunk);
                     self.pause(object, Some(GONE_RETRY));
                 }
@@ -399,10 +404,11 @@ impl Engine {
     /// Wants a chunk that was asked for in vain, if somebody still waits. Of an object whose disk
     /// failed, nothing is wanted until it was looked at again: then whoever waits wants it anew.
     pub(crate) fn want_again(&mut self, object: ObjectId, chunk: ChunkIx) {
+        let is_drafted = self.draft_wants(object, chunk);
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
-        let is_wanted = !kept.doomed && (kept.whole || !kept.readers.is_empty());
+        let is_wanted = !kept.doomed && (kept.whole || !kept.readers.is_empty() || is_drafted);
         if is_wanted && kept.is_open() && kept.lacks(chunk) {
             kept.wanted.insert(chunk);
             self.queue(object);
@@ -513,7 +519,9 @@ impl Engine {
         let waiting: Vec<ObjectId> = self
             .objects
             .iter()
-            .filter(|(_, kept)| kept.whole || !kept.readers.is_empty())
+            .filter(|(object, kept)| {
+                kept.whole || !kept.readers.is_empty() || self.drafts_on.contains_key(object)
+            })
             .map(|(object, _)| *object)
             .collect();
         for object in waiting {

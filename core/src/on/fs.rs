@@ -11,6 +11,7 @@ use crate::ids::{Fh, Ino, NodeId, ObjectId, ReqId};
 use crate::inodes::INODES_AHEAD;
 use crate::limits::NAME_LEN_MAX;
 use crate::mutant::Mutant;
+use crate::on::draft::DraftRead;
 use crate::records;
 use crate::time::Time;
 use crate::timers::Timer;
@@ -127,9 +128,11 @@ impl Engine {
     pub(crate) fn shown(&mut self, node: NodeId) -> Option<Shown> {
         let ino = self.ino(node);
         let view = self.tree.node(node)?;
+        let face = self.draft_face(node);
+        let (drafted, touched) = (face.map(|face| face.0), face.map(|face| face.1));
         let size = match view.kind {
             Kind::Directory => DIRECTORY_SIZE,
-            Kind::File | Kind::Symlink => view.size,
+            Kind::File | Kind::Symlink => drafted.unwrap_or(view.size),
         };
         Some(Shown {
             ino,
@@ -139,7 +142,7 @@ impl Engine {
             gid: view.gid,
             nlink: view.nlink,
             size,
-            mtime: view.mtime.unwrap_or_default(),
+            mtime: touched.or(view.mtime).unwrap_or_default(),
         })
     }
 
@@ -184,7 +187,17 @@ impl Engine {
             return Some(shown);
         }
         match self.handles.on(ino).next()?.1 {
-            Open::File { last, .. } => Some(Shown { nlink: 0, ..*last }),
+            Open::File { last, .. } => {
+                let last = Shown { nlink: 0, ..*last };
+                Some(match self.draft_face(node) {
+                    Some((size, mtime)) => Shown {
+                        size,
+                        mtime,
+                        ..last
+                    },
+                    None => last,
+                })
+            }
             Open::Directory { .. } => None,
         }
     }
@@ -243,6 +256,9 @@ impl Engine {
             self.reply(req, Err(FsError::Stale));
             return;
         };
+        if self.read_draft(req, node, read) {
+            return;
+        }
         let now_shown = self.tree.node(node).map(|view| view.size);
         let (size, version) = match (now_shown, self.handles.get(read.fh)) {
             (Some(size), Some(Open::File { .. })) => (size, self.current(node)),
@@ -299,6 +315,58 @@ impl Engine {
         self.demand(object, req, read.offset, len);
     }
 
+    /// Answers a read out of a draft, or has it wait for what is beneath; false if the file's
+    /// version has nothing to do with one.
+    fn read_draft(&mut self, req: ReqId, node: NodeId, read: Waiting) -> bool {
+        let Some(Open::File { .. }) = self.handles.get(read.fh) else {
+            return false;
+        };
+        match self.draft_reads(node, read.offset, read.len) {
+            None => false,
+            Some(DraftRead::NotFound) => {
+                if let Some(draft) = self.drafts.get_mut(&node) {
+                    draft.readers.insert(req);
+                }
+                self.timers.set(Timer::Read(req), read.deadline);
+                self.waiting.insert(req, read);
+                true
+            }
+            Some(DraftRead::Here { len: 0, .. }) => {
+                self.reply(req, Ok(FsReply::Eof));
+                true
+            }
+            Some(DraftRead::Here {
+                file: object,
+                len,
+                is_here: true,
+            }) => {
+                let offset = read.offset;
+                let stored = Stored {
+                    object,
+                    offset,
+                    len,
+                };
+                self.reply(req, Ok(FsReply::Data(stored)));
+                true
+            }
+            Some(DraftRead::Here {
+                file,
+                len,
+                is_here: false,
+            }) => {
+                if !self.may_be_here(file, read.offset, len) && self.is_given_up() {
+                    self.fail_read(req);
+                    return true;
+                }
+                self.timers.set(Timer::Read(req), read.deadline);
+                let object = Some(file);
+                self.waiting.insert(req, Waiting { object, ..read });
+                self.demand(file, req, read.offset, len);
+                true
+            }
+        }
+    }
+
     /// Answers a read that its bytes can't be had.
     pub(crate) fn fail_read(&mut self, req: ReqId) {
         self.counters.reads_failed += 1;
@@ -343,8 +411,8 @@ impl Engine {
     }
 
     fn release(&mut self, fh: Fh) -> Result<FsReply, FsError> {
-        let version = match self.handles.get(fh) {
-            Some(Open::File { version, .. }) => *version,
+        let (version, was_written) = match self.handles.get(fh) {
+            Some(Open::File { version, write, .. }) => (*version, *write),
             Some(Open::Directory { .. }) | None => return Err(FsError::BadHandle),
         };
         let released = self.handles.release(fh).ok_or(FsError::BadHandle)?;
@@ -352,11 +420,17 @@ impl Engine {
         if self.has(Mutant::HandleReused) {
             self.handles.reuse(fh);
         }
+        let node = self.inodes.node(released.ino);
+        let is_written = |(_, open): (Fh, &Open)| match open {
+            Open::File { write, .. } => *write,
+            Open::Directory { .. } => false,
+        };
+        let writes_end = was_written && !self.handles.on(released.ino).any(is_written);
+        if let Some(node) = node.filter(|_| writes_end || released.last) {
+            self.draft_release(node);
+        }
         if released.last {
-            let now = self
-                .inodes
-                .node(released.ino)
-                .and_then(|node| self.current(node));
+            let now = node.and_then(|node| self.current(node));
             for (object, _) in [version, now].into_iter().flatten() {
                 self.closed(object);
             }

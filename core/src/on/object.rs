@@ -87,7 +87,10 @@ impl Engine {
     }
 
     /// Takes the step towards a partial file that the object's stage asks for.
-    fn get_going(&mut self, object: ObjectId) {
+    pub(crate) fn get_going(&mut self, object: ObjectId) {
+        if self.drafted(object).is_some() || self.is_settling(object) {
+            return;
+        }
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -112,7 +115,7 @@ impl Engine {
     }
 
     /// Records what is on disk of an object.
-    fn hold(&mut self, object: ObjectId, holding: Holding) {
+    pub(crate) fn hold(&mut self, object: ObjectId, holding: Holding) {
         self.kept.insert(object, holding);
         self.commits
             .put(records::object(object), records::encode(&holding));
@@ -136,6 +139,15 @@ impl Engine {
         }
         let chunks = kept.held().chunks_covering(offset, u64::from(len));
         for chunk in chunks {
+            self.want_chunk(object, chunk);
+        }
+    }
+
+    /// Wants a chunk of an object whose file is there.
+    pub(crate) fn want_range_chunk(&mut self, object: ObjectId, chunk: ChunkIx) {
+        if let Some(kept) = self.objects.get(&object)
+            && kept.stage == Stage::Partial
+        {
             self.want_chunk(object, chunk);
         }
     }
@@ -169,6 +181,8 @@ impl Engine {
         for req in readers {
             self.read_again(req);
         }
+        self.serve_waiting(object);
+        self.draft_woken(object);
         let wants_more = self.objects.get(&object).is_some_and(|kept| kept.whole);
         if wants_more {
             self.get_going(object);
@@ -223,7 +237,7 @@ impl Engine {
     }
 
     /// Goes on where a sidecar of an earlier run ends.
-    fn adopt(&mut self, object: ObjectId, found: &Sidecar, salt: u64) {
+    pub(crate) fn adopt(&mut self, object: ObjectId, found: &Sidecar, salt: u64) {
         let backoff = self.fetch_backoff();
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
@@ -302,6 +316,9 @@ impl Engine {
         payload: PayloadId,
         link: LinkId,
     ) {
+        if self.draft_takes(object, chunk, hash, payload, link) {
+            return;
+        }
         let Some(kept) = self.objects.get_mut(&object) else {
             self.act(Action::Drop { payload });
             return;
@@ -370,6 +387,11 @@ impl Engine {
         }
         kept.soft = true;
         kept.refused = false;
+        if let Some(node) = self.drafts_on.get(&object)
+            && let Some(draft) = self.drafts.get_mut(node)
+        {
+            draft.soft = true;
+        }
         kept.chunks_fetched += 1;
         kept.bytes_fetched += u64::from(len);
         self.counters.chunks_fetched += 1;
@@ -419,6 +441,11 @@ impl Engine {
 
     /// Goes on to complete an object once all of its chunks are proven.
     pub(crate) fn finish_if_complete(&mut self, object: ObjectId) {
+        if let Some(node) = self.drafted(object) {
+            // Its file is not this version's alone.
+            self.pump_draft(node);
+            return;
+        }
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -599,11 +626,17 @@ impl Engine {
         if why == DiskError::NoSpace {
             self.want_failed(object, WantState::NoSpace);
         }
+        self.draft_base_failed(object, why);
         self.pause(object, None);
     }
 
     /// Looks at a broken object's files again, once nothing is under way on them.
     pub(crate) fn mend(&mut self, object: ObjectId) {
+        if self.drafted(object).is_some() {
+            // The draft is found anew, and this with it.
+            self.draft_woken(object);
+            return;
+        }
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };
@@ -631,6 +664,11 @@ impl Engine {
 
     /// Gives up an object whose version no file shows.
     pub(crate) fn doom(&mut self, object: ObjectId) {
+        if self.drafts_on.contains_key(&object) || self.is_settling(object) {
+            // The draft's file bears its name.
+            self.draft_woken(object);
+            return;
+        }
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.doomed = true;
             kept.whole = false;

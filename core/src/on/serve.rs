@@ -10,7 +10,7 @@ use crate::error::{DiskError, Fault};
 use crate::event::DiskDone;
 use crate::ids::{AskId, ChunkHash, ChunkIx, LinkId, ObjectId};
 use crate::limits::ASKS_PER_LINK_MAX;
-use crate::message::{Answer, Want};
+use crate::message::{Answer, Role, Want};
 use crate::on::disk::Job;
 use crate::records;
 use crate::tree::register::{Body, Digest, Register};
@@ -54,6 +54,10 @@ impl Engine {
         let Some(serving) = self.asks.get(&ask).copied() else {
             return;
         };
+        if self.config.role == Role::Sparse {
+            self.serve_stored(ask);
+            return;
+        }
         let ObjectId { node, version } = serving.want.object;
         if let Some(recheck) = self.folder.rechecks.get_mut(&node) {
             recheck.asks.push(ask);

@@ -27,6 +27,7 @@ impl Engine {
         let mut past = VersionVector::new();
         let mut objects = Vec::new();
         let mut is_standing_known = false;
+        let mut drafts = Vec::new();
         for (key, value) in stored {
             match Stored::read(&key, &value)? {
                 Stored::Myself(me) => {
@@ -68,6 +69,7 @@ impl Engine {
                 Stored::Intent(node, intent) => {
                     self.folder.placing.intents.insert(node, *intent);
                 }
+                Stored::Draft(node, record) => drafts.push((node, record)),
                 Stored::Hash(object, chunk, hash) => {
                     self.hashes.entry(object).or_default().insert(chunk, hash);
                 }
@@ -110,9 +112,13 @@ impl Engine {
             self.tell.unsynced = true;
             self.tell.due = true;
         }
+        for (node, record) in drafts {
+            self.restore_draft(node, record, start.last == Last::Lost);
+        }
         for (object, holding) in objects {
             let mut intents = self.folder.placing.intents.values();
-            if self.is_needed(object) || intents.any(|intent| intent.object == object) {
+            let is_intended = intents.any(|intent| intent.object == object);
+            if self.is_needed(object) || is_intended || self.drafts_on.contains_key(&object) {
                 self.kept.insert(object, holding);
             } else {
                 self.discard(object);
@@ -154,6 +160,7 @@ impl Engine {
             peer.dialled = true;
             self.dial(host.peer);
         }
+        self.load_drafts();
         if self.config.role == Role::Full {
             self.folder.list(NodeId::ROOT);
             self.resume_placing();

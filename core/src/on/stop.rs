@@ -32,6 +32,7 @@ impl Engine {
             }
             self.drop_link(link);
         }
+        self.stop_drafts();
         let objects: Vec<ObjectId> = self.objects.keys().copied().collect();
         for object in objects {
             if let Some(kept) = self.objects.get_mut(&object) {

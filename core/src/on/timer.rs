@@ -17,6 +17,7 @@ impl Engine {
                 Timer::Missing => self.confirm_missing(),
                 Timer::Store => self.retry_store(),
                 Timer::Tell => self.tell_due(),
+                Timer::Quiet(node) => self.draft_quiet(node),
                 // The upkeep takes what is ripe.
                 Timer::Looks | Timer::Place => {}
             }

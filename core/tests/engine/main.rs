@@ -6,8 +6,13 @@
     clippy::unwrap_in_result,
     reason = "what a test makes is well made"
 )]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it waits for, and says whatever else came"
+)]
 
 mod bo;
+mod drafts;
 mod hostile;
 mod laws;
 mod names;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::say::Say;
-use super::{CliError, settle, ticket};
+use super::{CliError, TAKES_CHANGES, settle, ticket};
 use crate::config::Given;
 use crate::mount::point;
 use crate::node::{JoinOptions, NodeError, join, store_of};
@@ -53,7 +53,7 @@ impl Join {
             ticket,
             point,
             name: self.name,
-            writable: false,
+            writable: TAKES_CHANGES,
         };
         let running = join(&home, &options)?;
         let place = running.place().display().to_string();

@@ -140,6 +140,10 @@ impl Command {
     }
 }
 
+/// Whether peers may change a folder that is not shared read-only. Not before everything that is
+/// written is kept, placed and served: until then a mount is read-only.
+const TAKES_CHANGES: bool = false;
+
 /// Returns the settings of the replica in `home`, and starts the log.
 fn settle(home: &Home, given: Given) -> Result<Settings, CliError> {
     let settings = given.or(Given::read(home.dir())?)?;

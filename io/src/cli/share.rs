@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::say::Say;
-use super::{CliError, settle};
+use super::{CliError, TAKES_CHANGES, settle};
 use crate::config::Given;
 use crate::mount::point;
 use crate::node::{NodeError, ShareOptions, share, shared_folder};
@@ -26,6 +26,9 @@ pub(super) struct Share {
     /// Mount it on this machine too, at an empty or missing directory outside of it
     #[arg(long, value_name = "MNT")]
     mount: Option<PathBuf>,
+    /// Take no changes, from nobody
+    #[arg(long)]
+    read_only: bool,
     /// What this peer calls itself [default: the machine's name]
     #[arg(long)]
     name: Option<String>,
@@ -57,7 +60,7 @@ impl Share {
         let mount = self.mount.as_deref().map(point::place).transpose();
         let options = ShareOptions {
             mount: mount.map_err(NodeError::from)?,
-            writable: false,
+            writable: TAKES_CHANGES && !self.read_only,
             settings: settle(&home, given)?,
             listen: self.listen,
             ticket_file: self.ticket_file,

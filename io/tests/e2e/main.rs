@@ -18,3 +18,5 @@ mod reads;
 mod resume;
 mod sidecar;
 mod tree;
+mod writes;
+mod writes_hard;

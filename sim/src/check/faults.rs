@@ -68,6 +68,8 @@ impl Caused {
             Fault::Disk { .. } => self.disk,
             Fault::Store { .. } => self.commit,
             Fault::Sidecar { .. } => self.crash || self.power,
+            // A kill takes nothing that proves what was written.
+            Fault::Draft { .. } => self.power,
         };
         if explained {
             Ok(())

@@ -10,6 +10,7 @@ use tandem_core::ids::Ino;
 use tandem_core::time::WallTime;
 use tandem_core::tree::register::Kind;
 
+use super::truth::History;
 use super::{Failure, Verdict};
 use crate::disk::folder::Id;
 
@@ -45,15 +46,18 @@ impl Past {
     }
 
     /// Judges what is shown under a name. Where files stood one after the other in one place, as
-    /// after a save by rename, content and mode may be of two of them.
-    pub fn judge(&self, name: &[u8], shown: &Shown) -> Verdict {
+    /// after a save by rename, they are one: name, content and mode may be of three of them, since
+    /// each is news of its own, and a later name may come before a later content.
+    pub fn judge(&self, history: &History, name: &[u8], shown: &Shown) -> Verdict {
         if shown.ino == Ino::ROOT {
             return Ok(());
         }
         let Some(ids) = self.names.get(name) else {
             return Err(untrue(name, shown, "nothing was ever called so"));
         };
-        self.judge_of(ids.iter().copied(), name, shown)
+        let named: BTreeSet<Id> = ids.iter().map(|id| history.family(*id)).collect();
+        let is_kin = |id: &Id| named.contains(&history.family(*id));
+        self.judge_of(self.states.keys().copied().filter(is_kin), name, shown)
     }
 
     /// Judges what is shown of an inode, by whatever name.
@@ -84,4 +88,46 @@ impl Past {
 fn untrue(name: &[u8], shown: &Shown, why: &str) -> Failure {
     let name = String::from_utf8_lossy(name);
     Failure::safety("P1", format!("{name:?} shows {shown:?}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::outside::name;
+
+    fn shown(size: u64) -> Shown {
+        Shown {
+            ino: Ino(2),
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 1000,
+            gid: 1000,
+            nlink: 1,
+            size,
+            mtime: WallTime { secs: 1, nanos: 0 },
+        }
+    }
+
+    /// A file was saved by a rename onto `x`, then renamed to `y`. A joiner heard of the name
+    /// before it heard of the content: under `y` stood what only ever stood under `x`.
+    #[test]
+    fn a_later_name_may_come_before_a_later_content_and_no_other_file_s() {
+        let (mut past, mut history) = (Past::default(), History::default());
+        let time = WallTime { secs: 1, nanos: 0 };
+        let (old, new, other) = (Id(1), Id(2), Id(3));
+        for (id, size) in [(old, 10), (new, 20), (other, 30)] {
+            history.note(id, Arc::new(Vec::new()));
+            past.was(id, size, time, 0o644);
+        }
+        for (at, id) in [("x", old), ("x", new), ("y", new), ("z", other)] {
+            past.named(at.as_bytes(), id);
+            history.stood(&vec![name(at)], id);
+        }
+        assert_eq!(past.judge(&history, b"y", &shown(10)), Ok(()));
+        assert_eq!(past.judge(&history, b"y", &shown(20)), Ok(()));
+        assert!(past.judge(&history, b"y", &shown(30)).is_err());
+        assert!(past.judge(&history, b"w", &shown(20)).is_err());
+    }
 }

@@ -46,7 +46,8 @@ impl History {
         }
     }
 
-    fn family(&self, file: Id) -> Id {
+    /// Returns what stands for all files that stood one after the other in one place.
+    pub(crate) fn family(&self, file: Id) -> Id {
         let mut at = file;
         while let Some(up) = self.kin.get(&at) {
             at = *up;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tandem_core::action::{Action, DiskWish, FsReply, Record, WantState};
+use tandem_core::draft_wish::DraftWish;
 use tandem_core::engine::{Config, Engine, Host, Invite, Last, Start};
 use tandem_core::error::{DiskError, Fault, FsError};
 use tandem_core::event::DiskDone;
@@ -136,6 +137,11 @@ impl Side {
         }
     }
 
+    /// Returns whether it has died at a step of its disk.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.objects.left == 0
+    }
+
     pub(crate) fn poll(&mut self) -> Option<Action> {
         self.engine.as_mut()?.poll_action()
     }
@@ -155,6 +161,9 @@ impl Side {
     }
 
     pub(crate) fn commit(&mut self, records: Vec<Record>, sync: bool) -> Result<(), DiskError> {
+        if !self.objects.step() {
+            return Ok(());
+        }
         if self.full > 0 {
             self.full -= 1;
             return Err(DiskError::NoSpace);
@@ -175,7 +184,12 @@ impl Side {
     /// Does a disk job. A chunk that is read is parked under a number of no meaning.
     pub(crate) fn disk(&mut self, wish: DiskWish) -> Result<DiskDone, DiskError> {
         if let Some((_, why)) = self.failing.take_if(|(picks, _)| picks(&wish)) {
-            if let DiskWish::StoreChunk { payload, .. } = wish {
+            let payload = match &wish {
+                DiskWish::StoreChunk { payload, .. } => Some(*payload),
+                DiskWish::Draft { wish, .. } => payload_of(wish),
+                _other => None,
+            };
+            if let Some(payload) = payload {
                 self.payloads.remove(&payload).expect("it was not used up");
             }
             return Err(why);
@@ -216,7 +230,29 @@ impl Side {
                 self.objects.perform(wish)
             }
             DiskWish::Place(wish) => self.place(&wish),
-            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
+            DiskWish::ReadStored {
+                object,
+                offset,
+                len,
+            } => {
+                let bytes = self.objects.read_stored(object, offset, len)?;
+                let done = DiskDone::Read {
+                    payload: PayloadId(0),
+                    len: u32::try_from(bytes.len()).unwrap(),
+                    hash: ChunkHash::of(&bytes),
+                };
+                self.payloads.insert(PayloadId(0), bytes);
+                Ok(done)
+            }
+            DiskWish::Draft { object, wish } => {
+                let payload = payload_of(&wish);
+                let bytes = payload.map(|payload| {
+                    let bytes = self.payloads.remove(&payload);
+                    bytes.expect("it was not used up")
+                });
+                let bytes = bytes.unwrap_or_default();
+                self.objects.draft(object, wish, &bytes)
+            }
         }
     }
 
@@ -266,5 +302,20 @@ impl Side {
             | PlaceWish::Dress { .. }
             | PlaceWish::Look { .. } => self.files.perform(wish),
         }
+    }
+}
+
+/// Returns the bytes that a wish uses up.
+fn payload_of(wish: &DraftWish) -> Option<PayloadId> {
+    match wish {
+        DraftWish::Write { payload, .. } | DraftWish::Fill { payload, .. } => Some(*payload),
+        DraftWish::Open { .. }
+        | DraftWish::Resize { .. }
+        | DraftWish::Touch { .. }
+        | DraftWish::Mark { .. }
+        | DraftWish::Sync { .. }
+        | DraftWish::Load
+        | DraftWish::Settle { .. }
+        | DraftWish::Remove => None,
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Stage {
     queue: VecDeque<(usize, Event)>,
     held: BTreeSet<(usize, Held)>,
     waiting: Vec<(Held, usize, Event)>,
+    /// Whether ada hears of no changes that others make.
+    pub(crate) deaf: bool,
     /// Whose cable is out, without anybody being told.
     muted: BTreeSet<usize>,
     /// Whoever dials a peer that is not in the cast is connected; on which link, last.
@@ -90,6 +92,7 @@ impl Stage {
             queue: VecDeque::new(),
             held: BTreeSet::new(),
             waiting: Vec::new(),
+            deaf: false,
             muted: BTreeSet::new(),
             puppet: None,
             traffic: Vec::new(),
@@ -416,6 +419,9 @@ impl Stage {
     }
 
     fn perform(&mut self, ix: usize, action: Action) {
+        if self.sides[ix].is_dead() {
+            return;
+        }
         match action {
             Action::Reply { req, result } => {
                 let again = self.sides[ix].replies.insert(req, result);
@@ -431,6 +437,7 @@ impl Stage {
                 });
                 if let Some(&(to, link)) = self.ends.get(&(ix, link))
                     && !self.is_muted(ix, to)
+                    && !(self.deaf && to == 0 && matches!(message, Message::Registers(_)))
                 {
                     self.push(Held::Messages, to, Event::Said { link, message });
                 }
@@ -462,7 +469,9 @@ impl Stage {
             }
             Action::Disk { job, wish } => {
                 let mut done = self.sides[ix].disk(wish);
-                if let Ok(DiskDone::Chunk { payload, .. }) = &mut done {
+                if let Ok(DiskDone::Chunk { payload, .. } | DiskDone::Read { payload, .. }) =
+                    &mut done
+                {
                     let own = PayloadId(self.draw());
                     let bytes = self.sides[ix]
                         .payloads
@@ -471,7 +480,9 @@ impl Stage {
                     self.sides[ix].payloads.insert(own, bytes);
                     *payload = own;
                 }
-                self.push(Held::Disk, ix, Event::Disk { job, outcome: done });
+                if !self.sides[ix].is_dead() {
+                    self.push(Held::Disk, ix, Event::Disk { job, outcome: done });
+                }
             }
             Action::Commit {
                 commit,
@@ -479,7 +490,9 @@ impl Stage {
                 sync,
             } => {
                 let outcome = self.sides[ix].commit(records, sync);
-                self.push(Held::Commits, ix, Event::Committed { commit, outcome });
+                if !self.sides[ix].is_dead() {
+                    self.push(Held::Commits, ix, Event::Committed { commit, outcome });
+                }
             }
             Action::Fault(fault) => self.sides[ix].faults.push(fault),
             Action::Wanted { req, state } => self.sides[ix].wanted.push((req, state)),

@@ -233,6 +233,7 @@ pub(super) fn records(records: &[Record]) -> String {
             b'k' => "parked",
             b'w' => "intent",
             b'h' => "hash",
+            b'd' => "draft",
             other => panic!("a record of kind {other}"),
         };
         *count.entry((what, record.value.is_none())).or_default() += 1;

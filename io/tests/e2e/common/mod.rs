@@ -4,6 +4,7 @@ pub(crate) mod pattern;
 pub(crate) mod picture;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod tree;
 pub(crate) mod watchdog;
 pub(crate) mod world;
 
@@ -13,17 +14,21 @@ use std::time::{Duration, Instant};
 /// Asks again and again until there is an answer, and returns it; fails the test after a
 /// generous minute.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(ask).unwrap_or_else(|| panic!("waited a minute until {what}"))
+}
+
+/// Asks again and again until there is an answer, for a generous minute.
+pub(crate) fn within<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     let mut wait = Duration::from_millis(2);
     loop {
         if let Some(answer) = ask() {
-            return answer;
+            return Some(answer);
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "waited a minute until {what}"
-        );
+        if begun.elapsed() > Duration::from_secs(60) {
+            return None;
+        }
         thread::sleep(wait);
         wait = (wait * 2).min(Duration::from_millis(100));
     }

@@ -1,0 +1,319 @@
+//! What is beneath a draft: found, made and fetched like any other version, and put around what
+//! was written.
+
+use alloc::vec::Vec;
+
+use crate::action::Action;
+use crate::draft::journal::Record;
+use crate::draft::{DraftJob, Stage};
+use crate::draft_wish::{DraftFrom, DraftWish};
+use crate::engine::Engine;
+use crate::error::DiskError;
+use crate::ids::{ChunkHash, ChunkIx, Dot, LinkId, NodeId, ObjectId, PayloadId, ReqId};
+use crate::object;
+use crate::on::draft_disk::{Turn, told};
+
+impl Engine {
+    /// Returns the node whose draft lies under the name of an object.
+    pub(crate) fn drafted(&self, object: ObjectId) -> Option<NodeId> {
+        let node = *self.drafts_on.get(&object)?;
+        let draft = self.drafts.get(&node)?;
+        (draft.stage != Stage::Base).then_some(node)
+    }
+
+    /// Returns whether an object is one that a draft is about to become.
+    pub(crate) fn is_settling(&self, object: ObjectId) -> bool {
+        self.drafts
+            .get(&object.node)
+            .is_some_and(|draft| draft.version == object.version && draft.file != object)
+    }
+
+    /// Sees to it that what is beneath a draft has a file that can be written to.
+    pub(crate) fn draft_base(&mut self, node: NodeId) -> Turn {
+        let Some(draft) = self.drafts.get_mut(&node) else {
+            return Turn::Wait;
+        };
+        let file = draft.file;
+        let is_named = self.tree.node(node).is_some();
+        if is_named && self.current(node).is_none_or(|(now, _)| now != file) {
+            // Another version came meanwhile, and nothing was written yet.
+            self.forget_draft(node);
+            return Turn::Wait;
+        }
+        let Some(draft) = self.drafts.get_mut(&node) else {
+            return Turn::Wait;
+        };
+        if draft.overlay.base_size() == 0 {
+            self.record_draft(node, false);
+            return Turn::Wait;
+        }
+        let Some(kept) = self.objects.get(&file) else {
+            return Turn::Wait;
+        };
+        let from = match kept.stage {
+            object::Stage::Partial => DraftFrom::Partial,
+            object::Stage::Complete => DraftFrom::Complete,
+            object::Stage::Unknown | object::Stage::Absent => {
+                self.get_going(file);
+                return Turn::Wait;
+            }
+            object::Stage::Loading
+            | object::Stage::Creating
+            | object::Stage::Syncing
+            | object::Stage::Finishing
+            | object::Stage::Broken => return Turn::Wait,
+        };
+        draft.from = from;
+        // What is there may be all that there is of what was synced before.
+        self.record_draft(node, true);
+        Turn::Wait
+    }
+
+    /// Something happened to an object that a draft may wait for.
+    pub(crate) fn draft_woken(&mut self, object: ObjectId) {
+        if let Some(&node) = self.drafts_on.get(&object) {
+            self.pump_draft(node);
+        }
+    }
+
+    /// The disk has refused a job on what is beneath a draft.
+    pub(crate) fn draft_base_failed(&mut self, object: ObjectId, why: DiskError) {
+        let Some(&node) = self.drafts_on.get(&object) else {
+            return;
+        };
+        let Some(draft) = self.drafts.get(&node) else {
+            return;
+        };
+        match draft.stage {
+            Stage::Base => {
+                let queue = self.take_draft(node);
+                for op in queue {
+                    self.fail_op(op, told(why));
+                }
+            }
+            Stage::Opening | Stage::Open => self.draft_broken(node, None),
+            Stage::Recording
+            | Stage::Closed
+            | Stage::Loading
+            | Stage::Broken
+            | Stage::Settling
+            | Stage::Removing => {}
+        }
+    }
+
+    /// Takes in a chunk of what is beneath a draft: false if it is to be stored as of any object.
+    pub(crate) fn draft_takes(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        hash: ChunkHash,
+        payload: PayloadId,
+        link: LinkId,
+    ) -> bool {
+        let Some(node) = self.drafted(object) else {
+            return false;
+        };
+        let (Some(draft), Some(kept)) = (self.drafts.get(&node), self.objects.get_mut(&object))
+        else {
+            return false;
+        };
+        let has_sidecar = kept.writer.is_some() && kept.stage == object::Stage::Partial;
+        let is_held_back = match draft.stage {
+            Stage::Base => return false,
+            Stage::Recording | Stage::Closed | Stage::Opening if has_sidecar => return false,
+            Stage::Recording | Stage::Closed | Stage::Opening => true,
+            Stage::Open => draft.is_flying(chunk),
+            Stage::Loading | Stage::Broken | Stage::Settling | Stage::Removing => {
+                self.counters.chunks_dropped += 1;
+                self.landed(link, object, chunk);
+                self.act(Action::Drop { payload });
+                self.want_again(object, chunk);
+                return true;
+            }
+        };
+        if is_held_back {
+            kept.arrived.push((chunk, hash, payload, link));
+            return true;
+        }
+        let held = |chunk: ChunkIx| kept.held().has(chunk);
+        if draft.overlay.is_whole(chunk, held) {
+            self.counters.chunks_dropped += 1;
+            self.landed(link, object, chunk);
+            self.act(Action::Drop { payload });
+            return true;
+        }
+        if has_sidecar && !draft.overlay.is_mixed(chunk) {
+            return false;
+        }
+        if draft.journaling {
+            kept.arrived.push((chunk, hash, payload, link));
+            return true;
+        }
+        let gaps = draft.overlay.gaps(chunk);
+        let (offset, len) = kept.held().chunk_range(chunk);
+        kept.storing.insert(chunk);
+        let Some(draft) = self.drafts.get_mut(&node) else {
+            return true;
+        };
+        draft.journaling = true;
+        draft.soft = true;
+        let after = draft.append(&[Record::Filled { chunk }]);
+        let what = DraftJob::Filled {
+            chunk,
+            hash,
+            len,
+            link,
+        };
+        let wish = DraftWish::Fill {
+            offset,
+            payload,
+            gaps,
+            after,
+        };
+        self.draft_job(node, what, wish);
+        true
+    }
+
+    /// Looks again at chunks that came while the draft was busy.
+    pub(crate) fn take_arrived(&mut self, node: NodeId) {
+        let Some(file) = self.drafts.get(&node).map(|draft| draft.file) else {
+            return;
+        };
+        let Some(kept) = self.objects.get_mut(&file) else {
+            return;
+        };
+        for (chunk, hash, payload, link) in core::mem::take(&mut kept.arrived) {
+            self.store_chunk(file, chunk, hash, payload, link);
+        }
+    }
+
+    /// A chunk of what is beneath was put around what was written.
+    pub(crate) fn draft_filled(
+        &mut self,
+        node: NodeId,
+        chunk: ChunkIx,
+        hash: ChunkHash,
+        len: u32,
+        link: LinkId,
+    ) {
+        self.landed_bytes(link, len);
+        let Some(draft) = self.drafts.get_mut(&node) else {
+            return;
+        };
+        draft.journaling = false;
+        draft.overlay.apply(Record::Filled { chunk });
+        let file = draft.file;
+        if let Some(kept) = self.objects.get_mut(&file) {
+            kept.storing.remove(&chunk);
+            kept.refused = false;
+            // Progress, though the chunk is not the one that came.
+            kept.download.arrived(self.now, chunk, hash);
+            kept.download.written(chunk, 1);
+            kept.chunks_fetched += 1;
+            kept.bytes_fetched += u64::from(len);
+        }
+        self.counters.chunks_fetched += 1;
+        self.counters.bytes_fetched += u64::from(len);
+        self.wake(file);
+    }
+
+    /// Wants what is beneath of chunks of which a part was written.
+    pub(crate) fn want_unfilled(&mut self, node: NodeId) -> bool {
+        let Some(draft) = self.drafts.get(&node) else {
+            return false;
+        };
+        let file = draft.file;
+        let unfilled = draft.overlay.unfilled(draft.beneath(&self.objects));
+        let is_any = !unfilled.is_empty();
+        for chunk in unfilled {
+            self.want_range_chunk(file, chunk);
+        }
+        is_any
+    }
+
+    /// Returns whether a chunk is wanted because a part of it was written, though nobody reads.
+    pub(crate) fn draft_wants(&self, object: ObjectId, chunk: ChunkIx) -> bool {
+        let draft = self.drafted(object).and_then(|node| self.drafts.get(&node));
+        draft.is_some_and(|draft| {
+            let is_absent = !draft.overlay.is_whole(chunk, draft.beneath(&self.objects));
+            is_absent && !draft.overlay.is_base(chunk)
+        })
+    }
+
+    /// Returns which version a chunk is asked for as: whoever has taken up what was published
+    /// here has what is beneath no longer, and in it the same chunk.
+    pub(crate) fn asked_as(&self, object: ObjectId, chunk: ChunkIx) -> Dot {
+        let draft = self.drafted(object).and_then(|node| self.drafts.get(&node));
+        let is_elsewhere = self
+            .objects
+            .get(&object)
+            .is_some_and(|kept| kept.is_elsewhere);
+        draft
+            .filter(|draft| is_elsewhere && draft.overlay.is_base(chunk))
+            .map_or(object.version, |draft| draft.version)
+    }
+
+    /// Whoever was asked for a chunk has it in that version no longer.
+    pub(crate) fn ask_elsewhere(&mut self, object: ObjectId) {
+        let is_published = self
+            .drafted(object)
+            .and_then(|node| self.drafts.get(&node))
+            .is_some_and(|draft| draft.version != object.version);
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.is_elsewhere = is_published && !kept.is_elsewhere;
+        }
+    }
+
+    /// Forgets what is known of the fetching of an object whose file was taken away from it.
+    pub(crate) fn drop_object(&mut self, object: ObjectId) -> Vec<ReqId> {
+        let Some(mut kept) = self.objects.remove(&object) else {
+            return Vec::new();
+        };
+        for fetch in kept.asked.values() {
+            if let Some(fetch) = self.fetches.get_mut(fetch) {
+                fetch.is_of_use = false;
+            }
+        }
+        let (_, len) = kept.held().chunk_range(ChunkIx(0));
+        for (_, _, payload, link) in core::mem::take(&mut kept.arrived) {
+            self.landed_bytes(link, len);
+            self.act(Action::Drop { payload });
+        }
+        if let Some(link) = kept.lanes
+            && self.links.links.contains_key(&link)
+        {
+            let node = object.node;
+            self.act(Action::CloseLanes { link, node });
+        }
+        self.timers.cancel(crate::timers::Timer::Harden(object));
+        self.timers.cancel(crate::timers::Timer::Retry(object));
+        kept.readers.iter().copied().collect()
+    }
+
+    /// Takes a draft out of memory, and returns what waits to be done with it.
+    pub(crate) fn take_draft(
+        &mut self,
+        node: NodeId,
+    ) -> alloc::collections::VecDeque<crate::draft::Op> {
+        self.sync_ended(node);
+        self.drafts_to_sync.remove(&node);
+        let Some(draft) = self.drafts.remove(&node) else {
+            return alloc::collections::VecDeque::new();
+        };
+        self.drafts_on.remove(&draft.file);
+        self.timers.cancel(crate::timers::Timer::Quiet(node));
+        for req in draft.readers {
+            self.read_again(req);
+        }
+        draft.queue
+    }
+
+    /// Fails what waits for a draft that is no more, or begins another for it.
+    pub(crate) fn forget_draft(&mut self, node: NodeId) {
+        self.commits.remove(crate::records::draft(node));
+        let queue = self.take_draft(node);
+        for op in queue {
+            self.do_anew(node, op);
+        }
+    }
+}

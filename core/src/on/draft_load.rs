@@ -1,0 +1,269 @@
+//! What a run before this one, or a failure of the disk, left of a draft.
+//!
+//! Law (P1, P2): what was acknowledged is there, and nothing is made up: what can't be proven is
+//! said, and left where it is.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::draft::journal::{Journal, JournalError, Record};
+use crate::draft::overlay::{Overlay, Recovered};
+use crate::draft::{Draft, DraftJob, Op, Stage};
+use crate::draft_wish::{DraftFrom, DraftWish};
+use crate::engine::Engine;
+use crate::error::Fault;
+use crate::fetch::sidecar::Sidecar;
+use crate::ids::{Arrival, ChunkIx, NodeId, ObjectId};
+use crate::object;
+use crate::records::{DraftBase, DraftRecord};
+use crate::time::WallTime;
+
+impl Engine {
+    /// Takes in the record of a draft.
+    pub(crate) fn restore_draft(&mut self, node: NodeId, record: DraftRecord, lost: bool) {
+        let from = match record.from {
+            DraftBase::Nothing => DraftFrom::Nothing,
+            DraftBase::Partial => DraftFrom::Partial,
+            DraftBase::Complete => DraftFrom::Complete,
+        };
+        let mut draft = Draft::new(record.file, from, self.config.chunk_size, 0);
+        draft.version = record.version;
+        draft.journaled = record.version;
+        draft.stage = Stage::Loading;
+        draft.lost = lost;
+        draft.is_restored = true;
+        // Of its versions none is known to be synced.
+        draft.hold = Some(Arrival(1));
+        self.drafts_on.insert(record.file, node);
+        self.drafts.insert(node, draft);
+    }
+
+    /// Has the drafts of the run before found.
+    pub(crate) fn load_drafts(&mut self) {
+        let nodes: Vec<NodeId> = self.drafts.keys().copied().collect();
+        for node in nodes {
+            if self.tree.node(node).is_none() {
+                self.remove_draft(node);
+            } else {
+                self.draft_job(node, DraftJob::Loaded, DraftWish::Load);
+            }
+        }
+    }
+
+    /// The disk has told what is there of a draft.
+    pub(crate) fn on_draft_loaded(
+        &mut self,
+        node: NodeId,
+        journal: Option<Vec<u8>>,
+        file: Option<(u64, WallTime)>,
+        sidecar: Option<Vec<u8>>,
+    ) {
+        let Some(draft) = self.drafts.get(&node) else {
+            return;
+        };
+        let (object, version) = (draft.file, draft.version);
+        let is_begun = version != object.version || draft.overlay.is_changed();
+        let has_journal = journal.is_some();
+        let found = journal.map(|bytes| {
+            let found = Journal::decode(&bytes)?;
+            if found.header.file == object {
+                Ok(found)
+            } else {
+                Err(JournalError::OtherFile)
+            }
+        });
+        match (found, file) {
+            (Some(Ok(found)), Some((len, mtime))) => {
+                self.draft_found(node, &found, len, mtime, sidecar);
+            }
+            (_, None) => self.draft_absent(node, is_begun, has_journal),
+            // It was recorded, and killed before it began.
+            (None, Some(_)) if !is_begun && draft.from == DraftFrom::Partial => {
+                self.forget_draft(node);
+            }
+            (None, Some(_)) => self.draft_lost(node, "its journal is not there".to_string()),
+            (Some(Err(why)), Some(_)) => self.draft_lost(node, why.to_string()),
+        }
+    }
+
+    /// There is no file of a draft: it never began, or it has ended, or it is lost.
+    fn draft_absent(&mut self, node: NodeId, is_begun: bool, has_journal: bool) {
+        let Some(draft) = self.drafts.get(&node) else {
+            return;
+        };
+        let (file, version) = (draft.file, draft.version);
+        let object = ObjectId { node, version };
+        let has_ended = object != file && self.kept.contains_key(&object);
+        let size = match self.tree.registers().content(object).map(|it| &it.body) {
+            Some(crate::tree::register::Body::File { size, .. }) => *size,
+            Some(crate::tree::register::Body::Link { .. }) | None => 0,
+        };
+        if is_begun && !has_ended && size > 0 {
+            self.draft_lost(node, "its file is not there".to_string());
+            return;
+        }
+        if object != file {
+            self.kept.remove(&file);
+            self.commits.remove(crate::records::object(file));
+        }
+        if has_journal {
+            if let Some(draft) = self.drafts.get_mut(&node) {
+                draft.keeps_base = true;
+            }
+            self.remove_draft(node);
+        } else {
+            self.forget_draft(node);
+        }
+    }
+
+    /// What is left of a draft proves nothing: it is left where it is, and said.
+    fn draft_lost(&mut self, node: NodeId, why: String) {
+        let Some(draft) = self.drafts.get(&node) else {
+            return;
+        };
+        let object = draft.file;
+        self.fault(Fault::Draft { object, why });
+        self.kept.remove(&object);
+        self.commits.remove(crate::records::object(object));
+        let readers = self.drop_object(object);
+        self.forget_draft(node);
+        for req in readers {
+            self.read_again(req);
+        }
+    }
+
+    /// A draft goes on from what is there of it.
+    fn draft_found(
+        &mut self,
+        node: NodeId,
+        found: &Journal,
+        len: u64,
+        mtime: WallTime,
+        sidecar: Option<Vec<u8>>,
+    ) {
+        let header = &found.header;
+        let Some(draft) = self.drafts.get_mut(&node) else {
+            return;
+        };
+        let lost = core::mem::take(&mut draft.lost);
+        let Recovered {
+            mut overlay,
+            mut records,
+        } = Overlay::recover(header, &found.records, draft.journaled, len, lost);
+        let is_restored = core::mem::take(&mut draft.is_restored);
+        if is_restored {
+            (draft.mtime, draft.wall) = (mtime, mtime);
+            let (last, mut size) = (draft.version, header.base_size);
+            for record in &found.records {
+                if let Record::Published {
+                    version,
+                    size: then,
+                } = record
+                    && *version == last
+                {
+                    size = *then;
+                }
+            }
+            draft.published_size = size;
+        } else {
+            // What is known to have changed since the last publish is known better here.
+            let (version, size) = (draft.version, draft.published_size);
+            let published =
+                (version != header.file.version).then_some(Record::Published { version, size });
+            let from = len.min(draft.overlay.size());
+            let longer = (len != draft.overlay.size()).then_some(Record::Beyond {
+                chunk: overlay.chunk_of(from),
+            });
+            let marks = draft.overlay.marks();
+            for record in published.into_iter().chain(marks).chain(longer) {
+                overlay.apply(record);
+                records.push(record);
+            }
+        }
+        let file = draft.file;
+        let from = draft.from;
+        draft.overlay = overlay;
+        if draft.overlay.is_changed() {
+            draft.changed_at.get_or_insert(self.now);
+        }
+        if is_restored {
+            draft.queue.push_back(Op::Sync { req: None });
+        } else {
+            draft.soft = true;
+            self.drafts_to_sync.insert(node);
+        }
+        self.find_beneath(
+            node,
+            file,
+            from,
+            (header.base_size, header.chunk_size),
+            sidecar,
+            lost,
+        );
+        self.open_draft(node, &records);
+        let readers = self
+            .drafts
+            .get_mut(&node)
+            .map(|draft| core::mem::take(&mut draft.readers))
+            .unwrap_or_default();
+        for req in readers {
+            self.read_again(req);
+        }
+    }
+
+    /// Finds out what is here of the version beneath a draft.
+    fn find_beneath(
+        &mut self,
+        node: NodeId,
+        file: ObjectId,
+        from: DraftFrom,
+        (size, chunk_size): (u64, u32),
+        sidecar: Option<Vec<u8>>,
+        lost: bool,
+    ) {
+        if size == 0 || !self.keep_object(file, size, chunk_size) {
+            return;
+        }
+        let salt = self.rng.next_u64();
+        let Some(kept) = self.objects.get_mut(&file) else {
+            return;
+        };
+        match from {
+            DraftFrom::Nothing => return,
+            DraftFrom::Complete => kept.stage = object::Stage::Complete,
+            DraftFrom::Partial if kept.stage == object::Stage::Partial => {}
+            DraftFrom::Partial => {
+                kept.download.forget(size, chunk_size, self.now);
+                kept.checking.clear();
+                kept.storing.clear();
+                kept.stage = object::Stage::Partial;
+                let read = sidecar.map(|bytes| Sidecar::decode(&bytes, Some((file, size))));
+                match read {
+                    Some(Ok(found)) if found.header().chunk_size == chunk_size => {
+                        self.adopt(file, &found, salt);
+                    }
+                    Some(Ok(_)) | None => {
+                        let why = "it is not there, or has chunks of another size".to_string();
+                        self.fault(Fault::Sidecar { object: file, why });
+                    }
+                    Some(Err(why)) => {
+                        let why = why.to_string();
+                        self.fault(Fault::Sidecar { object: file, why });
+                    }
+                }
+            }
+        }
+        let (Some(kept), Some(draft)) = (self.objects.get_mut(&file), self.drafts.get(&node))
+        else {
+            return;
+        };
+        if lost && from == DraftFrom::Partial {
+            kept.download.doubt();
+        }
+        for run in draft.overlay.written() {
+            kept.download.written(run.0, run.1);
+        }
+        let first = ChunkIx(draft.overlay.chunks(draft.overlay.limit()));
+        kept.download.written(first, u32::MAX - first.0);
+    }
+}

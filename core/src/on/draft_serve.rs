@@ -1,0 +1,224 @@
+//! A peer asks for a chunk that a sparse replica has: of a draft's last version, or of a version
+//! that is stored.
+//!
+//! Law (P1): of a draft only a chunk is served that was not rewritten since its version was
+//! published, before the read and after it; its first hash is on record before it is sent, and
+//! every later serving is checked against that.
+
+use crate::action::{Action, DiskWish};
+use crate::commits::After;
+use crate::draft::Stage;
+use crate::engine::Engine;
+use crate::error::{DiskError, Fault};
+use crate::event::DiskDone;
+use crate::ids::{AskId, ChunkHash, ChunkIx, ObjectId};
+use crate::message::Answer;
+use crate::object;
+use crate::on::disk::Job;
+use crate::records;
+use crate::tree::register::Body;
+
+/// Where a chunk that is asked for stands.
+enum Standing {
+    /// In the file of this object.
+    Here(ObjectId),
+    /// It will be known in a moment.
+    Soon,
+    /// Not here.
+    Absent,
+    /// It was rewritten.
+    Rewritten,
+}
+
+impl Engine {
+    /// Sets about answering an ask out of the store.
+    pub(crate) fn serve_stored(&mut self, ask: AskId) {
+        let Some(serving) = self.asks.get(&ask).copied() else {
+            return;
+        };
+        let (object, chunk) = (serving.want.object, serving.want.chunk);
+        let body = self
+            .tree
+            .registers()
+            .content(object)
+            .map(|content| content.body.clone());
+        let Some(Body::File { size, chunk_size }) = body else {
+            let is_old = self.me.knowledge.covers(object.version);
+            self.answer(
+                ask,
+                if is_old {
+                    Answer::Gone
+                } else {
+                    Answer::NotHeld
+                },
+            );
+            return;
+        };
+        let offset = u64::from(chunk.0) * u64::from(chunk_size);
+        if offset >= size {
+            self.answer(ask, Answer::NotHeld);
+            return;
+        }
+        let left = size - offset;
+        let len = u32::try_from(left).map_or(chunk_size, |left| left.min(chunk_size));
+        if let Some(serving) = self.asks.get_mut(&ask) {
+            serving.len = len;
+        }
+        match self.standing(object, chunk, size, chunk_size) {
+            Standing::Here(file) => {
+                let wish = DiskWish::ReadStored {
+                    object: file,
+                    offset,
+                    len,
+                };
+                self.job(Job::ServeStored { ask, file }, wish);
+            }
+            Standing::Soon => {
+                if let Some(kept) = self.objects.get_mut(&object) {
+                    kept.asks.insert(ask);
+                } else {
+                    self.answer(ask, Answer::Failed);
+                }
+            }
+            Standing::Absent => self.answer(ask, Answer::NotHeld),
+            Standing::Rewritten => self.answer(ask, Answer::Gone),
+        }
+    }
+
+    /// Returns where a chunk of a version stands, and has it found out.
+    fn standing(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        size: u64,
+        chunk_size: u32,
+    ) -> Standing {
+        if let Some(draft) = self.drafts.get(&object.node)
+            && draft.version == object.version
+        {
+            return match draft.stage {
+                Stage::Open | Stage::Settling => {
+                    if draft.overlay.has_changed(chunk) || draft.is_flying(chunk) {
+                        Standing::Rewritten
+                    } else if draft.overlay.is_whole(chunk, draft.beneath(&self.objects)) {
+                        Standing::Here(draft.file)
+                    } else {
+                        // Where a part of it is ours, the rest is on its way.
+                        self.want_unfilled(object.node);
+                        Standing::Absent
+                    }
+                }
+                Stage::Base
+                | Stage::Recording
+                | Stage::Closed
+                | Stage::Loading
+                | Stage::Opening
+                | Stage::Broken
+                | Stage::Removing => Standing::Absent,
+            };
+        }
+        if self.drafts_on.contains_key(&object) {
+            // It was written over.
+            return Standing::Rewritten;
+        }
+        if !self.kept.contains_key(&object) || !self.keep_object(object, size, chunk_size) {
+            return Standing::Absent;
+        }
+        self.get_going(object);
+        let Some(kept) = self.objects.get(&object) else {
+            return Standing::Absent;
+        };
+        match kept.stage {
+            object::Stage::Complete => Standing::Here(object),
+            object::Stage::Partial if kept.held().has(chunk) => Standing::Here(object),
+            object::Stage::Loading | object::Stage::Syncing | object::Stage::Finishing => {
+                Standing::Soon
+            }
+            object::Stage::Partial
+            | object::Stage::Unknown
+            | object::Stage::Absent
+            | object::Stage::Creating
+            | object::Stage::Broken => Standing::Absent,
+        }
+    }
+
+    /// Asks that waited for an object to be found are looked at again.
+    pub(crate) fn serve_waiting(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        for ask in core::mem::take(&mut kept.asks) {
+            self.serve(ask);
+        }
+    }
+
+    /// The disk has read a chunk out of the store.
+    pub(crate) fn on_served_stored(
+        &mut self,
+        ask: AskId,
+        file: ObjectId,
+        outcome: Result<DiskDone, DiskError>,
+    ) {
+        let Some(serving) = self.asks.get(&ask).copied() else {
+            self.drop_payload(outcome);
+            return;
+        };
+        let (payload, len, hash) = match outcome {
+            Ok(DiskDone::Read { payload, len, hash }) => (payload, len, hash),
+            other => {
+                self.drop_payload(other);
+                self.answer(ask, Answer::Failed);
+                return;
+            }
+        };
+        let (object, chunk) = (serving.want.object, serving.want.chunk);
+        if len != serving.len || !self.is_served_from(object, chunk, file) {
+            self.act(Action::Drop { payload });
+            self.answer(ask, Answer::Gone);
+            return;
+        }
+        match self.known_hash(object, chunk, file) {
+            Some(known) if known == hash => self.answer(ask, Answer::Data { hash, payload }),
+            Some(_) => {
+                self.fault(Fault::ChunkRotten { object, chunk });
+                self.act(Action::Drop { payload });
+                self.answer(ask, Answer::Failed);
+            }
+            None => {
+                self.hashes.entry(object).or_default().insert(chunk, hash);
+                self.commits
+                    .put(records::hash(object, chunk), records::encode(&hash));
+                // A hash that was told must be on record after a power loss too.
+                self.commits.harden();
+                let answer = Answer::Data { hash, payload };
+                self.commits.then(After::Answer { ask, answer });
+            }
+        }
+    }
+
+    /// Returns whether the bytes that were read are the version's to this moment.
+    fn is_served_from(&self, object: ObjectId, chunk: ChunkIx, file: ObjectId) -> bool {
+        match self.drafts.get(&object.node) {
+            Some(draft) if draft.file == file => {
+                draft.version == object.version
+                    && !draft.overlay.has_changed(chunk)
+                    && !draft.is_flying(chunk)
+            }
+            Some(_) | None => true,
+        }
+    }
+
+    /// Returns the hash that a chunk of a version is known to have.
+    fn known_hash(&self, object: ObjectId, chunk: ChunkIx, file: ObjectId) -> Option<ChunkHash> {
+        let recorded = self.hashes.get(&object);
+        if let Some(&hash) = recorded.and_then(|hashes| hashes.get(&chunk)) {
+            return Some(hash);
+        }
+        let kept = self.objects.get(&file)?;
+        let is_as_beneath = self
+            .drafts
+            .get(&object.node)
+            .is_none_or(|draft| draft.file != file || draft.overlay.is_base(chunk));
+        kept.download.hash(chunk).filter(|_| is_as_beneath)
+    }
+}

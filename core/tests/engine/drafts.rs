@@ -1,0 +1,588 @@
+//! Files are written on a joiner: what an application was told is so, whatever dies when.
+
+use tandem_core::action::{DiskWish, FsReply};
+use tandem_core::draft_wish::DraftWish;
+use tandem_core::edit::{Edit, Making, SetAttr};
+use tandem_core::engine::Last;
+use tandem_core::error::{DiskError, Fault, FsError};
+use tandem_core::event::{Event, FsCall};
+use tandem_core::ids::{AskId, ChunkIx, Fh, Ino, ObjectId, PayloadId, ReqId};
+use tandem_core::message::{Message, Want};
+use tandem_core::time::{Duration, WallTime};
+use tandem_core::tree::register::{Body, Content, Register};
+
+use crate::stage::{Held, Stage, photo};
+
+const MAKING: Making = Making {
+    mode: 0o640,
+    uid: 1000,
+    gid: 100,
+    wall: wall(100),
+};
+
+const fn wall(secs: i64) -> WallTime {
+    WallTime { secs, nanos: 0 }
+}
+
+/// Bo, who may write, is alone.
+fn alone() -> Stage {
+    let mut stage = Stage::new(&["bo"]);
+    stage.side("bo").config.writable = true;
+    stage.side("bo").config.chunk_size = 512;
+    stage.start("bo", Last::Clean);
+    stage
+}
+
+/// Bo, who may write, has joined ada, who shares `photo`.
+fn met() -> Stage {
+    let mut stage = Stage::new(&["bo"]);
+    stage.side("ada").files.write("photo", &photo());
+    stage.side("bo").config.writable = true;
+    stage.side("bo").config.chunk_size = 512;
+    // She takes no changes, and would hang up on who sends them.
+    stage.deaf = true;
+    stage.start("ada", Last::Clean);
+    stage.start("bo", Last::Clean);
+    stage
+}
+
+fn create(stage: &mut Stage, name: &str) -> (Ino, Fh) {
+    let edit = Edit::Create {
+        parent: Ino::ROOT,
+        name: name.into(),
+        making: MAKING,
+        exclusive: true,
+    };
+    let req = stage.call("bo", FsCall::Edit(edit));
+    match stage.answer("bo", req) {
+        Some(Ok(FsReply::Created { shown, fh, .. })) => (shown.ino, fh),
+        other => panic!("{name} was not made: {other:?}"),
+    }
+}
+
+fn open(stage: &mut Stage, name: &str) -> (Ino, Fh) {
+    let ino = stage.lookup("bo", name);
+    let req = stage.call("bo", FsCall::Open { ino, write: true });
+    match stage.answer("bo", req) {
+        Some(Ok(FsReply::Opened { fh, .. })) => (ino, fh),
+        other => panic!("{name} does not open: {other:?}"),
+    }
+}
+
+fn write(stage: &mut Stage, fh: Fh, offset: u64, bytes: &[u8], secs: i64) -> ReqId {
+    let payload = PayloadId(stage.draw());
+    stage.side("bo").payloads.insert(payload, bytes.to_vec());
+    let edit = Edit::Write {
+        fh,
+        offset,
+        payload,
+        len: u32::try_from(bytes.len()).unwrap(),
+        wall: wall(secs),
+    };
+    stage.call("bo", FsCall::Edit(edit))
+}
+
+fn written(stage: &mut Stage, fh: Fh, offset: u64, bytes: &[u8], secs: i64) {
+    let req = write(stage, fh, offset, bytes, secs);
+    let len = u32::try_from(bytes.len()).unwrap();
+    assert_eq!(
+        stage.answer("bo", req),
+        Some(Ok(FsReply::Written { len })),
+        "a write is answered without the network"
+    );
+}
+
+fn resize(stage: &mut Stage, ino: Ino, size: u64, secs: i64) -> ReqId {
+    let set = SetAttr {
+        size: Some(size),
+        ..SetAttr::default()
+    };
+    let edit = Edit::SetAttr {
+        ino,
+        fh: None,
+        set,
+        wall: wall(secs),
+    };
+    stage.call("bo", FsCall::Edit(edit))
+}
+
+fn flush(stage: &mut Stage, fh: Fh) -> ReqId {
+    let wall = wall(200);
+    stage.call("bo", FsCall::Edit(Edit::Flush { fh, wall }))
+}
+
+fn sync(stage: &mut Stage, fh: Fh) -> ReqId {
+    let wall = wall(200);
+    stage.call("bo", FsCall::Edit(Edit::Sync { fh, wall }))
+}
+
+fn close(stage: &mut Stage, fh: Fh) {
+    flush(stage, fh);
+    stage.call("bo", FsCall::Release { fh });
+}
+
+fn is_done(stage: &mut Stage, req: ReqId) -> bool {
+    match stage.answer("bo", req) {
+        None => false,
+        Some(Ok(_)) => true,
+        Some(Err(why)) => panic!("{req}: {why}"),
+    }
+}
+
+/// Returns the size that a file shows.
+fn size(stage: &mut Stage, ino: Ino) -> u64 {
+    let req = stage.call("bo", FsCall::GetAttr { ino });
+    match stage.answer("bo", req) {
+        Some(Ok(FsReply::Attr(shown))) => shown.size,
+        other => panic!("it shows nothing: {other:?}"),
+    }
+}
+
+/// Reads all of a file.
+fn read(stage: &mut Stage, name: &str) -> Vec<u8> {
+    let fh = stage.open("bo", name);
+    let req = stage.read("bo", fh, 0, 100_000);
+    let bytes = match stage.answer("bo", req) {
+        Some(Ok(FsReply::Eof)) => Vec::new(),
+        _bytes => stage.bytes("bo", req),
+    };
+    stage.call("bo", FsCall::Release { fh });
+    bytes
+}
+
+/// Returns the versions of files that bo's store holds.
+fn versions(stage: &mut Stage) -> Vec<Content> {
+    let is_file = |register| match register {
+        Register::Content(content) => Some(content),
+        Register::Entry(_) | Register::Attrs(_) | Register::Digest(_) => None,
+    };
+    stage
+        .side("bo")
+        .registers()
+        .into_iter()
+        .filter_map(is_file)
+        .filter(|content| matches!(content.body, Body::File { .. }))
+        .collect()
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn pattern(len: usize, with: u8) -> Vec<u8> {
+    (0..len)
+        .map(|at| with ^ u8::try_from(at % 251).unwrap())
+        .collect()
+}
+
+// Writing.
+
+#[test]
+fn what_was_written_is_read_and_becomes_one_version_at_the_close() {
+    let mut stage = alone();
+    let (ino, fh) = create(&mut stage, "new");
+    let bytes = pattern(1_300, 7);
+    written(&mut stage, fh, 0, &bytes[..1_000], 101);
+    written(&mut stage, fh, 1_000, &bytes[1_000..], 102);
+    assert_eq!(size(&mut stage, ino), 1_300);
+    assert_eq!(read(&mut stage, "new"), bytes);
+    let sizes = |stage: &mut Stage| -> Vec<u64> {
+        let size = |content: &Content| match content.body {
+            Body::File { size, .. } => size,
+            Body::Link { .. } => 0,
+        };
+        versions(stage).iter().map(size).collect()
+    };
+    assert_eq!(
+        sizes(&mut stage),
+        [0],
+        "it is not published while it is written"
+    );
+    let closed = flush(&mut stage, fh);
+    assert!(is_done(&mut stage, closed));
+    assert_eq!(sizes(&mut stage), [1_300]);
+    assert_eq!(versions(&mut stage)[0].mtime, wall(102));
+    stage.call("bo", FsCall::Release { fh });
+    stage.wait(secs(2));
+    assert_eq!(
+        sizes(&mut stage),
+        [1_300],
+        "nothing more was to be published"
+    );
+    assert_eq!(stage.side("bo").objects.drafts(), 0, "it has settled");
+    assert_eq!(read(&mut stage, "new"), bytes);
+    assert!(stage.side("bo").faults.is_empty());
+}
+
+#[test]
+fn a_quiet_second_publishes_and_a_busy_file_is_published_every_ten() {
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "log");
+    written(&mut stage, fh, 0, b"one", 101);
+    let first = versions(&mut stage)[0].stamp;
+    stage.wait(secs(1));
+    let second = versions(&mut stage)[0].stamp;
+    assert_ne!(first, second);
+    for at in 0..24_u64 {
+        written(&mut stage, fh, 3 + at, b"x", 102);
+        stage.wait(Duration::from_millis(500));
+    }
+    let busy = versions(&mut stage)[0].stamp;
+    assert_ne!(second, busy);
+}
+
+#[test]
+fn a_write_over_absent_bytes_waits_for_nobody_and_is_filled_up_beneath() {
+    let mut stage = met();
+    stage.mute("ada");
+    let (ino, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    let mut want = photo();
+    want[600..605].copy_from_slice(b"HELLO");
+    let here = stage.read("bo", fh, 600, 5);
+    assert_eq!(stage.bytes("bo", here), b"HELLO");
+    let absent = stage.read("bo", fh, 590, 20);
+    assert_eq!(stage.answer("bo", absent), None, "the rest is not made up");
+    assert_eq!(size(&mut stage, ino), 1_600);
+    stage.unmute("ada");
+    // The old link is found dead.
+    stage.wait(secs(25));
+    assert_eq!(stage.bytes("bo", absent), want[590..610]);
+    assert_eq!(read(&mut stage, "photo"), want);
+    // Cut inside a chunk that is here, and extended: what was cut off is gone for good.
+    for (size, req) in [
+        (700, resize(&mut stage, ino, 700, 103)),
+        (1_000, resize(&mut stage, ino, 1_000, 104)),
+    ] {
+        assert!(is_done(&mut stage, req));
+        want.resize(size, 0);
+    }
+    assert_eq!(read(&mut stage, "photo"), want);
+}
+
+#[test]
+fn what_has_no_room_harms_nothing() {
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, b"here", 101);
+    let is_write = |wish: &DiskWish| {
+        matches!(
+            wish,
+            DiskWish::Draft {
+                wish: DraftWish::Write { .. },
+                ..
+            }
+        )
+    };
+    stage.side("bo").failing = Some((is_write, DiskError::NoSpace));
+    let req = write(&mut stage, fh, 600, b"there", 102);
+    assert_eq!(stage.answer("bo", req), Some(Err(FsError::NoSpace)));
+    assert_eq!(read(&mut stage, "new"), b"here");
+    written(&mut stage, fh, 4, b"!", 103);
+    assert_eq!(read(&mut stage, "new"), b"here!");
+    close(&mut stage, fh);
+    stage.wait(secs(2));
+    assert_eq!(stage.side("bo").objects.drafts(), 0);
+    assert_eq!(read(&mut stage, "new"), b"here!");
+}
+
+#[test]
+fn a_file_that_was_unlinked_is_written_and_read_to_its_last_close() {
+    let mut stage = alone();
+    let (ino, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, b"one", 101);
+    let edit = Edit::Unlink {
+        parent: Ino::ROOT,
+        name: "new".into(),
+    };
+    stage.call("bo", FsCall::Edit(edit));
+    written(&mut stage, fh, 3, b"two", 102);
+    assert_eq!(size(&mut stage, ino), 6);
+    let req = stage.read("bo", fh, 0, 10);
+    assert_eq!(stage.bytes("bo", req), b"onetwo");
+    stage.wait(secs(2));
+    close(&mut stage, fh);
+    stage.wait(secs(2));
+    let objects = &stage.side("bo").objects;
+    assert_eq!((objects.drafts(), objects.count()), (0, 0));
+    assert!(stage.side("bo").faults.is_empty());
+}
+
+/// P2: an acknowledged sync survives power loss; and what a power loss left of the rest is not
+/// made up.
+#[test]
+fn what_was_synced_survives_power_loss() {
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "new");
+    let bytes = pattern(1_300, 7);
+    written(&mut stage, fh, 0, &bytes, 101);
+    stage.hold("bo", Held::Disk);
+    let req = sync(&mut stage, fh);
+    assert!(!is_done(&mut stage, req));
+    stage.release("bo", Held::Disk);
+    assert!(is_done(&mut stage, req));
+    written(&mut stage, fh, 2_000, b"unsynced", 102);
+    stage.power_loss("bo");
+    stage.start("bo", Last::Lost);
+    stage.wait(secs(3));
+    assert_eq!(read(&mut stage, "new")[..1_300], bytes);
+}
+
+#[test]
+fn a_journal_that_is_no_good_is_said_and_nothing_is_removed() {
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, b"bytes", 101);
+    flush(&mut stage, fh);
+    stage.kill("bo");
+    stage.side("bo").objects.spoil_journals();
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(3));
+    let is_it = |fault: &Fault| matches!(fault, Fault::Draft { .. });
+    assert!(stage.side("bo").faults.iter().any(is_it));
+    assert_eq!(stage.side("bo").objects.count(), 1);
+    let fh = stage.open("bo", "new");
+    let req = stage.read("bo", fh, 0, 5);
+    stage.wait(secs(60));
+    assert_eq!(stage.answer("bo", req), Some(Err(FsError::Io)));
+}
+
+// Telling and serving.
+
+#[test]
+fn nobody_hears_of_a_version_before_it_is_synced() {
+    let mut stage = met();
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, b"bytes", 101);
+    let told = |stage: &Stage| {
+        let made = stage.traffic.iter().filter(|traffic| {
+            let registers = match &traffic.message {
+                Message::Registers(batch) => batch.registers.as_slice(),
+                _ => &[],
+            };
+            let is_new = |register: &Register| matches!(register, Register::Content(content) if content.body == Body::File { size: 5, chunk_size: 512 });
+            traffic.is_sent && registers.iter().any(is_new)
+        });
+        made.count()
+    };
+    stage.hold("bo", Held::Disk);
+    flush(&mut stage, fh);
+    stage.wait(secs(5));
+    assert_eq!(versions(&mut stage).len(), 2, "it is stored");
+    assert_eq!(told(&stage), 0);
+    stage.release("bo", Held::Disk);
+    stage.wait(secs(1));
+    assert_eq!(told(&stage), 1);
+}
+
+/// Asks bo for a chunk of a version; returns how it was answered.
+fn asked(stage: &mut Stage, object: ObjectId, chunk: u32) -> String {
+    let link = stage.links("bo")[0];
+    let want = Want {
+        object,
+        chunk: ChunkIx(chunk),
+    };
+    stage.trace();
+    let ask = AskId(stage.draw());
+    stage.event("bo", Event::Asked { link, ask, want });
+    stage.wait(Duration::from_millis(10));
+    let trace = stage.trace();
+    let answer = trace
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("answer: "));
+    answer.unwrap_or("nothing").to_owned()
+}
+
+#[test]
+fn a_chunk_is_served_until_it_is_rewritten_and_again_when_settled() {
+    let mut stage = met();
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, &pattern(1_300, 7), 101);
+    flush(&mut stage, fh);
+    let newest = |stage: &mut Stage| {
+        let all = versions(stage);
+        all.iter()
+            .max_by_key(|content| content.stamp)
+            .unwrap()
+            .object()
+    };
+    let first = newest(&mut stage);
+    for chunk in 0..3 {
+        assert_eq!(asked(&mut stage, first, chunk), "here it is");
+    }
+    assert_eq!(asked(&mut stage, first, 3), "not held");
+    written(&mut stage, fh, 600, b"other", 102);
+    assert_eq!(asked(&mut stage, first, 0), "here it is");
+    assert_eq!(asked(&mut stage, first, 1), "gone");
+    close(&mut stage, fh);
+    stage.wait(secs(2));
+    let second = newest(&mut stage);
+    assert_ne!(first, second);
+    assert_eq!(stage.side("bo").objects.drafts(), 0);
+    assert_eq!(asked(&mut stage, second, 1), "here it is");
+    assert_eq!(asked(&mut stage, first, 1), "gone");
+}
+
+// Dying.
+
+/// What an application does, and what it then knows.
+struct Story {
+    stage: Stage,
+    /// The bytes of the file that are acknowledged.
+    truth: Vec<u8>,
+    /// What was asked for last, and may be so or not.
+    pending: Vec<u8>,
+    dead: bool,
+}
+
+impl Story {
+    fn settle(&mut self, req: ReqId, next: Vec<u8>) {
+        if self.dead {
+            return;
+        }
+        self.pending = next;
+        if is_done(&mut self.stage, req) {
+            self.truth.clone_from(&self.pending);
+        } else {
+            self.dead = true;
+            assert!(self.stage.side("bo").is_dead(), "it was not answered");
+        }
+    }
+
+    fn write(&mut self, fh: Fh, offset: usize, bytes: &[u8]) {
+        if self.dead {
+            return;
+        }
+        let mut next = self.truth.clone();
+        next.resize(next.len().max(offset + bytes.len()), 0);
+        next[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let req = write(&mut self.stage, fh, offset as u64, bytes, 101);
+        self.settle(req, next);
+    }
+
+    fn resize(&mut self, ino: Ino, size: usize) {
+        if self.dead {
+            return;
+        }
+        let mut next = self.truth.clone();
+        next.resize(size, 0);
+        let req = resize(&mut self.stage, ino, size as u64, 102);
+        self.settle(req, next);
+    }
+}
+
+/// Reads the photo, chunk by chunk. One that nobody has written to may be anywhere: ada, who does
+/// not hear of what bo publishes, can't be asked for it as that.
+fn read_what_is_here(stage: &mut Stage, truth: &[u8]) -> Vec<u8> {
+    let fh = stage.open("bo", "photo");
+    let ino = stage.lookup("bo", "photo");
+    let size = usize::try_from(size(stage, ino)).unwrap();
+    let mut found = Vec::new();
+    for from in (0..size).step_by(512) {
+        let to = size.min(from + 512);
+        let req = stage.read("bo", fh, from as u64, 512);
+        if stage.answer("bo", req).is_some() {
+            found.extend(stage.bytes("bo", req));
+        } else {
+            assert_eq!(truth[from..to], photo()[from..to], "{from}.. was lost");
+            found.extend(&photo()[from..to]);
+        }
+    }
+    found
+}
+
+/// Writes, cuts, publishes, syncs and closes a file, and dies at a step of its disk. Returns how
+/// many steps there were.
+fn die_at(left: usize, from_complete: bool) -> usize {
+    let mut stage = met();
+    if from_complete {
+        assert_eq!(read(&mut stage, "photo"), photo());
+        stage.wait(secs(6));
+    } else {
+        // All but the third chunk is here.
+        let fh = stage.open("bo", "photo");
+        for (at, len) in [(0, 600), (1_540, 60)] {
+            let req = stage.read("bo", fh, at, len);
+            let from = usize::try_from(at).unwrap();
+            let to = from + len as usize;
+            assert_eq!(stage.bytes("bo", req), photo()[from..to]);
+        }
+        stage.call("bo", FsCall::Release { fh });
+        stage.wait(secs(6));
+    }
+    let (ino, fh) = open(&mut stage, "photo");
+    stage.side("bo").objects.left = left;
+    let mut story = Story {
+        stage,
+        truth: photo(),
+        pending: photo(),
+        dead: false,
+    };
+    story.write(fh, 100, b"in a chunk that is here");
+    story.write(fh, 1_100, &pattern(300, 9));
+    story.write(fh, 1_040, &pattern(80, 3));
+    let req = flush(&mut story.stage, fh);
+    story.dead |= !is_done(&mut story.stage, req);
+    story.write(fh, 1_050, b"published bytes are changed");
+    story.resize(ino, 1_200);
+    story.resize(ino, 1_500);
+    story.write(fh, 2_000, b"beyond the end");
+    let req = sync(&mut story.stage, fh);
+    story.dead |= !is_done(&mut story.stage, req);
+    story.resize(ino, 700);
+    close(&mut story.stage, fh);
+    if !story.stage.side("bo").is_dead() {
+        story.stage.wait(secs(3));
+    }
+    let Story {
+        mut stage,
+        truth,
+        pending,
+        ..
+    } = story;
+    let rest = stage.side("bo").objects.left;
+    stage.kill("bo");
+    stage.side("bo").objects.left = usize::MAX;
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(20));
+    let found = read_what_is_here(&mut stage, &truth);
+    let is_true = |at: usize, byte: u8| {
+        truth.get(at).or(Some(&0)) == Some(&byte) || pending.get(at).or(Some(&0)) == Some(&byte)
+    };
+    for (at, byte) in found.iter().enumerate() {
+        assert!(is_true(at, *byte), "step {left}: byte {at} is made up");
+    }
+    let shortest = truth.len().min(pending.len());
+    let longest = truth.len().max(pending.len());
+    assert!(
+        (shortest..=longest).contains(&found.len()),
+        "step {left}: {} bytes",
+        found.len()
+    );
+    assert_eq!(stage.side("bo").faults, [], "step {left}");
+    assert_eq!(
+        stage.side("bo").objects.drafts(),
+        0,
+        "step {left}: it has settled"
+    );
+    assert_eq!(
+        versions(&mut stage).len(),
+        1,
+        "step {left}: one version after the other"
+    );
+    left - rest
+}
+
+#[test]
+fn a_kill_at_any_step_of_the_disk_loses_nothing_that_was_answered() {
+    for from_complete in [false, true] {
+        let steps = die_at(1_000_000, from_complete);
+        assert!(
+            steps > 40,
+            "the story has {steps} steps and should have more"
+        );
+        for left in 1..steps {
+            die_at(left, from_complete);
+        }
+    }
+}
