@@ -333,6 +333,10 @@ impl Drafts {
             if log.len()?.is_none() {
                 return stands.len()?.map(drop).ok_or(Errno::NOENT);
             }
+            match self.objects.keep_open(object) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
             match sidecar {
                 Some(sidecar) => {
                     let renew_sidecar = || {
@@ -363,7 +367,6 @@ impl Drafts {
             }
             to.partial.sync_directory()?;
             self.pens.forget(object);
-            self.objects.forget(object);
             self.objects.forget(settled);
             if object != settled {
                 from.sidecar.remove()?;
@@ -371,6 +374,12 @@ impl Drafts {
             log.remove()
         };
         settle().map_err(disk_error)
+    }
+
+    /// Closes what was kept for those who were told to read the draft before they could know that
+    /// it is settled; call it when the engine knows.
+    pub fn settled(&self, object: ObjectId) {
+        self.objects.forget(object);
     }
 
     /// Removes all of it, the journal last. Open descriptors stay readable.

@@ -226,6 +226,12 @@ impl Objects {
         }
     }
 
+    /// Opens the descriptor that is kept for reading, if it is not: the file is about to be moved
+    /// to the place of another object, and whoever was told to read it here finds it.
+    pub(crate) fn keep_open(&self, object: ObjectId) -> Result<(), Errno> {
+        self.open_to_read(object).map(drop)
+    }
+
     /// Closes the descriptor that is kept for reading; call it after the file was moved, replaced
     /// or removed.
     pub(crate) fn forget(&self, object: ObjectId) {
@@ -254,10 +260,17 @@ impl Objects {
     }
 }
 
-/// Opens the data of an object for reading: partial, else complete.
+/// Opens the data of an object for reading: partial, else complete, else partial: a draft may have
+/// begun on what was complete a moment ago.
 fn open_data(place: &Place) -> Result<OwnedFd, Errno> {
-    match place.partial.open(OFlags::RDONLY, Mode::empty()) {
-        Err(Errno::NOENT) if place.ours => place.complete.open(OFlags::RDONLY, Mode::empty()),
+    let partial = || place.partial.open(OFlags::RDONLY, Mode::empty());
+    match partial() {
+        Err(Errno::NOENT) if place.ours => {
+            match place.complete.open(OFlags::RDONLY, Mode::empty()) {
+                Err(Errno::NOENT) => partial(),
+                opened => opened,
+            }
+        }
         opened => opened,
     }
 }

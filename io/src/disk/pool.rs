@@ -17,9 +17,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use tandem_core::action::{DiskWish, Record};
+use tandem_core::draft_wish::DraftWish;
 use tandem_core::error::DiskError;
 use tandem_core::event::{DiskDone, Event};
-use tandem_core::ids::{CommitId, JobId, NodeId};
+use tandem_core::ids::{CommitId, JobId, NodeId, ObjectId};
 
 use crate::disk::drafts::Drafts;
 use crate::disk::folder::Folder;
@@ -233,12 +234,16 @@ impl Shared {
         while let Some((job, wish)) = self.next_job(number, own_first) {
             own_first = !own_first;
             let node = node_of(&wish);
+            let settled = settled_by(&wish);
             let done = self.done(job, wish);
             // First, so that a job that follows from this one may be claimed.
             if let Some(node) = node {
                 lock(&self.jobs).ended(node);
             }
             self.sink.event(done);
+            if let Some((drafts, object)) = self.drafts.as_ref().zip(settled) {
+                drafts.settled(object);
+            }
         }
     }
 
@@ -424,6 +429,19 @@ fn node_of(wish: &DiskWish) -> Option<NodeId> {
         | DiskWish::RemoveObject { object }
         | DiskWish::ReadStored { object, .. }
         | DiskWish::Draft { object, .. } => Some(object.node),
+    }
+}
+
+/// Returns the draft that a job ends.
+fn settled_by(wish: &DiskWish) -> Option<ObjectId> {
+    if let DiskWish::Draft {
+        object,
+        wish: DraftWish::Settle { .. },
+    } = wish
+    {
+        Some(*object)
+    } else {
+        None
     }
 }
 

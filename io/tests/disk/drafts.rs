@@ -207,6 +207,9 @@ fn a_new_file_goes_from_nothing_to_complete() {
         assert_eq!(desk.objects.load(version), loaded(None, None, Some(6)));
         assert_eq!(desk.bytes(version), b"helL\0\0");
     }
+    // Whoever was told a moment before to read the draft can do so, until the engine knows.
+    assert_eq!(desk.bytes(draft), b"helL\0\0");
+    desk.drafts.settled(draft);
     assert!(
         desk.objects
             .read_stored(draft, 0, 1, &desk.payloads)
