@@ -27,7 +27,8 @@ struct Share {
     disk: Disk,
     heard: Arc<Heard>,
     folder: Arc<Folder>,
-    jobs: std::cell::Cell<u64>,
+    /// The next job's number, and how many there were.
+    jobs: std::cell::Cell<(u64, usize)>,
 }
 
 fn share() -> Share {
@@ -47,7 +48,7 @@ fn share() -> Share {
         2,
     )
     .unwrap();
-    let jobs = std::cell::Cell::new(0);
+    let jobs = std::cell::Cell::new((0, 0));
     Share {
         dir,
         disk,
@@ -63,11 +64,12 @@ impl Share {
     }
 
     fn place(&self, wish: PlaceWish) -> Result<DiskDone, DiskError> {
-        let job = self.jobs.get();
-        self.jobs.set(job + 1);
+        let (job, before) = self.jobs.get();
+        let count = before + 1;
+        self.jobs.set((job + 1, count));
         self.disk.perform(JobId(job), DiskWish::Place(wish));
-        let count = usize::try_from(job).unwrap() + 1;
-        self.heard.disk(count).pop().unwrap()
+        let last = self.heard.disk(count).pop();
+        last.unwrap_or_else(|| panic!("{count} jobs were waited for"))
     }
 
     fn print(&self, names: &[&[u8]]) -> Fingerprint {
