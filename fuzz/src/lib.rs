@@ -10,6 +10,7 @@ mod disk;
 mod folk;
 mod hostile;
 mod io;
+mod journal;
 mod names;
 mod noise;
 mod paths;
@@ -22,6 +23,7 @@ mod words;
 pub use bitmap::{bitmap_decode, bitmap_ops};
 pub use choices::sim_choices;
 pub use hostile::hostile_peer;
+pub use journal::journal_decode;
 pub use names::names;
 pub use paths::paths;
 pub use records::metadata_records;
@@ -38,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bitmap_ops", bitmap_ops),
     ("configuration", configuration),
     ("hostile_peer", hostile_peer),
+    ("journal_decode", journal_decode),
     ("metadata_records", metadata_records),
     ("names", names),
     ("paths", paths),
