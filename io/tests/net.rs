@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,17 +35,19 @@ use tandem_core::tree::name::TargetPath;
 use tandem_core::tree::register::{Body, Content, Register, Stamp};
 use tandem_io::net::address::Address;
 use tandem_io::net::identity::Identity;
+use tandem_io::net::transport::{BoxBytes, Brought, Listener, Tcp, Transport};
 use tandem_io::net::{Net, NetConfig, NetError};
 use tandem_io::payload::Payloads;
 use tandem_io::sink::Sink;
 use tandem_proto::v1;
 use tandem_proto::v1::tandem_client::TandemClient;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_stream::StreamExt as _;
 use tonic::Code;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response, Uri};
@@ -717,6 +720,16 @@ impl Service<Request<tonic::body::Body>> for Stranger {
 
 /// Connects as somebody who follows no rules, with or without a certificate.
 async fn stranger(host: &Node, certificate: bool) -> TandemClient<Stranger> {
+    let client = stranger_at(host.socket(), certificate, 65_535).await;
+    client.expect("whoever connects gets as far as its handshake")
+}
+
+/// Connects so, and takes at most `window` bytes of each stream; `None` if it is hung up on.
+async fn stranger_at(
+    host: SocketAddr,
+    certificate: bool,
+    window: u32,
+) -> Option<TandemClient<Stranger>> {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -732,18 +745,20 @@ async fn stranger(host: &Node, certificate: bool) -> TandemClient<Stranger> {
         config.with_no_client_auth()
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = TcpStream::connect(host.socket()).await.unwrap();
+    let stream = TcpStream::connect(host).await.unwrap();
     let name = ServerName::try_from("anything").unwrap();
     let stream = TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
-        .unwrap();
+        .ok()?;
     let (requests, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(window)
         .handshake(TokioIo::new(stream))
         .await
-        .unwrap();
+        .ok()?;
     tokio::spawn(connection);
-    TandemClient::with_origin(Stranger(requests), Uri::from_static("https://x"))
+    let origin = Uri::from_static("https://x");
+    Some(TandemClient::with_origin(Stranger(requests), origin))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -789,6 +804,183 @@ async fn a_frame_of_an_unknown_kind_ends_the_link_s31() {
         panic!("it was not accepted");
     };
     assert_eq!(host.is_down(link).await, LinkDown::Garbled);
+}
+
+/// A paired peer pings and does not take the answers: they pile up in the host's memory, unless it
+/// is not listened to until it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_takes_no_answers_is_not_listened_to_s31() {
+    // What HTTP/2 takes before it is full, 32 KiB a time, are some thousand answers.
+    const PINGS: usize = 60_000;
+    let mut host = Node::host();
+    let mut somebody = stranger_at(host.socket(), true, 1).await.unwrap();
+    let pings = std::iter::repeat_with(|| v1::Frame::from(&Message::Ping)).take(PINGS);
+    let pings = tokio_stream::iter(pings).chain(tokio_stream::pending());
+    let control = timeout(PATIENCE, somebody.control(pings)).await.unwrap();
+    let _unread = control.unwrap();
+    let Event::Accepted { link, .. } = host.next().await else {
+        panic!("it was not accepted");
+    };
+    let mut heard = 0;
+    while let Ok(event) = timeout(Duration::from_secs(2), host.events.recv()).await {
+        assert!(matches!(event, Some(Event::Said { .. })), "{event:?}");
+        host.net.send(link, Message::Pong);
+        heard += 1;
+    }
+    assert!(heard > 0, "it is listened to at first");
+    assert!(heard < PINGS / 2, "{heard} pings were answered to nobody");
+}
+
+/// A host's door: whoever says something is turned away, at once.
+#[derive(Default)]
+struct Door {
+    net: OnceLock<Weak<Net>>,
+    turned: AtomicUsize,
+}
+
+impl Sink for Door {
+    fn event(&self, event: Event) {
+        if let Event::Said { link, .. } = event {
+            self.turned.fetch_add(1, Ordering::SeqCst);
+            let net = self.net.get().and_then(Weak::upgrade);
+            net.unwrap().close(link);
+        }
+    }
+}
+
+/// TCP that counts the connections that are open on the side that listens.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    open: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+/// A listener whose streams are counted.
+struct Gate(Counted, Box<dyn Listener>);
+
+impl Transport for Counted {
+    fn bind(&self, address: SocketAddr) -> std::io::Result<(Box<dyn Listener>, SocketAddr)> {
+        let (listener, address) = Tcp.bind(address)?;
+        Ok((Box::new(Gate(self.clone(), listener)), address))
+    }
+
+    fn connect(&self, address: SocketAddr) -> Brought<'_, BoxBytes> {
+        Tcp.connect(address)
+    }
+
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Brought<'a, Vec<SocketAddr>> {
+        Tcp.resolve(host, port)
+    }
+}
+
+impl Listener for Gate {
+    fn accept(&mut self) -> Brought<'_, BoxBytes> {
+        let counted = self.0.clone();
+        let accepted = self.1.accept();
+        Box::pin(async move {
+            let stream = accepted.await?;
+            let open = counted.open.fetch_add(1, Ordering::SeqCst) + 1;
+            counted.most.fetch_max(open, Ordering::SeqCst);
+            let leave = Leave(counted.open);
+            Ok(Box::new(Entered {
+                stream,
+                _leave: leave,
+            }) as BoxBytes)
+        })
+    }
+}
+
+/// A stream that is counted.
+struct Entered {
+    stream: BoxBytes,
+    _leave: Leave,
+}
+
+impl AsyncRead for Entered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Entered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Counts one less when it is dropped.
+struct Leave(Arc<AtomicUsize>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Strangers greet, are turned away and do not go: each held a descriptor for some seconds more,
+/// beyond those that may greet at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_turned_away_counts_until_it_is_gone_s33() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = NetConfig {
+        identity: Identity::load_or_make(directory.path()).unwrap(),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        addresses: BTreeMap::new(),
+    };
+    let door = Arc::new(Door::default());
+    let counted = Counted::default();
+    let net = Net::start_on(
+        Arc::new(counted.clone()),
+        config,
+        Arc::clone(&door) as Arc<dyn Sink>,
+        Arc::new(Payloads::default()),
+        Handle::current(),
+    );
+    let net = Arc::new(net.unwrap());
+    door.net.set(Arc::downgrade(&net)).unwrap();
+    let host = net.listening()[0];
+    let strangers = (0..3 * GREETING_MAX).map(|_| {
+        tokio::spawn(async move {
+            let mut somebody = stranger_at(host, true, 65_535).await?;
+            let ping = tokio_stream::once(v1::Frame::from(&Message::Ping));
+            let control = somebody.control(ping.chain(tokio_stream::pending())).await;
+            Some((somebody, control))
+        })
+    });
+    let mut held = Vec::new();
+    for stranger in strangers.collect::<Vec<_>>() {
+        held.push(timeout(PATIENCE, stranger).await.unwrap().unwrap());
+    }
+    let turned = door.turned.load(Ordering::SeqCst);
+    assert!(turned >= GREETING_MAX / 2, "only {turned} came to the door");
+    // One more is open for the moment that it takes to drop it.
+    let most = counted.most.load(Ordering::SeqCst);
+    assert!(
+        most <= GREETING_MAX + 1,
+        "{most} strangers were there at once"
+    );
 }
 
 /// With the clock paused, time passes when nothing else happens: deadlines are met at once.

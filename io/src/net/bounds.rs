@@ -22,6 +22,10 @@ pub(super) const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a link that is being closed may take to get rid of what was said on it.
 pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
+/// Frames that may wait in the queue of a link before its peer is not listened to: the batches,
+/// acknowledgements and heartbeats of an honest one that stalls are some twenty; by eye.
+pub(super) const SAID_MAX: usize = 64;
+
 /// How long a lane that broke waits for its link to end as well, in which case the link's end is
 /// all that is said: both are told within one turn of the connection's task.
 pub(super) const LANE_GRACE: Duration = Duration::from_millis(50);

@@ -12,12 +12,12 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tandem_core::event::{Event, LinkDown};
 use tandem_core::ids::PeerId;
-use tandem_proto::v1::Frame;
 use tandem_proto::v1::tandem_client::TandemClient;
 use tandem_proto::{FRAME_BYTES_MAX, LANE_REPLY_BYTES_MAX};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -27,7 +27,7 @@ use super::bounds::{
     DIALLER_WINDOW, HEADERS_MAX, HTTP_FRAME, OPEN_DEADLINE, SEND_BUFFER, STREAM_WINDOW,
 };
 use super::cut::Cut;
-use super::link::Link;
+use super::link::{Link, Said};
 use super::{Shared, dial};
 
 /// What calls the peer.
@@ -37,7 +37,7 @@ pub(super) type Client = TandemClient<Connection>;
 pub(super) async fn run(
     shared: Arc<Shared>,
     link: Arc<Link>,
-    said: UnboundedReceiver<Frame>,
+    said: UnboundedReceiver<Said>,
     peer: PeerId,
 ) {
     let why = match link.unless_closed(dial::dial(&shared, peer)).await {
@@ -52,7 +52,7 @@ pub(super) async fn run(
 async fn talk<S>(
     shared: &Arc<Shared>,
     link: &Arc<Link>,
-    said: UnboundedReceiver<Frame>,
+    said: UnboundedReceiver<Said>,
     stream: S,
 ) -> LinkDown
 where
@@ -90,7 +90,7 @@ where
     shared.tell(link, Event::Dialled { link: id });
 
     let mut client = client.max_decoding_message_size(FRAME_BYTES_MAX);
-    let control = client.control(UnboundedReceiverStream::new(said));
+    let control = client.control(UnboundedReceiverStream::new(said).map(|said| said.frame));
     let mut inbound = match timeout(OPEN_DEADLINE, control).await {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return link.why(&status),

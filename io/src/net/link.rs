@@ -1,7 +1,8 @@
 //! A link: one connection with a peer, from its dialling or accepting to its end.
 //!
 //! Law: its task ends last, after every lane's, and only then is the link down. A link that was
-//! closed says nothing more, and gets rid of what was said on it before it goes.
+//! closed says nothing more, and gets rid of what was said on it before it goes. A peer that does
+//! not take what is said to it is not listened to.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,22 +12,31 @@ use tandem_core::limits::ASKS_PER_LINK_MAX;
 use tandem_core::message::Message;
 use tandem_proto::codec::is_garbled;
 use tandem_proto::v1::Frame;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
-use super::bounds::CLOSE_DEADLINE;
+use super::bounds::{CLOSE_DEADLINE, SAID_MAX};
 use super::lanes::Lanes;
 use super::{Shared, lock};
+
+/// A frame on its way to the network; its permit comes free when it is taken from the queue.
+pub(super) struct Said {
+    pub(super) frame: Frame,
+    _room: Option<OwnedSemaphorePermit>,
+}
 
 /// One connection with a peer.
 pub(super) struct Link {
     pub(super) id: LinkId,
-    /// Where frames go; nowhere once it is closed. The engine bounds what is in it.
-    out: Mutex<Option<UnboundedSender<Frame>>>,
+    /// Where frames go; nowhere once it is closed. The engine bounds what it says by itself, and
+    /// `room` what it answers.
+    out: Mutex<Option<UnboundedSender<Said>>>,
+    /// A permit for each frame that is in `out`, as far as there are any.
+    room: Arc<Semaphore>,
     /// The lanes on which we ask.
     pub(super) lanes: Lanes,
     /// A permit for each ask of the peer whose answer is not yet on its way.
@@ -43,14 +53,12 @@ pub(super) struct Link {
 
 impl Link {
     /// Returns a link that `stop` cuts, and where what is said on it comes out.
-    pub(super) fn new(
-        id: LinkId,
-        stop: CancellationToken,
-    ) -> (Arc<Self>, UnboundedReceiver<Frame>) {
+    pub(super) fn new(id: LinkId, stop: CancellationToken) -> (Arc<Self>, UnboundedReceiver<Said>) {
         let (out, said) = unbounded_channel();
         let link = Self {
             id,
             out: Mutex::new(Some(out)),
+            room: Arc::new(Semaphore::new(SAID_MAX)),
             lanes: Lanes::default(),
             asks: Arc::new(Semaphore::new(ASKS_PER_LINK_MAX)),
             closing: stop.child_token(),
@@ -66,7 +74,10 @@ impl Link {
         let frame = Frame::from(message);
         if let Some(out) = &*lock(&self.out) {
             // It fails only if the stream is gone, and then the link is about to be.
-            let _ = out.send(frame);
+            let _ = out.send(Said {
+                frame,
+                _room: Arc::clone(&self.room).try_acquire_owned().ok(),
+            });
         }
     }
 
@@ -91,8 +102,8 @@ impl Link {
         self.garbled.cancel();
     }
 
-    /// Hears what the peer says until there is no more; returns why. Calls `first` when anything
-    /// was said at all.
+    /// Hears what the peer says until there is no more; returns why. Calls `first` after the first
+    /// thing that was said, if the engine then lets the link stand.
     pub(super) async fn hear(
         &self,
         shared: &Shared,
@@ -108,20 +119,20 @@ impl Link {
                     return LinkDown::Lost;
                 }
                 () = self.garbled.cancelled() => return LinkDown::Garbled,
-                heard = inbound.message() => heard,
+                heard = self.hear_one(inbound) => heard,
             };
             let frame = match heard {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return LinkDown::Lost,
                 Err(status) => return self.why(&status),
             };
-            if let Some(first) = first.take() {
-                first();
-            }
             match Message::try_from(frame) {
                 Ok(message) => {
                     let link = self.id;
                     shared.tell(self, Event::Said { link, message });
+                    if let Some(first) = first.take_if(|_| !self.is_closed()) {
+                        first();
+                    }
                 }
                 Err(error) => {
                     self.garble(&error);
@@ -129,6 +140,13 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Hears one frame, once there is room for what it may have us answer.
+    async fn hear_one(&self, inbound: &mut Streaming<Frame>) -> Result<Option<Frame>, Status> {
+        // Never closed: it can't fail.
+        drop(self.room.acquire().await);
+        inbound.message().await
     }
 
     /// Waits until the peer has ended its side too, and so has had all that was said.

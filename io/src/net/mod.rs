@@ -251,7 +251,7 @@ struct Shared {
     links: Mutex<BTreeMap<LinkId, Arc<Link>>>,
     next_link: AtomicU64,
     asks: Asks,
-    /// A permit for each connection on which nothing was said yet.
+    /// A permit for each connection on which nobody was let in yet.
     greeting: Arc<Semaphore>,
     /// No new connections.
     closing: CancellationToken,

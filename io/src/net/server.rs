@@ -1,8 +1,8 @@
 //! The side that listens: it accepts connections, and serves one link on each.
 //!
 //! Law: nothing is served before a key is proven. Strangers are few and brief: at most
-//! `GREETING_MAX` connections on which nothing was said, each for `GREETING_DEADLINE`; one more
-//! is dropped at once. A connection has one control stream, which is the link, and lanes only
+//! `GREETING_MAX` connections on which nobody was let in, each for `GREETING_DEADLINE`; one more
+//! is dropped at once. Who was turned away counts until its connection has ended. A connection has one control stream, which is the link, and lanes only
 //! beside it.
 
 use std::io;
@@ -157,7 +157,7 @@ struct Serving {
     peer: PeerId,
     /// Cuts the connection.
     stop: CancellationToken,
-    /// Something was said.
+    /// Something was said, and the engine did not turn it away.
     greeted: CancellationToken,
     /// The control stream, once it is there.
     link: Arc<Mutex<Option<Arc<Link>>>>,
@@ -199,7 +199,7 @@ impl Tandem for Serving {
             let why = link.hear(&shared, &mut inbound, || greeted.cancel()).await;
             link.end(&shared, why).await;
         });
-        let said = UnboundedReceiverStream::new(said).map(Ok);
+        let said = UnboundedReceiverStream::new(said).map(|said| Ok(said.frame));
         Ok(Response::new(Box::pin(said)))
     }
 
