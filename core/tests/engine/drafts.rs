@@ -347,6 +347,96 @@ fn a_journal_that_is_no_good_is_said_and_nothing_is_removed() {
     assert_eq!(stage.answer("bo", req), Some(Err(FsError::Io)));
 }
 
+// Order: each of these fails without the rule that it tells of.
+
+/// Bo has read the second chunk of the photo and was killed before that was durable; ada can't be
+/// reached.
+fn bo_has_a_claim() -> Stage {
+    let mut stage = met();
+    let fh = stage.open("bo", "photo");
+    let req = stage.read("bo", fh, 600, 10);
+    assert_eq!(stage.bytes("bo", req), photo()[600..610]);
+    stage.kill("bo");
+    stage.mute("ada");
+    stage.start("bo", Last::Killed);
+    stage
+}
+
+/// Bytes that are written over can't be proven any more, and ada is not there to give others.
+#[test]
+fn what_is_claimed_is_proven_before_it_is_written_over() {
+    let mut stage = bo_has_a_claim();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    let mut want = photo();
+    want[600..605].copy_from_slice(b"HELLO");
+    let req = stage.read("bo", fh, 512, 512);
+    assert_eq!(stage.bytes("bo", req), want[512..1_024]);
+}
+
+/// The hash on record is that of the whole chunk.
+#[test]
+fn what_is_left_of_a_chunk_that_was_cut_survives_a_kill() {
+    let mut stage = bo_has_a_claim();
+    let (ino, _) = open(&mut stage, "photo");
+    let req = resize(&mut stage, ino, 700, 101);
+    assert!(is_done(&mut stage, req));
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(2));
+    let fh = stage.open("bo", "photo");
+    let req = stage.read("bo", fh, 512, 512);
+    assert_eq!(stage.bytes("bo", req), photo()[512..700]);
+}
+
+/// The chunk beneath would come to lie over what was written a moment before.
+#[test]
+fn a_chunk_that_comes_while_it_is_written_over_waits() {
+    let mut stage = met();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 0, b"first", 101);
+    stage.hold("bo", Held::Chunks);
+    let read = stage.read("bo", fh, 700, 10);
+    stage.hold("bo", Held::Disk);
+    let req = write(&mut stage, fh, 600, b"HELLO", 102);
+    stage.release("bo", Held::Chunks);
+    stage.release("bo", Held::Disk);
+    assert!(is_done(&mut stage, req));
+    assert_eq!(stage.bytes("bo", read), photo()[700..710]);
+    let req = stage.read("bo", fh, 600, 5);
+    assert_eq!(stage.bytes("bo", req), b"HELLO");
+}
+
+/// What was put around it came after the sync of what was written.
+#[test]
+fn a_draft_that_was_filled_up_is_synced_before_it_settles() {
+    let mut stage = met();
+    assert_eq!(read(&mut stage, "photo")[..10], photo()[..10]);
+    stage.kill("bo");
+    // It is fetched again, but for one chunk.
+    stage.side("bo").objects = crate::stage::Objects::default();
+    stage.start("bo", Last::Killed);
+    let (_, fh) = open(&mut stage, "photo");
+    for from in [0, 1_024, 1_536] {
+        stage.read("bo", fh, from, 10);
+    }
+    stage.hold("bo", Held::Chunks);
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    let req = sync(&mut stage, fh);
+    assert!(is_done(&mut stage, req));
+    close(&mut stage, fh);
+    stage.wait(secs(1));
+    assert_eq!(stage.side("bo").objects.drafts(), 1, "a chunk is wanting");
+    stage.release("bo", Held::Chunks);
+    stage.wait(secs(1));
+    assert_eq!(stage.side("bo").objects.drafts(), 0);
+    stage.power_loss("bo");
+    stage.start("bo", Last::Lost);
+    let mut want = photo();
+    want[600..605].copy_from_slice(b"HELLO");
+    assert_eq!(read(&mut stage, "photo"), want);
+}
+
 // Telling and serving.
 
 #[test]

@@ -23,6 +23,7 @@ use tandem_core::time::{Duration, Time};
 use tandem_core::tree::register::Kind;
 
 pub(crate) use cast::{CHUNK, Side, TICKET, path, photo};
+pub(crate) use objects::Objects;
 use script::Script;
 
 /// What can be held back until the test lets go.
