@@ -37,6 +37,8 @@ pub(crate) struct Link {
     pub actor: ActorId,
     /// The epoch of the peer's arrivals; known once it is greeted.
     pub epoch: u64,
+    /// Whether the peer takes changes; known once it is greeted.
+    pub takes_changes: bool,
     /// The registers that go to the peer.
     pub outbox: Outbox,
     /// Up to where the peer's registers were taken in.
@@ -70,6 +72,7 @@ impl Link {
             session: 0,
             actor: ActorId(0),
             epoch: 0,
+            takes_changes: false,
             outbox: Outbox::default(),
             taken: Arrival(0),
             brought: now,
@@ -130,6 +133,8 @@ pub(crate) struct Peer {
     pub refused: Option<Barred>,
     /// Where we stand in its stream.
     pub cursor: Option<Cursor>,
+    /// Whether it takes changes, as it last said.
+    pub takes_changes: Option<bool>,
 }
 
 impl Peer {
@@ -145,6 +150,7 @@ impl Peer {
             heard: None,
             refused: None,
             cursor: None,
+            takes_changes: None,
         }
     }
 }

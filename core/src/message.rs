@@ -82,6 +82,8 @@ pub struct Hello {
     pub knowledge: VersionVector,
     /// Where it stands in the listener's stream.
     pub cursor: Option<Cursor>,
+    /// Whether it takes the listener's changes.
+    pub takes_changes: bool,
 }
 
 /// Why a peer is not let in.

@@ -56,6 +56,8 @@ pub(crate) struct Known {
     pub role: Role,
     /// Where this replica stands in its stream.
     pub cursor: Option<Cursor>,
+    /// Whether it takes changes.
+    pub takes_changes: bool,
 }
 
 /// Whom an invitation let in.

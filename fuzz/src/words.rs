@@ -101,6 +101,7 @@ impl Mouth {
             epoch: 1,
             knowledge: VersionVector::new(),
             cursor: None,
+            takes_changes: true,
         })
     }
 
@@ -124,6 +125,7 @@ impl Mouth {
                 epoch: u64::from(noise.byte() % 3),
                 upto: self.arrival(noise),
             }),
+            takes_changes: noise.one_in(2),
         }
     }
 

@@ -247,6 +247,7 @@ fn every_kind() -> Vec<Message> {
             epoch: 2,
             knowledge: [(ActorId(7), 3)].into_iter().collect(),
             cursor: None,
+            takes_changes: true,
         }),
         Message::Refused(Refusal::NotPaired),
         batch(9, 3, 10),
@@ -393,11 +394,50 @@ async fn lanes_that_are_closed_answer_what_was_asked_and_open_again() {
     }
 }
 
+/// What a joiner wrote its host can only ask for on lanes that the joiner opens, and it may want
+/// to before they are there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_on_an_accepted_link_fails() {
-    let (mut host, _joiner, link) = pair().await;
-    host.net.fetch(FetchId(1), link, 0, want(1, 0), 10);
-    assert_eq!(host.fetched().await, (FetchId(1), Fetched::Failed));
+async fn a_host_asks_a_peer_that_dialled() {
+    let (mut host, mut joiner, link) = pair().await;
+    for n in 0..40_u32 {
+        let fetch = FetchId(n.into());
+        host.net.fetch(fetch, link, n % LANES, want(1, n), 10);
+    }
+    let mut asks = Vec::new();
+    for _ in 0..40 {
+        asks.push(joiner.is_asked(LINK).await);
+    }
+    for (ask, want) in asks.into_iter().rev() {
+        let answer = Answer::Data {
+            hash: ChunkHash(u128::from(want.chunk.0)),
+            payload: joiner.payloads.put(chunk_bytes(want, 10)),
+        };
+        joiner.net.answer(ask, answer);
+    }
+    for _ in 0..40 {
+        let (fetch, outcome) = host.fetched().await;
+        let chunk = u32::try_from(fetch.0).unwrap();
+        let Fetched::Data { payload, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(
+            host.payloads.take(payload),
+            Some(chunk_bytes(want(1, chunk), 10))
+        );
+    }
+    drop(joiner);
+    host.net.fetch(FetchId(50), link, 0, want(1, 0), 10);
+    // It fails with its lane or with the link, and does not wait for ever.
+    loop {
+        match host.next().await {
+            Event::LinkDown { .. } => break,
+            Event::Fetched {
+                outcome: Fetched::Failed,
+                ..
+            } => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

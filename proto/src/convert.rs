@@ -70,6 +70,7 @@ fn hello_out(hello: &Hello) -> v1::Hello {
             epoch: cursor.epoch,
             upto: cursor.upto.0,
         }),
+        takes_changes: hello.takes_changes,
     }
 }
 
@@ -100,6 +101,7 @@ fn hello_in(hello: v1::Hello) -> Result<Hello, WireError> {
             epoch: cursor.epoch,
             upto: Arrival(cursor.upto),
         }),
+        takes_changes: hello.takes_changes,
     })
 }
 
@@ -117,6 +119,7 @@ fn foreign(hello: &v1::Hello) -> Hello {
         epoch: 0,
         knowledge: VersionVector::new(),
         cursor: None,
+        takes_changes: false,
     }
 }
 

@@ -61,6 +61,7 @@ fn hello() -> Message {
             epoch: 11,
             upto: Arrival(12),
         }),
+        takes_changes: true,
     })
 }
 

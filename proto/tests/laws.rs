@@ -193,10 +193,14 @@ fn hello() -> impl Strategy<Value = Hello> {
     (
         (option::of(any::<[u8; 16]>()), role, label()),
         (option::of(any::<[u8; 32]>()), any::<u64>(), any::<u64>()),
-        (any::<u64>(), vector(), option::of(cursor)),
+        (any::<u64>(), vector(), option::of(cursor), any::<bool>()),
     )
         .prop_map(
-            |((folder, role, name), (secret, session, actor), (epoch, knowledge, cursor))| Hello {
+            |(
+                (folder, role, name),
+                (secret, session, actor),
+                (epoch, knowledge, cursor, takes),
+            )| Hello {
                 protocol: PROTOCOL,
                 folder: folder.map(FolderId),
                 role,
@@ -207,6 +211,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 epoch,
                 knowledge,
                 cursor,
+                takes_changes: takes,
             },
         )
 }

@@ -178,6 +178,7 @@ impl World {
                 epoch: chance.bits(),
                 upto: Arrival(chance.below(100)),
             }),
+            takes_changes: true,
         })
     }
 

@@ -36,13 +36,20 @@ impl Engine {
 
     /// Tells whether anything may be changed here.
     pub(crate) fn may_edit(&self) -> Result<(), FsError> {
-        if !self.config.writable || self.config.role != Role::Sparse {
+        if !self.config.writable || self.config.role != Role::Sparse || self.is_refused() {
             return Err(FsError::ReadOnly);
         }
         if self.stopping {
             return Err(FsError::Io);
         }
         Ok(())
+    }
+
+    /// Returns whether the host has said that it takes no changes (S35).
+    fn is_refused(&self) -> bool {
+        let host = self.config.host.as_ref();
+        let host = host.and_then(|host| self.links.peers.get(&host.peer));
+        host.is_some_and(|host| host.takes_changes == Some(false))
     }
 
     fn edit(&mut self, req: ReqId, edit: Edit) -> Result<(), FsError> {

@@ -86,6 +86,7 @@ impl Engine {
             epoch: self.me.epoch,
             knowledge: self.told.1.clone(),
             cursor,
+            takes_changes: self.config.writable,
         }
     }
 
@@ -276,6 +277,7 @@ impl Engine {
             greeted.session = hello.session;
             greeted.actor = hello.actor;
             greeted.epoch = hello.epoch;
+            greeted.takes_changes = hello.takes_changes;
             greeted.outbox = Outbox {
                 cursor: start,
                 acked: start,
@@ -297,6 +299,7 @@ impl Engine {
         known.backoff.progress();
         known.name = Some(hello.name);
         known.role = Some(hello.role);
+        known.takes_changes = Some(hello.takes_changes);
         if known
             .cursor
             .is_some_and(|cursor| cursor.epoch != hello.epoch)
@@ -329,6 +332,7 @@ impl Engine {
                 name,
                 role,
                 cursor: known.cursor,
+                takes_changes: known.takes_changes.unwrap_or(false),
             };
             self.commits
                 .put(records::peer(peer), records::encode(&value));

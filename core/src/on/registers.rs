@@ -17,6 +17,11 @@ impl Engine {
             if !link.is_greeted() {
                 continue;
             }
+            // What was changed here before its host took no more stays here.
+            let takes = link.role != Role::Full || link.takes_changes;
+            if self.config.writable && !takes {
+                continue;
+            }
             // A guest, or a joiner that made no change, has nothing that its host lacks; its
             // host tells it even that there is nothing.
             let registers = self.tree.registers();
@@ -187,6 +192,7 @@ mod tests {
             epoch: 1,
             knowledge: VersionVector::new(),
             cursor: None,
+            takes_changes: true,
         });
         say(&mut engine, hello);
         engine

@@ -49,6 +49,7 @@ impl Engine {
                     met.name = Some(known.name);
                     met.role = Some(known.role);
                     met.cursor = known.cursor;
+                    met.takes_changes = Some(known.takes_changes);
                     self.links.peers.insert(peer, met);
                 }
                 Stored::Bound(invite, bound) => {

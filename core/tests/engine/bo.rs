@@ -82,6 +82,7 @@ impl Bo {
             epoch: 5,
             knowledge: self.knows.clone(),
             cursor: None,
+            takes_changes: true,
         };
         stage.said("ada", self.link, Message::Hello(hello));
     }

@@ -97,6 +97,7 @@ fn hello(role: Role, knowledge: VersionVector) -> Message {
         epoch: 6,
         knowledge,
         cursor: None,
+        takes_changes: true,
     })
 }
 

@@ -436,6 +436,7 @@ fn adas_hello() -> Message {
         epoch: 6,
         knowledge: VersionVector::new(),
         cursor: None,
+        takes_changes: true,
     })
 }
 
@@ -461,4 +462,23 @@ fn peers_hear_of_an_edit_when_it_is_synced() {
     stage.wait(Duration::from_millis(30));
     assert_eq!(stage.side("bo").syncs, synced + 1);
     assert_eq!(told(&stage), 1);
+}
+
+/// S35: its joiner used to take changes that the host then hung up on it for, again and again.
+#[test]
+fn a_joiner_takes_no_changes_that_its_host_would_not_s35() {
+    let mut stage = Stage::new(&["bo"]);
+    stage.side("bo").config.writable = true;
+    stage.side("ada").files.write("photo", b"bytes");
+    stage.start("ada", Last::Clean);
+    stage.start("bo", Last::Clean);
+    let made = make(&mut stage, Ino::ROOT, "file", Make::File);
+    assert_eq!(made, Err(FsError::ReadOnly));
+    // It knows without being told again.
+    stage.kill("ada");
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    let made = make(&mut stage, Ino::ROOT, "file", Make::File);
+    assert_eq!(made, Err(FsError::ReadOnly));
+    assert_eq!(stage.side("bo").faults, []);
 }

@@ -20,6 +20,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
+use super::client::Client;
 use super::link::Link;
 use super::{Shared, lock};
 use crate::payload::Payloads;
@@ -109,6 +110,19 @@ pub(super) fn serve(
     Ok(Box::pin(
         answers.map(|reply: Reply| Ok(reply.answer.into())),
     ))
+}
+
+/// Serves a lane that we opened for the peer, to its end: what it asks comes with the response to
+/// what `open` sends our answers with.
+pub(super) async fn serve_back(shared: &Shared, link: &Link, mut client: Client) {
+    let (replies, answers) = unbounded_channel();
+    let answers = UnboundedReceiverStream::new(answers).map(|reply: Reply| reply.answer.into());
+    match client.serve(answers).await {
+        Ok(requests) => take(shared, link, requests.into_inner(), &replies).await,
+        Err(status) => {
+            tracing::debug!(link = %link.id, "the peer does not ask on a lane of its own: {status}");
+        }
+    }
 }
 
 /// Takes asks until there are no more.

@@ -49,11 +49,11 @@ pub(super) const LISTENER_WINDOW: u32 = 32 * 1024 * 1024;
 pub(super) const SEND_BUFFER: usize = 1024 * 1024;
 
 /// Streams of one connection: the lanes of all files that may be read at once, as many again that
-/// are being closed, and the control stream.
+/// are being closed, those that the dialling side serves, and the control stream.
 pub(super) const STREAMS_MAX: u32 = {
     #[expect(clippy::cast_possible_truncation, reason = "it is 64")]
     let files = LANE_FILES_MAX as u32;
-    2 * files * LANES + 8
+    2 * files * LANES + LANES + 8
 };
 
 /// Bytes of the headers of one request: ours have some 300.

@@ -12,6 +12,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tandem_core::event::{Event, LinkDown};
 use tandem_core::ids::PeerId;
+use tandem_core::limits::LANES;
 use tandem_proto::v1::tandem_client::TandemClient;
 use tandem_proto::{FRAME_BYTES_MAX, LANE_REPLY_BYTES_MAX};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,7 +29,7 @@ use super::bounds::{
 };
 use super::cut::Cut;
 use super::link::{Link, Said};
-use super::{Shared, dial};
+use super::{Shared, asks, dial};
 
 /// What calls the peer.
 pub(super) type Client = TandemClient<Connection>;
@@ -89,6 +90,7 @@ where
     );
     shared.tell(link, Event::Dialled { link: id });
 
+    let server = client.clone().max_decoding_message_size(FRAME_BYTES_MAX);
     let mut client = client.max_decoding_message_size(FRAME_BYTES_MAX);
     let control = client.control(UnboundedReceiverStream::new(said).map(|said| said.frame));
     let mut inbound = match timeout(OPEN_DEADLINE, control).await {
@@ -96,6 +98,17 @@ where
         Ok(Err(status)) => return link.why(&status),
         Err(_) => return LinkDown::Lost,
     };
+    for _ in 0..LANES {
+        let (shared, link, server) = (Arc::clone(shared), Arc::clone(link), server.clone());
+        let tasks = link.tasks.clone();
+        tasks.spawn(async move {
+            let serving = asks::serve_back(&shared, &link, server);
+            if link.stop.run_until_cancelled(serving).await.is_some() && !link.is_closed() {
+                // A connection on which the peer can't ask is of no use to it.
+                link.stop.cancel();
+            }
+        });
+    }
     link.hear(shared, &mut inbound, || {}).await
 }
 

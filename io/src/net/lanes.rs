@@ -3,6 +3,10 @@
 //! Law: a file's lanes are opened together and end together. Every fetch that is put on one ends
 //! with one `Event::Fetched`, or with the link. Replies are matched by number, may come in any
 //! order, and are never longer than what was asked for.
+//!
+//! On a link that was accepted the peer opens lanes for us (`Serve`), for all files together, since
+//! only the side that dialled can open streams; what is asked before the first is there waits for
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -18,6 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
 
 use super::bounds::LANE_GRACE;
 use super::client::Client;
@@ -25,11 +30,25 @@ use super::link::Link;
 use super::{Shared, lock};
 
 /// The lanes of a link.
-#[derive(Default)]
 pub(super) struct Lanes {
     /// Set when the connection is there; never on a link that was accepted.
     client: OnceLock<Client>,
     files: Mutex<BTreeMap<NodeId, Arc<FileLanes>>>,
+    /// Those that the peer opens for us, on a link that was accepted.
+    served: Arc<FileLanes>,
+    /// What is to be asked on the first of them; nothing waits once it is there.
+    early: Mutex<Option<Vec<(usize, Want, Fetch)>>>,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self {
+            client: OnceLock::new(),
+            files: Mutex::default(),
+            served: Arc::new(FileLanes::closed()),
+            early: Mutex::new(Some(Vec::new())),
+        }
+    }
 }
 
 /// What was asked for.
@@ -51,6 +70,8 @@ struct FileLanes {
 struct Lane {
     /// Nothing once it is closed.
     out: Option<UnboundedSender<v1::LaneRequest>>,
+    /// Whether it ever was open.
+    was_open: bool,
     next: u64,
     waiting: BTreeMap<u64, Fetch>,
 }
@@ -60,6 +81,19 @@ impl Lanes {
     pub(super) fn ready(&self, client: Client) {
         // A link is connected once.
         let _ = self.client.set(client);
+    }
+
+    /// Asks on one of the lanes that the peer serves, or has it wait for the first of them; tells
+    /// whether either was possible.
+    fn ask_served(&self, lane: usize, want: Want, fetch: Fetch) -> bool {
+        // Under the lock, so that nothing comes to wait when the first lane has just come.
+        let mut early = lock(&self.early);
+        if let Some(early) = &mut *early {
+            early.push((lane, want, fetch));
+            return true;
+        }
+        let count = self.served.lanes.len();
+        (0..count).any(|n| self.served.ask((lane + n) % count, want, fetch))
     }
 
     /// Closes a file's lanes once what was asked on them is answered.
@@ -86,12 +120,14 @@ pub(super) fn fetch(shared: &Arc<Shared>, link: &Arc<Link>, lane: u32, want: Wan
     }
     let Some(client) = link.lanes.client.get() else {
         drop(files);
-        tracing::debug!(link = %link.id, "this link carries no lanes of ours");
-        let (shared, link) = (Arc::clone(shared), Arc::clone(link));
-        // From a task, so that the caller never finds itself in the sink.
-        Arc::clone(&shared).spawn(async move {
-            shared.tell(&link, failed(fetch));
-        });
+        if !link.lanes.ask_served(lane, want, fetch) {
+            tracing::debug!(link = %link.id, "the peer has closed the lanes that it serves");
+            let (shared, link) = (Arc::clone(shared), Arc::clone(link));
+            // From a task, so that the caller never finds itself in the sink.
+            Arc::clone(&shared).spawn(async move {
+                shared.tell(&link, failed(fetch));
+            });
+        }
         return;
     };
     let (file, requests) = FileLanes::new();
@@ -109,13 +145,72 @@ pub(super) fn fetch(shared: &Arc<Shared>, link: &Arc<Link>, lane: u32, want: Wan
     files.insert(node, file);
 }
 
+/// Takes in a lane that the peer opened for us; returns what is asked on it. The engine bounds
+/// what that can be. A lane too many is refused.
+pub(super) fn served(
+    shared: &Arc<Shared>,
+    link: &Arc<Link>,
+    replies: Streaming<v1::LaneReply>,
+) -> Result<UnboundedReceiver<v1::LaneRequest>, Status> {
+    // The token first: a link that ends waits for it, or has ended by now.
+    let token = link.tasks.token();
+    if link.stop.is_cancelled() {
+        return Err(Status::unavailable("the link is ending"));
+    }
+    let file = &link.lanes.served;
+    let (out, requests) = unbounded_channel();
+    let is_new = |lane: &Mutex<Lane>| {
+        let mut lane = lock(lane);
+        let is_new = !std::mem::replace(&mut lane.was_open, true);
+        if is_new {
+            lane.out = Some(out.clone());
+        }
+        is_new
+    };
+    let Some(lane) = file.lanes.iter().position(is_new) else {
+        return Err(Status::resource_exhausted("more lanes than there may be"));
+    };
+    let running = Running {
+        shared: Arc::clone(shared),
+        link: Arc::clone(link),
+        file: Arc::clone(file),
+        lane,
+    };
+    tokio::spawn(async move {
+        let _token = token;
+        running.hear_out(replies).await;
+    });
+    let early = lock(&link.lanes.early).take();
+    for (_, want, fetch) in early.into_iter().flatten() {
+        assert!(file.ask(lane, want, fetch), "a new lane takes asks");
+    }
+    Ok(requests)
+}
+
 impl FileLanes {
+    /// Returns lanes on which nothing can be asked yet.
+    fn closed() -> Self {
+        let lane = || {
+            Mutex::new(Lane {
+                out: None,
+                was_open: false,
+                next: 0,
+                waiting: BTreeMap::new(),
+            })
+        };
+        Self {
+            lanes: (0..LANES).map(|_| lane()).collect(),
+            broken: CancellationToken::new(),
+        }
+    }
+
     fn new() -> (Arc<Self>, Vec<UnboundedReceiver<v1::LaneRequest>>) {
         let (lanes, requests) = (0..LANES)
             .map(|_| {
                 let (out, requests) = unbounded_channel();
                 let lane = Lane {
                     out: Some(out),
+                    was_open: true,
                     next: 0,
                     waiting: BTreeMap::new(),
                 };
@@ -157,12 +252,24 @@ struct Running {
 }
 
 impl Running {
+    /// Asks on a lane of ours to its end.
     async fn run(self, client: Client, requests: UnboundedReceiver<v1::LaneRequest>) {
+        let converse = self.converse(client, requests);
+        self.until_over(converse).await;
+    }
+
+    /// Hears the replies on a lane that the peer serves, to its end.
+    async fn hear_out(self, replies: Streaming<v1::LaneReply>) {
+        self.until_over(self.hear_all(replies)).await;
+    }
+
+    /// Lets a conversation take its course; then whoever still waits is told.
+    async fn until_over(&self, conversation: impl Future<Output = ()>) {
         tokio::select! {
             biased;
             () = self.link.stop.cancelled() => return,
             () = self.file.broken.cancelled() => {}
-            () = self.converse(client, requests) => {}
+            () = conversation => {}
         }
         let waiting = {
             let mut lane = lock(&self.file.lanes[self.lane]);
@@ -187,25 +294,30 @@ impl Running {
     /// Asks what comes out of `requests`, hears the replies to their end.
     async fn converse(&self, mut client: Client, requests: UnboundedReceiver<v1::LaneRequest>) {
         let opened = client.lane(UnboundedReceiverStream::new(requests)).await;
-        let ended = match opened {
-            Ok(response) => {
-                let mut replies = response.into_inner();
-                loop {
-                    match replies.message().await {
-                        Ok(Some(reply)) => {
-                            if !self.hear(reply) {
-                                return;
-                            }
-                        }
-                        Ok(None) => return,
-                        Err(status) => break status,
+        match opened {
+            Ok(response) => self.hear_all(response.into_inner()).await,
+            Err(status) => self.broke(&status),
+        }
+    }
+
+    /// Hears replies until there are no more.
+    async fn hear_all(&self, mut replies: Streaming<v1::LaneReply>) {
+        loop {
+            match replies.message().await {
+                Ok(Some(reply)) => {
+                    if !self.hear(reply) {
+                        return;
                     }
                 }
+                Ok(None) => return,
+                Err(status) => return self.broke(&status),
             }
-            Err(status) => status,
-        };
-        if is_garbled(&ended) {
-            self.link.garble(&ended);
+        }
+    }
+
+    fn broke(&self, ended: &Status) {
+        if is_garbled(ended) {
+            self.link.garble(ended);
         } else {
             tracing::debug!(link = %self.link.id, "a lane broke: {ended}");
         }

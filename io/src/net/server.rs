@@ -19,7 +19,7 @@ use tandem_core::ids::PeerId;
 use tandem_core::limits::GREETING_DEADLINE;
 use tandem_proto::FRAME_BYTES_MAX;
 use tandem_proto::v1::tandem_server::{Tandem, TandemServer};
-use tandem_proto::v1::{Frame, LaneRequest};
+use tandem_proto::v1::{Frame, LaneReply, LaneRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -37,7 +37,7 @@ use super::bounds::{
 use super::cut::Cut;
 use super::link::Link;
 use super::transport::{Listener, Transport};
-use super::{NetError, Shared, lock};
+use super::{NetError, Shared, lanes, lock};
 
 /// How long to wait after accepting has failed, which it does when descriptors run out: by eye,
 /// long enough not to spin.
@@ -106,6 +106,7 @@ where
         greeted: greeted.clone(),
         link: Arc::clone(&link),
     };
+    // A chunk that comes on a lane of the peer's fits too: those that we share have 512 KiB.
     let service = TandemServer::new(serving).max_decoding_message_size(FRAME_BYTES_MAX);
     let cut = Cut {
         stop: stop.child_token(),
@@ -151,6 +152,9 @@ where
 /// What is said on a control stream.
 type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
 
+/// What is asked on a lane that the peer serves.
+type Questions = Pin<Box<dyn Stream<Item = Result<LaneRequest, Status>> + Send>>;
+
 /// One connection, as the service sees it.
 struct Serving {
     shared: Arc<Shared>,
@@ -167,6 +171,7 @@ struct Serving {
 impl Tandem for Serving {
     type ControlStream = Frames;
     type LaneStream = Replies;
+    type ServeStream = Questions;
 
     async fn control(
         &self,
@@ -212,5 +217,18 @@ impl Tandem for Serving {
             return Err(Status::failed_precondition("no control stream yet"));
         };
         asks::serve(&self.shared, &link, request.into_inner()).map(Response::new)
+    }
+
+    async fn serve(
+        &self,
+        request: Request<Streaming<LaneReply>>,
+    ) -> Result<Response<Questions>, Status> {
+        let link = lock(&self.link).clone();
+        let Some(link) = link else {
+            return Err(Status::failed_precondition("no control stream yet"));
+        };
+        let asked = lanes::served(&self.shared, &link, request.into_inner())?;
+        let asked = UnboundedReceiverStream::new(asked).map(Ok);
+        Ok(Response::new(Box::pin(asked)))
     }
 }

@@ -24,5 +24,6 @@ fn hello(role: Role, session: u64, knowledge: VersionVector) -> Message {
         epoch: 1,
         knowledge,
         cursor: None,
+        takes_changes: true,
     })
 }
