@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::action::{FsReply, Record};
 use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId, ReqId};
 use crate::message::Answer;
+use crate::on::hush::Hush;
 use crate::version::VersionVector;
 
 /// What is done once a commit holds.
@@ -20,6 +21,8 @@ pub(crate) enum After {
         req: ReqId,
         /// What to say.
         reply: FsReply,
+        /// What the kernel knows from the answer, and was not told.
+        hush: Hush,
     },
     /// Tell a peer that its batch is stored.
     Ack {
@@ -146,18 +149,18 @@ impl Commits {
     }
 
     /// Takes in that a commit failed: it is the beginning of the next one, which is held back
-    /// until [`Commits::release`]. Returns the requests that waited for it: none waits for a disk
-    /// that has no room.
-    pub(crate) fn failed(&mut self, commit: CommitId) -> Vec<ReqId> {
+    /// until [`Commits::release`]. Returns the requests that waited for it, since none waits for a
+    /// disk that has no room, and what each was about.
+    pub(crate) fn failed(&mut self, commit: CommitId) -> Vec<(ReqId, Hush)> {
         let Some((pending, mut group)) = self.pending.take() else {
             return Vec::new();
         };
         let mut waiting = Vec::new();
         if pending == commit {
             join(&mut group, core::mem::take(&mut self.gathering));
-            group.after.retain(|after| match after {
-                After::Reply { req, .. } => {
-                    waiting.push(*req);
+            group.after.retain_mut(|after| match after {
+                After::Reply { req, hush, .. } => {
+                    waiting.push((*req, core::mem::take(hush)));
                     false
                 }
                 After::Ack { .. }

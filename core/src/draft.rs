@@ -194,6 +194,8 @@ pub(crate) struct Draft {
     pub lost: bool,
     /// Whether it is one of an earlier run, and was not looked at since.
     pub is_restored: bool,
+    /// Whether its end was begun, so that its file may be somewhere else.
+    pub is_moving: bool,
     /// Whether it waits a while before the disk is asked again.
     pub pausing: bool,
     /// Whether it is being attended to, and is to be looked at once more.
@@ -231,6 +233,7 @@ impl Draft {
             keeps_base: false,
             lost: false,
             is_restored: false,
+            is_moving: false,
             pausing: false,
             attended: false,
             again: false,

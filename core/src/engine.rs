@@ -13,7 +13,7 @@ use crate::action::{Action, DiskWish};
 use crate::commits::Commits;
 use crate::draft::Draft;
 use crate::error::Fault;
-use crate::event::Event;
+use crate::event::{Event, FsCall};
 use crate::folder::Folder;
 use crate::handle::Handles;
 use crate::ids::{
@@ -190,6 +190,8 @@ pub struct Engine {
     pub(crate) drafts_on: BTreeMap<ObjectId, NodeId>,
     /// Those that are to be synced, and how many are being.
     pub(crate) drafts_to_sync: BTreeSet<NodeId>,
+    /// Calls that came before the drafts of the run before were found.
+    pub(crate) early: VecDeque<(ReqId, FsCall)>,
     pub(crate) draft_syncs: usize,
     pub(crate) commits: Commits,
     /// Whether registers or knowledge changed since the last commit.
@@ -251,6 +253,7 @@ impl Engine {
             drafts: BTreeMap::new(),
             drafts_on: BTreeMap::new(),
             drafts_to_sync: BTreeSet::new(),
+            early: VecDeque::new(),
             draft_syncs: 0,
             commits: Commits::default(),
             news: false,
@@ -304,6 +307,7 @@ impl Engine {
 
     /// Leaves the state that the head of this file describes.
     fn upkeep(&mut self) {
+        self.pump_early();
         self.pump_lists();
         self.pump_missing();
         self.pump_wants();

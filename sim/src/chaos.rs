@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use tandem_core::engine::Last;
 
 use crate::check::Verdict;
+use crate::check::kept::{Author, Seeing};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
+use crate::disk::folder::wall;
 use crate::marks::{self, HOST_STATES, STATES};
 use crate::reach;
 use crate::tale::{STOPS, Trouble};
@@ -317,6 +319,9 @@ impl World {
                 peer.resume.forget_all();
                 peer.handles = crate::check::handles::Handles::default();
                 peer.truth = crate::check::truth::Truth::default();
+                peer.names = crate::check::names::Names::default();
+                peer.bodies = crate::check::bodies::Bodies::default();
+                self.kept.lost(p, |_| false);
             }
             1 => {
                 if let Some(object) = peer.objects.rot_sidecar(chance) {
@@ -337,7 +342,7 @@ impl World {
     /// Lets nothing of what one side sends come through for a while, and no dial.
     pub fn partition_one_way(&mut self, joiner: usize, side: usize, time: u64) {
         reach!(self.reach, "chaos: one-way partition");
-        self.apart.insert((HOST, joiner), self.now + time);
+        self.part(joiner, self.now + time);
         if let Some(tale) = &mut self.trace.tale {
             let trouble = Trouble {
                 peer: None,
@@ -349,6 +354,11 @@ impl World {
         for at in self.links_of(joiner) {
             self.stall(at, side, time);
         }
+    }
+
+    fn part(&mut self, joiner: usize, until: u64) {
+        let apart = self.apart.entry((HOST, joiner)).or_default();
+        *apart = until.max(*apart);
     }
 
     fn meets_ends(&mut self, fault: &'static str, at: usize) {
@@ -367,7 +377,7 @@ impl World {
     /// Keeps a joiner and the host apart for a while.
     pub fn partition(&mut self, joiner: usize, time: u64) {
         let until = self.now + time;
-        self.apart.insert((HOST, joiner), until);
+        self.part(joiner, until);
         if let Some(tale) = &mut self.trace.tale {
             let trouble = Trouble {
                 peer: None,
@@ -402,6 +412,7 @@ impl World {
             let how = if power { "loses power" } else { "is killed" };
             tale.ended(self.now, p, how);
         }
+        let here = wall(self.wall());
         let peer = &mut self.peers[p];
         peer.engine = None;
         peer.dying = None;
@@ -418,7 +429,7 @@ impl World {
             };
             self.reach.hit_in("broken off", marks::job(&job.wish));
             let bytes = job.payload.as_ref().map(|(_, bytes)| bytes.as_slice());
-            if (peer.objects).break_off(&job.wish, bytes.unwrap_or_default(), &mut chance) {
+            if (peer.objects).break_off(&job.wish, bytes.unwrap_or_default(), here, &mut chance) {
                 peer.resume.forget(object);
             }
         }
@@ -463,7 +474,27 @@ impl World {
     }
 
     fn clear(&mut self, p: usize, power: bool) {
+        let history = &mut self.folder.history;
         let peer = &mut self.peers[p];
+        peer.names.crash(power);
+        for seeing in std::mem::take(&mut peer.seeing).into_values() {
+            self.kept.was_seen(p, &seeing);
+            if let Seeing::Removes(shown) = seeing {
+                peer.bodies.unnamed(shown.ino);
+            }
+        }
+        let left = peer.bodies.crash(power, history);
+        if power {
+            self.kept.lost(p, |ino| !peer.bodies.has(ino));
+        }
+        for (ino, cells, beneath) in left {
+            let author = Author::Mount(p, ino);
+            self.kept.published(self.now, author, cells, beneath, power);
+        }
+        peer.crashed = Some(power || peer.crashed == Some(true));
+        peer.held_back.clear();
+        peer.reads.clear();
+        peer.writing.clear();
         let objects = peer.resume.objects();
         let complete = objects
             .into_iter()

@@ -3,12 +3,18 @@
 //! Law: swarm testing. Each rate is zero in many runs, so that what one fault hides another run
 //! shows, and some runs have no faults at all.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::choices::Chance;
 
 /// A millisecond of virtual time, in nanoseconds.
 pub const MS: u64 = 1_000_000;
 /// A second of virtual time, in nanoseconds.
 pub const SEC: u64 = 1_000 * MS;
+
+/// Whether mounts take edits in drawn runs. Off until the promises hold in them; `--writing` turns
+/// it on for a program, before its first run.
+pub static WRITING: AtomicBool = AtomicBool::new(false);
 
 /// What one peer suffers for ever, while the others must go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +96,10 @@ pub struct Config {
     pub edits: u64,
     /// Which of the sixteen kinds of changes they make: a bit for each.
     pub edit_kinds: u16,
+    /// Which joiners' mounts take edits: a bit for each; none where the share is read-only.
+    pub writable: u16,
+    /// Which kinds of edits are made there: a bit for each.
+    pub write_kinds: u16,
     /// Whether programs make hard links.
     pub hard_links: bool,
     /// Threads of applications on each mount.
@@ -199,6 +209,12 @@ impl Config {
                 + byte_time * 1_000_000,
             retries: u32::try_from(chance.between(2, 8)).unwrap_or(5),
             heartbeat: chance.between(500, 5_000) * MS,
+            writable: if WRITING.load(Ordering::Relaxed) && chance.often(800) {
+                chance.some_of(u16::MAX)
+            } else {
+                0
+            },
+            write_kinds: chance.some_of(u16::MAX),
         }
     }
 
@@ -258,6 +274,8 @@ impl Config {
             hostile: 0,
             edits: 0,
             edit_kinds: u16::MAX,
+            writable: 0,
+            write_kinds: u16::MAX,
             hard_links: false,
             threads: 0,
             calls: 0,

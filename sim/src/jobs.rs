@@ -40,6 +40,17 @@ pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
     }
 }
 
+/// Returns the other object that a wish is about, if it has a second.
+pub(crate) fn becomes(wish: &DiskWish) -> Option<ObjectId> {
+    match wish {
+        DiskWish::Draft {
+            wish: DraftWish::Settle { object, .. },
+            ..
+        } => Some(*object),
+        _ => None,
+    }
+}
+
 /// Returns the payload that a wish uses up.
 pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
     match wish {
@@ -100,11 +111,28 @@ impl World {
                         .for_each(|peer| peer.caused.disk = true);
                 }
                 self.peers[p].caused.disk = true;
+                if let DiskWish::Draft {
+                    wish: DraftWish::Load,
+                    ..
+                } = job.wish
+                {
+                    self.peers[p].bodies.in_doubt = true;
+                }
+                // A write that finds no room leaves all as it was; what else fails may be done in
+                // part.
+                if let (DiskWish::Draft { object, wish }, DiskError::Io) = (&job.wish, error) {
+                    let here = wall(self.wall());
+                    let peer = &mut self.peers[p];
+                    let bytes = job.payload.as_ref().map(|(_, bytes)| bytes.as_slice());
+                    let bytes = bytes.unwrap_or_default();
+                    (peer.objects).break_off_draft(*object, wish, bytes, here, &mut peer.disk);
+                }
                 Err(error)
             }
             None => {
                 let peer = &self.peers[p];
                 check::order::judge(&job.wish, &peer.objects, &peer.records)?;
+                self.judge_placing(p, &job.wish)?;
                 self.carry_out(p, &mut job)
             }
         };
@@ -166,8 +194,21 @@ impl World {
         let errors: &[DiskError] = match wish {
             DiskWish::CreateObject { .. }
             | DiskWish::StoreChunk { .. }
-            | DiskWish::MarkSidecar { .. }
-            | DiskWish::Draft { .. } => &[DiskError::NoSpace, DiskError::Io],
+            | DiskWish::MarkSidecar { .. } => &[DiskError::NoSpace, DiskError::Io],
+            DiskWish::Draft { wish, .. } => match wish {
+                DraftWish::Open { .. }
+                | DraftWish::Write { .. }
+                | DraftWish::Resize { .. }
+                | DraftWish::Fill { .. }
+                | DraftWish::Mark { .. }
+                | DraftWish::Sync { .. } => {
+                    &[DiskError::NoSpace, DiskError::NoSpace, DiskError::Io]
+                }
+                DraftWish::Touch { .. }
+                | DraftWish::Load
+                | DraftWish::Settle { .. }
+                | DraftWish::Remove => &[DiskError::Io],
+            },
             DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => {
                 &[DiskError::Denied, DiskError::Io]
             }
@@ -360,6 +401,23 @@ impl World {
                 self.folder.discard(*object);
                 Ok(DiskDone::Done)
             }
+            DiskWish::ReadStored {
+                object,
+                offset,
+                len,
+            } => {
+                let bytes = objects.read(*object, *offset, *len);
+                let bytes = bytes.ok_or(DiskError::NotFound)?.to_vec();
+                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let hash = ChunkHash::of(&bytes);
+                let payload = PayloadId(self.peers[p].draw());
+                self.peers[p].payloads.insert(payload, bytes);
+                Ok(DiskDone::Read { payload, len, hash })
+            }
+            DiskWish::Draft { object, wish } => {
+                let bytes = job.payload.as_ref().map(|(_, bytes)| bytes.as_slice());
+                objects.draft(*object, wish, bytes.unwrap_or_default(), here)
+            }
             DiskWish::Place(PlaceWish::Prepare { files }) => {
                 let mut done = Vec::new();
                 for ready in files {
@@ -388,9 +446,29 @@ impl World {
                 }
                 done
             }
-            // Nothing is written here yet, so that neither is asked for.
-            DiskWish::ReadStored { .. } | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         }
+    }
+
+    /// Judges what is about to be made ready for a name of the shared folder: no half file ever
+    /// stands there (P3).
+    fn judge_placing(&mut self, p: usize, wish: &DiskWish) -> Verdict {
+        let DiskWish::Place(PlaceWish::Prepare { files }) = wish else {
+            return Ok(());
+        };
+        self.note_rest();
+        for ready in files {
+            let len = u32::try_from(ready.size).unwrap_or(u32::MAX);
+            let bytes = self.peers[p].objects.read(ready.object, 0, len);
+            if let Some(bytes) = bytes
+                && !self.folder.history.had(bytes)
+            {
+                let (object, len) = (ready.object, bytes.len());
+                let what =
+                    format!("{object:?} is to be placed, and nobody wrote these {len} bytes");
+                return Err(check::Failure::safety("P3", what));
+            }
+        }
+        Ok(())
     }
 
     /// Keeps P5's account of what a job did.

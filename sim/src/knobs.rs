@@ -34,6 +34,7 @@ const KNOBS: &[Knob] = &[
     ("wrong-keys", |c| c.wrong_keys > 0, |c| c.wrong_keys = 0),
     ("half-open", |c| c.half_open > 0, |c| c.half_open = 0),
     ("relapses", |c| c.relapses > 0, |c| c.relapses = 0),
+    ("writable", |c| c.writable != 0, |c| c.writable = 0),
     ("hard-links", |c| c.hard_links, |c| c.hard_links = false),
     (
         "minority",

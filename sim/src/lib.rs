@@ -6,6 +6,8 @@ pub mod check;
 pub mod choices;
 pub mod config;
 pub mod disk;
+pub mod editor;
+mod edits;
 mod hostile;
 pub mod html;
 pub mod hunt;

@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tandem_sim::config::WRITING;
 use tandem_sim::html::Page;
 use tandem_sim::hunt::{self, Progress, Until};
 use tandem_sim::knobs;
@@ -15,9 +17,11 @@ use tandem_sim::story::STORIES;
 const USAGE: &str = "usage:
   tandem-sim run --seed 0x5eed [--trace] [--shrink] [--without 3,17] [--html FILE]
   tandem-sim story NAME [--html FILE]
+  tandem-sim alone [--seed 0x5eed [--trace] [--without 3,17]] [--from 0] [--count 1000] [--keep-going]
   tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
   tandem-sim hash [--from 0] [--count 1000]
   tandem-sim hunt [--minutes 10] [--seeds N] [--from SEED] [--jobs N] [--keep-going] [--coverage]
+  --writing, with any of them: applications edit on the mounts, too
   tandem-sim mutants [--jobs N]     (a build with --features mutants)
 ";
 
@@ -30,9 +34,12 @@ const STORY_LINES: usize = 60;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let writing = words.contains(&"--writing");
+    WRITING.store(writing, Ordering::Relaxed);
     let result = match words.split_first() {
         Some((&"run", rest)) => one(rest),
         Some((&"runs", rest)) => many(rest),
+        Some((&"alone", rest)) => alone(rest),
         Some((&"story", rest)) => told(rest),
         Some((&"hash", rest)) => hash(rest),
         Some((&"hunt", rest)) => go_hunting(rest),
@@ -156,6 +163,36 @@ fn report(outcome: &run::Outcome, without: &str) -> u8 {
             failure.kind.code()
         }
     }
+}
+
+/// Runs in which a joiner edits while nobody is there.
+fn alone(words: &[&str]) -> Result<u8, String> {
+    let off = value(words, "--without").unwrap_or_default().split(',');
+    let off: Vec<u32> = off.filter_map(knobs::parse).collect();
+    let one = value(words, "--seed").map(number).transpose()?;
+    let from = number(value(words, "--from").unwrap_or("0"))?;
+    let count = number(value(words, "--count").unwrap_or("1000"))?;
+    let seeds = one.map_or(from..from + count, |seed| seed..seed + 1);
+    let (mut reach, mut failed) = (Reach::default(), 0);
+    for seed in seeds {
+        let outcome = run::run_alone(seed, &off, words.contains(&"--trace"));
+        outcome.lines.iter().for_each(|line| say(line));
+        reach.merge(&outcome.reach);
+        if let Some(failure) = &outcome.failure {
+            failed += 1;
+            say(&format!("alone, seed {seed:#x}: {failure}"));
+            if !words.contains(&"--keep-going") {
+                return Ok(failure.kind.code());
+            }
+        }
+    }
+    say(&format!("{failed} failed"));
+    if words.contains(&"--coverage") {
+        reach
+            .iter()
+            .for_each(|(mark, count)| say(&format!("{count:>9} {mark}")));
+    }
+    Ok(u8::from(failed > 0) * 11)
 }
 
 fn many(words: &[&str]) -> Result<u8, String> {

@@ -4,6 +4,9 @@
 //! change is hinted at a little later; where the hint is lost, a larger one follows, as after an
 //! overflow of the watcher's queue.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use tandem_core::event::{Event, Hint};
 use tandem_core::ids::ReqId;
 use tandem_core::tree::name::{Name, TargetPath, XattrName};
@@ -11,9 +14,12 @@ use tandem_core::tree::name::{Name, TargetPath, XattrName};
 use crate::check::Verdict;
 use crate::choices::{Chance, Key};
 use crate::config::{MS, SEC};
-use crate::disk::folder::{Id, Node, Path};
+use crate::disk::folder::{Id, Node, Path, wall};
 use crate::reach;
 use crate::world::{HOST, Item, World};
+
+/// Files, with their contents.
+type Standing = BTreeMap<Id, Arc<Vec<u8>>>;
 
 /// A program that writes into a file bit by bit.
 #[derive(Debug)]
@@ -55,6 +61,7 @@ impl World {
             let mode = [0o644, 0o600, 0o755, 0o444][chance.index(4)];
             self.folder.place(&path, node, mode);
         }
+        self.account_outside(&Standing::new());
     }
 
     fn some_file(&self, chance: &mut Chance) -> Node {
@@ -120,6 +127,49 @@ impl World {
 
     /// Makes the planned change of this number.
     pub(crate) fn edit(&mut self, id: u32) -> Verdict {
+        let before = self.standing();
+        self.make_edit(id)?;
+        self.account_outside(&before);
+        Ok(())
+    }
+
+    /// A program writes a bit more, or is done.
+    pub(crate) fn write(&mut self, writer: Writer) -> Verdict {
+        let before = self.standing();
+        self.write_on(writer)?;
+        self.account_outside(&before);
+        Ok(())
+    }
+
+    /// Returns the files that have names, with their contents; where that counts.
+    fn standing(&self) -> Standing {
+        if self.config.writable == 0 {
+            return Standing::new();
+        }
+        let walk = self.folder.walk();
+        walk.into_iter()
+            .filter_map(|(_, id)| Some((id, self.folder.bytes(id)?)))
+            .collect()
+    }
+
+    /// Keeps P3's account of what programs did.
+    fn account_outside(&mut self, before: &Standing) {
+        if self.config.writable == 0 {
+            return;
+        }
+        let after = self.standing();
+        let same = |a: &Standing, id: &Id, bytes: &Arc<Vec<u8>>| {
+            a.get(id).is_some_and(|other| Arc::ptr_eq(other, bytes))
+        };
+        let went = before.iter().filter(|(id, bytes)| !same(&after, id, bytes));
+        let went: Vec<_> = went.map(|(_, bytes)| bytes.clone()).collect();
+        let came = after.iter().filter(|(id, bytes)| !same(before, id, bytes));
+        let time = |id: &Id| wall(self.folder.inode(*id).mtime);
+        let came: Vec<_> = came.map(|(id, bytes)| (bytes.clone(), time(id))).collect();
+        self.kept.outside(self.now, came, went);
+    }
+
+    fn make_edit(&mut self, id: u32) -> Verdict {
         let mut chance = self.choices.stream(Key::Planned(id));
         let _ = (chance.bits(), chance.bits());
         let wall = self.wall();
@@ -241,8 +291,15 @@ impl World {
             // The same size, and the modification time set back: only the change time tells.
             reach!(self.reach, "edit: mtime set back");
             self.folder.touch(file, |inode, _| inode.mtime = mtime);
+            self.timed(file);
         }
         self.hint(chance, &path, true);
+    }
+
+    /// A file got its time by hand.
+    fn timed(&mut self, id: Id) {
+        let len = self.folder.bytes(id).map(|bytes| bytes.len() as u64);
+        len.into_iter().for_each(|len| self.kept.touched(len));
     }
 
     fn truncate(&mut self, chance: &mut Chance) {
@@ -286,6 +343,7 @@ impl World {
             1 => {
                 let mtime = i64::try_from(chance.below(2_000_000_000_000_000_000)).unwrap_or(0);
                 self.folder.touch(id, |inode, _| inode.mtime = mtime);
+                self.timed(id);
             }
             _ if !is_link => {
                 let (value, gone) = (chance.bytes(9), chance.often(300));
@@ -304,8 +362,7 @@ impl World {
         self.hint(chance, &path, true);
     }
 
-    /// A program writes a bit more, or is done.
-    pub(crate) fn write(&mut self, mut writer: Writer) -> Verdict {
+    fn write_on(&mut self, mut writer: Writer) -> Verdict {
         let wall = self.wall();
         self.folder.at(wall);
         // The watcher knows a directory that was renamed by its new name.
@@ -380,6 +437,10 @@ impl World {
 
     /// Somebody wants the whole of a file, or of what is none.
     pub(crate) fn want(&mut self, p: usize, chance: &mut Chance) -> Verdict {
+        if self.peers[p].config.writable {
+            // Who asks for whole files (`get`) has no mount to write to.
+            return Ok(());
+        }
         let path = match self.some_entry(chance, false) {
             Some((path, _)) if chance.often(900) => path,
             _ => vec![name("nothing")],

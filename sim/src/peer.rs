@@ -8,14 +8,17 @@ use std::collections::{BTreeMap, VecDeque};
 use tandem_core::action::{DiskWish, Record};
 use tandem_core::engine::{Config, Engine, Last};
 use tandem_core::event::{Fingerprint, FsCall};
-use tandem_core::ids::{CommitId, FetchId, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId};
+use tandem_core::ids::{CommitId, FetchId, Fh, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId};
 use tandem_core::message::Want;
 use tandem_core::tree::name::Name;
 
+use crate::check::bodies::Bodies;
 use crate::check::bounds::Bounds;
 use crate::check::faults::Caused;
 use crate::check::handles::Handles;
+use crate::check::kept::Seeing;
 use crate::check::live::Live;
+use crate::check::names::Names;
 use crate::check::resume::Resume;
 use crate::check::retries::Retries;
 use crate::check::truth::Truth;
@@ -34,6 +37,8 @@ pub enum Caller {
     Thread(usize),
     /// A story, or the walk that compares the folders.
     Walker,
+    /// Whoever judges a mount as soon as it answers.
+    Judge,
     /// The kernel, which wants no answer.
     Nobody,
 }
@@ -156,6 +161,22 @@ pub struct Peer {
     pub kernel: Kernel,
     /// The applications on its mount.
     pub threads: Vec<Thread>,
+    /// Calls that the kernel holds back until a lock is free, with the bytes that they bring.
+    pub held_back: VecDeque<(Caller, FsCall, Vec<u8>)>,
+    /// Bytes of writes under way.
+    pub writing: BTreeMap<ReqId, Vec<u8>>,
+    /// What was edited here: names, and contents.
+    pub names: Names,
+    /// See `names`.
+    pub bodies: Bodies,
+    /// What was read through each handle: from and to.
+    pub reads: BTreeMap<Fh, Vec<(u64, u64)>>,
+    /// What edits under way are on top of.
+    pub seeing: BTreeMap<ReqId, Seeing>,
+    /// Whether its engine is being told of what others have made.
+    pub hears: bool,
+    /// How it crashed, if what it shows was not judged since: whether power was lost.
+    pub crashed: Option<bool>,
     /// Who waits for what, and how often the shell tried.
     pub callers: BTreeMap<ReqId, (Caller, FsCall, u32)>,
     /// Wants of whole files that have not ended.

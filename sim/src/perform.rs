@@ -3,15 +3,17 @@
 //! Law: nothing here decides. What takes time goes into the queue and comes back as an event of
 //! the same start of the process, or never.
 
-use tandem_core::action::{Action, FsReply, WantState};
+use tandem_core::action::{Action, FsReply, Invalidation, WantState};
 use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
-use tandem_core::ids::{JobId, LinkId, ReqId};
+use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, ReqId};
 use tandem_core::message::{Answer, Message};
 
 use crate::check::truth::Piece as Read;
 use crate::check::{Failure, Kind, Verdict};
 use crate::config::SEC;
+use crate::disk::folder::wall;
+use crate::editor::Scene;
 use crate::marks;
 use crate::net::{Carried, End, Link, Piece, Stream};
 use crate::peer::{Caller, Fetching, Job, Pending};
@@ -123,6 +125,20 @@ impl World {
             Action::Invalidate(what) => {
                 self.busy(p);
                 let peer = &mut self.peers[p];
+                if let Invalidation::Inode { ino, data: true } = &what {
+                    let of = |fh: &Fh| peer.kernel.open.get(fh).map(|opened| opened.ino);
+                    peer.reads.retain(|fh, _| of(fh) != Some(*ino));
+                }
+                match &what {
+                    Invalidation::Inode { ino, data: true } if peer.hears => {
+                        peer.bodies.superseded(*ino, &mut self.folder.history);
+                    }
+                    Invalidation::Inode { .. } => {}
+                    Invalidation::Entry { parent, name }
+                    | Invalidation::Delete { parent, name, .. } => {
+                        peer.names.changed(&(*parent, name.as_bytes().to_vec()));
+                    }
+                }
                 peer.kernel.invalidate(&what, &mut self.reach);
                 Ok(())
             }
@@ -239,9 +255,15 @@ impl World {
         let took = peer.disk_delay(now, typical);
         let at = match object {
             Some(object) => {
-                let busy = peer.busy.entry(object).or_default();
-                *busy = (*busy).max(now) + took;
-                *busy
+                // What a draft becomes waits behind what was wished of it, and holds it up.
+                let becomes = crate::jobs::becomes(&wish);
+                let both = [Some(object), becomes];
+                let of = |object: ObjectId| peer.busy.get(&object).copied().unwrap_or(0);
+                let busy = both.into_iter().flatten().map(of).max().unwrap_or(0);
+                let at = busy.max(now) + took;
+                peer.busy
+                    .extend(both.into_iter().flatten().map(|object| (object, at)));
+                at
             }
             None => now + took / 2,
         };
@@ -313,7 +335,14 @@ impl World {
         };
         let mut bytes = Vec::new();
         if let Ok(FsReply::Data(stored)) = &result {
-            match peer.objects.read(stored.object, stored.offset, stored.len) {
+            let ino = match &call {
+                FsCall::Read { fh, .. } => peer.kernel.open.get(fh).map(|opened| opened.ino),
+                _ => None,
+            };
+            // A file that is cut meanwhile is read again.
+            let is_cut = ino.is_some_and(|ino| peer.kernel.is_changing(ino));
+            let read = peer.objects.read(stored.object, stored.offset, stored.len);
+            match read.filter(|read| read.len() == stored.len as usize || !is_cut) {
                 Some(read) => bytes.extend_from_slice(read),
                 None => {
                     let boot = peer.boot;
@@ -322,7 +351,9 @@ impl World {
                         return Err(Failure::safety("P1", what));
                     }
                     peer.callers.insert(req, (caller, call, tries + 1));
-                    self.after(crate::config::MS, Item::Again(p, boot, req));
+                    // What a job has done to the file the engine is told in this time.
+                    let told = crate::config::MS.max(self.config.disk_time);
+                    self.after(told, Item::Again(p, boot, req));
                     return Ok(());
                 }
             }
@@ -331,11 +362,24 @@ impl World {
                 return Err(Failure::safety("P1", what));
             }
         }
+        let peer = &mut self.peers[p];
+        if let FsCall::Edit(edit) = &call {
+            bytes = peer.writing.remove(&req).unwrap_or_default();
+            self.edit_answered(p, req, edit, &result);
+        }
         self.judge(p, &call, &result, &bytes, took)?;
         let peer = &mut self.peers[p];
         if let Ok(reply) = &result {
-            peer.kernel.learn(&call, reply, &bytes, &mut self.reach);
+            (peer.kernel).learn(req, &call, reply, &bytes, &mut self.reach);
+        } else {
+            peer.kernel.failed(&call, bytes.len() as u64);
         }
+        peer.kernel.ends(req, &mut self.reach);
+        if !peer.held_back.is_empty() {
+            let boot = peer.boot;
+            self.after(0, Item::Unlocked(p, boot));
+        }
+        let peer = &mut self.peers[p];
         match caller {
             Caller::Thread(n) => {
                 let think = self.config.think;
@@ -348,6 +392,10 @@ impl World {
             Caller::Walker => {
                 self.answers
                     .insert((p, req), result.map(|reply| (reply, bytes)));
+            }
+            Caller::Judge => {
+                let boot = peer.boot;
+                self.after(0, Item::Judge(p, boot));
             }
             Caller::Nobody => {}
         }
@@ -363,6 +411,9 @@ impl World {
         bytes: &[u8],
         took: u64,
     ) -> Verdict {
+        if matches!(call, FsCall::Read { .. }) {
+            self.note_rest();
+        }
         let peer = &mut self.peers[p];
         match (call, result) {
             (FsCall::Read { fh, offset, len }, Ok(FsReply::Data(_) | FsReply::Eof)) => {
@@ -373,7 +424,10 @@ impl World {
                 let Some(opened) = peer.kernel.open.get(fh) else {
                     return Err(Failure::safety("P7", format!("{fh} is not open and reads")));
                 };
-                if let Some(cached) = peer.kernel.attrs.get(&opened.ino) {
+                // While it is written to, the kernel's size is that of before.
+                if let Some(cached) = peer.kernel.attrs.get(&opened.ino)
+                    && !peer.kernel.is_changing(opened.ino)
+                {
                     // The kernel was not told that the size has changed.
                     let due = cached.size.saturating_sub(*offset).min(u64::from(*len));
                     if bytes.len() as u64 != due {
@@ -385,16 +439,33 @@ impl World {
                         return Err(Failure::safety("P1", what));
                     }
                 }
+                let (ino, end) = (opened.ino, offset + bytes.len() as u64);
+                peer.reads.entry(*fh).or_default().push((*offset, end));
                 let piece = Read {
-                    ino: opened.ino,
+                    ino,
                     offset: *offset,
                     asked: u64::from(*len),
                     bytes,
                 };
+                if peer.bodies.read(&piece)? {
+                    return Ok(());
+                }
                 peer.truth.read(&self.folder.history, &piece)
             }
-            (FsCall::Read { fh, .. }, Err(error)) => {
+            (FsCall::Read { fh, offset, len }, Err(error)) => {
                 reach!(self.reach, "read: failed");
+                let end = offset + u64::from(*len);
+                let held = |(from, to): &(u64, u64)| *from <= *offset && end <= *to;
+                let read = peer
+                    .reads
+                    .get(fh)
+                    .is_some_and(|reads| reads.iter().any(held));
+                let whole = !peer.caused.disk && !peer.caused.power && !peer.stopping;
+                if read && whole && *error == FsError::Io {
+                    let what =
+                        format!("what was read through {fh} at {offset} can't be read again");
+                    return Err(Failure::safety("P7", what));
+                }
                 let (open, stopping) = (peer.kernel.open.contains_key(fh), peer.stopping);
                 let fits = if open {
                     *error == FsError::Io
@@ -424,12 +495,18 @@ impl World {
                 }
                 Ok(())
             }
-            (FsCall::Edit(_) | FsCall::Open { write: true, .. }, Ok(reply)) => {
+            (FsCall::Edit(_) | FsCall::Open { write: true, .. }, Ok(reply))
+                if !peer.config.writable =>
+            {
                 let what = format!("{call:?} is answered {reply:?}");
                 Err(Failure::safety("read-only", what))
             }
             (_, Ok(FsReply::Opened { fh, .. } | FsReply::OpenedDir { fh })) => {
                 peer.handles.opened(*fh)
+            }
+            (_, Ok(FsReply::Created { shown, fh, .. })) => {
+                peer.handles.opened(*fh)?;
+                peer.handles.shown(shown)
             }
             (FsCall::Lookup { name, .. }, Ok(FsReply::Entry(shown))) => {
                 self.folder.past.judge(&self.folder.history, name, shown)?;
@@ -437,6 +514,7 @@ impl World {
             }
             (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => {
                 self.folder.past.judge_any(shown)?;
+                peer.bodies.shown(shown.ino, shown.size)?;
                 peer.handles.shown(shown)
             }
             (_, Ok(FsReply::Items(items))) => items.iter().try_for_each(|item| {
@@ -469,6 +547,7 @@ impl World {
     pub(crate) fn user(&mut self, p: usize, boot: u64, n: usize) -> Verdict {
         let (chunk, resting) = (u64::from(self.config.chunk_size), self.resting);
         let think = self.config.think;
+        let (wall, kinds) = (wall(self.wall()), self.config.write_kinds);
         let peer = &mut self.peers[p];
         if peer.boot != boot || peer.engine.is_none() || peer.stopping {
             return Ok(());
@@ -476,20 +555,25 @@ impl World {
         let Some(mut thread) = peer.threads.get(n).cloned() else {
             return Ok(());
         };
-        let call = thread.next(&mut peer.kernel, chunk, resting);
+        let mut scene = Scene {
+            kernel: &mut peer.kernel,
+            chunk,
+            last: resting,
+            wall,
+            kinds: if peer.config.writable { kinds } else { 0 },
+        };
+        let call = thread.next(&mut scene);
         let more = thread.is_busy(resting);
         let pause = thread.pause(think);
         if let Some(slot) = peer.threads.get_mut(n) {
             *slot = thread;
         }
         match call {
-            Some(call @ FsCall::Forget { .. }) => {
+            Some((call @ FsCall::Forget { .. }, _)) => {
                 self.call(p, Caller::Nobody, call)?;
                 self.after(pause, Item::User(p, boot, n));
             }
-            Some(call) => {
-                self.call(p, Caller::Thread(n), call)?;
-            }
+            Some((call, bytes)) => self.call_in_turn(p, Caller::Thread(n), call, bytes)?,
             None if more => self.after(pause, Item::User(p, boot, n)),
             None => {}
         }
@@ -497,6 +581,7 @@ impl World {
     }
 
     fn wanted(&mut self, p: usize, req: ReqId, state: WantState) -> Verdict {
+        self.note_rest();
         let peer = &mut self.peers[p];
         if !peer.wants.contains_key(&req) {
             return Err(Failure::safety("the door", format!("{req} is not wanted")));

@@ -9,7 +9,7 @@ use tandem_core::ids::ReqId;
 use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Chance, Choices, Key};
-use crate::config::{Config, SEC};
+use crate::config::{Config, MS, Minority, SEC};
 use crate::html::{About, Page};
 use crate::knobs;
 use crate::reach::Reach;
@@ -80,8 +80,12 @@ pub fn make(seed: u64, off: &[u32], keep_trace: bool) -> World {
 
 /// Runs a world that [`make`] made, to its end.
 pub fn run_in(world: &mut World) -> Outcome {
+    judged(world, live)
+}
+
+fn judged(world: &mut World, run: fn(&mut World) -> Verdict) -> Outcome {
     let seed = world.choices.seed();
-    let result = catch_unwind(AssertUnwindSafe(|| live(world)));
+    let result = catch_unwind(AssertUnwindSafe(|| run(world)));
     let failure = match result {
         Ok(Ok(())) => None,
         Ok(Err(mut failure)) => {
@@ -119,22 +123,67 @@ pub fn run_twice(seed: u64) -> Outcome {
     first
 }
 
-fn live(world: &mut World) -> Verdict {
+/// Runs a world whose joiner learns the folder, and then has nobody to talk to, for ever: it
+/// edits, is killed and loses power, and is judged after each start.
+pub fn run_alone(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
+    let mut choices = Choices::new(seed).without(off.iter().copied());
+    let drawn = Config::draw(&mut choices.stream(Key::Config));
+    let mut config = Config {
+        joiners: 1,
+        guest: false,
+        minority: Minority::Nobody,
+        hostile: 0,
+        edits: 0,
+        rots: 0,
+        writable: u16::MAX,
+        think: drawn.think.min(40 * MS),
+        ..drawn
+    };
+    for knob in knobs::on(&config) {
+        choices.fire(knob);
+    }
+    knobs::turn_off(&mut config, off);
+    let mut world = World::new(config, choices, keep_trace);
+    judged(&mut world, alone)
+}
+
+/// How long a joiner listens before nobody is there.
+const LISTENS: u64 = 4 * SEC;
+
+fn alone(world: &mut World) -> Verdict {
     let config = world.config.clone();
-    let plan = chaos::plan(&config, &world.choices);
-    world.populate();
-    world.follow(plan);
+    let threads = std::mem::take(&mut world.config.threads);
+    begin(world);
+    world.run_until(LISTENS)?;
+    world.config.threads = threads;
     for p in 1..=config.joiners {
-        for thread in 0..config.threads {
-            let chance = world.choices.stream(Key::User { peer: p, thread });
-            let thread = Thread::new(chance, config.calls);
-            world.peers[p].threads.push(thread);
+        world.partition(p, u64::MAX / 4);
+        world.seat_users(p);
+        let boot = world.peers[p].boot;
+        for thread in 0..threads {
+            world.after(0, Item::User(p, boot, thread));
         }
     }
-    for p in 0..world.peers.len() {
-        let delay = world.choices.stream(Key::Shell(p)).below(SEC);
-        world.after(delay, Item::Start(p));
+    world.run_until(config.heal_at)?;
+    world.healed = true;
+    for p in 1..=config.joiners {
+        world.resting = true;
+        world.run_for(20 * SEC)?;
+        world.peers[p].dying = None;
+        world.peers[p].relapses = 0;
+        if world.peers[p].engine.is_some() {
+            world.drop_engine(p, false);
+        }
+        world.restart(p)?;
+        world.resting = false;
+        world.run_for(20 * SEC)?;
     }
+    Ok(())
+}
+
+fn live(world: &mut World) -> Verdict {
+    let config = world.config.clone();
+    begin(world);
     world.run_until(config.heal_at)?;
     world.heal();
     world.run_for(5 * SEC)?;
@@ -142,7 +191,31 @@ fn live(world: &mut World) -> Verdict {
     world.judge_end()
 }
 
+/// Populates the folder, makes the plan, and starts everybody.
+fn begin(world: &mut World) {
+    let config = world.config.clone();
+    let plan = chaos::plan(&config, &world.choices);
+    world.populate();
+    world.follow(plan);
+    for p in 1..=config.joiners {
+        world.seat_users(p);
+    }
+    for p in 0..world.peers.len() {
+        let delay = world.choices.stream(Key::Shell(p)).below(SEC);
+        world.after(delay, Item::Start(p));
+    }
+}
+
 impl World {
+    /// Puts applications on a mount.
+    fn seat_users(&mut self, p: usize) {
+        for thread in 0..self.config.threads {
+            let chance = self.choices.stream(Key::User { peer: p, thread });
+            let thread = Thread::new(chance, self.config.calls);
+            self.peers[p].threads.push(thread);
+        }
+    }
+
     /// Starts every peer at once: for stories.
     pub fn start_all(&mut self) -> Verdict {
         (0..self.peers.len()).try_for_each(|p| self.start(p))
@@ -218,6 +291,12 @@ impl World {
     pub fn judge_end(&mut self) -> Verdict {
         self.wants_ended()?;
         let lost = self.lost;
+        if self.config.writable != 0 {
+            let walk = self.folder.walk();
+            let files = walk.into_iter().filter_map(|(_, id)| self.folder.bytes(id));
+            let files: Vec<_> = files.collect();
+            self.kept.judge(&files, &lost.into_iter().collect())?;
+        }
         for p in (HOST + 1..=self.config.joiners).filter(|p| lost != Some(*p)) {
             self.check_caches(p)?;
             self.check_converged(p)?;

@@ -12,6 +12,7 @@ use tandem_core::ids::{Fh, Ino};
 use tandem_core::tree::register::Kind;
 
 use crate::choices::Chance;
+use crate::editor::{Next, Scene, Script};
 use crate::kernel::Kernel;
 
 /// All tenths of the calls.
@@ -24,6 +25,10 @@ pub struct Thread {
     state: State,
     /// Which tenths of the calls below it makes: a bit for each.
     tenths: u16,
+    /// What it edits.
+    script: Option<Script>,
+    /// How often it begins to, where it may: per thousand.
+    edits: Option<u32>,
     /// Calls that it still makes before it rests.
     pub budget: u32,
 }
@@ -51,25 +56,64 @@ impl Thread {
     pub fn new(mut chance: Chance, budget: u32) -> Self {
         Self {
             tenths: chance.some_of(TENTHS),
+            edits: None,
+            script: None,
             chance,
             state: State::Idle,
             budget,
         }
     }
 
-    /// Returns its next call, if it makes one; `last` asks it to close what it has open and to
-    /// rest.
-    pub fn next(&mut self, kernel: &mut Kernel, chunk: u64, last: bool) -> Option<FsCall> {
-        if self.budget == 0 || last {
+    /// Has it read a file, once it has time.
+    pub fn inspect(&mut self, ino: Ino) {
+        if self.script.is_none() && matches!(self.state, State::Idle) {
+            self.script = Some(Script::inspect(ino));
+        }
+    }
+
+    /// Returns its next call and the bytes that it brings, if it makes one.
+    pub fn next(&mut self, scene: &mut Scene<'_>) -> Option<(FsCall, Vec<u8>)> {
+        self.budget = self.budget.saturating_sub(1);
+        let ends = scene.last || self.budget == 0;
+        if let Some(script) = &mut self.script {
+            if ends {
+                script.finish();
+            }
+            match script.next(&mut self.chance, scene) {
+                Next::Call(call, bytes) => {
+                    if let FsCall::Release { fh } = &call {
+                        scene.kernel.open.remove(fh);
+                    }
+                    return Some((call, bytes));
+                }
+                Next::Pause => return None,
+                Next::Done => self.script = None,
+            }
+        }
+        if matches!(self.state, State::Idle) && !ends && scene.kinds != 0 {
+            let drawn = [0, 200, 700, 950][self.chance.index(4)];
+            let edits = *self.edits.get_or_insert(drawn);
+            if self.chance.often(edits) {
+                self.script = Script::draw(&mut self.chance, scene);
+            }
+            if self.script.is_some() {
+                return None;
+            }
+        }
+        let call = self.read(scene.kernel, scene.chunk, ends)?;
+        Some((call, Vec::new()))
+    }
+
+    fn read(&mut self, kernel: &mut Kernel, chunk: u64, ends: bool) -> Option<FsCall> {
+        if ends {
             match self.state {
                 State::Listing { fh, .. } => self.state = State::ClosingDir(fh),
                 State::Reading { fh, .. } => self.state = State::Closing(fh),
                 State::Idle | State::ClosingDir(_) | State::Closing(_) => {}
             }
         }
-        self.budget = self.budget.saturating_sub(1);
         match self.state {
-            State::Idle if last || self.budget == 0 => None,
+            State::Idle if ends => None,
             State::Idle => self.begin(kernel),
             State::Listing { fh, from, plus } => {
                 let count = u32::try_from(self.chance.between(1, 12)).unwrap_or(1);
@@ -176,6 +220,10 @@ impl Thread {
 
     /// Takes in what its call was answered.
     pub fn answered(&mut self, call: &FsCall, result: &Result<FsReply, FsError>) {
+        if let Some(script) = &mut self.script {
+            script.answered(call, result);
+            return;
+        }
         match (call, result, self.state) {
             (FsCall::OpenDir { .. }, Ok(FsReply::OpenedDir { fh }), _) => {
                 self.state = State::Listing {
@@ -241,7 +289,7 @@ impl Thread {
 
     /// Tells whether it has something left to do.
     pub fn is_busy(&self, last: bool) -> bool {
-        let idle = matches!(self.state, State::Idle);
+        let idle = matches!(self.state, State::Idle) && self.script.is_none();
         !idle || (!last && self.budget > 0)
     }
 

@@ -11,16 +11,19 @@ use tandem_core::action::{FsReply, WantState};
 use tandem_core::engine::{self, Engine, Host, Invite, Last, Start};
 use tandem_core::error::FsError;
 use tandem_core::event::{Event, FsCall, Hint, LinkDown};
-use tandem_core::ids::{CommitId, FetchId, JobId, LinkId, PeerId, ReqId};
+use tandem_core::ids::{CommitId, FetchId, Ino, JobId, LinkId, PeerId, ReqId};
 use tandem_core::label::Label;
-use tandem_core::message::{FolderId, Role, Secret};
+use tandem_core::message::{FolderId, Message, Role, Secret};
 use tandem_core::time::Duration;
 
 use crate::chaos::{Aim, Planned};
+use crate::check::bodies::Bodies;
 use crate::check::bounds::Bounds;
 use crate::check::faults::Caused;
 use crate::check::handles::Handles;
+use crate::check::kept::Kept;
 use crate::check::live::Live;
+use crate::check::names::Names;
 use crate::check::resume::Resume;
 use crate::check::retries::Retries;
 use crate::check::truth::Truth;
@@ -61,6 +64,10 @@ pub(crate) enum Item {
     Write(Box<Writer>),
     Hint(Box<Hint>),
     LaneClosed(usize, u64, FetchId),
+    /// A lock of a kernel is free.
+    Unlocked(usize, u64),
+    /// A mount answers after a crash.
+    Judge(usize, u64),
     Hostile(Box<Session>),
 }
 
@@ -100,6 +107,8 @@ pub struct World {
     pub peers: Vec<Peer>,
     /// The shared folder.
     pub folder: Folder,
+    /// What is owed of what was written.
+    pub kept: Kept,
     /// What was reached.
     pub reach: Reach,
     /// What happened.
@@ -149,6 +158,7 @@ impl World {
             now: 0,
             peers: Vec::new(),
             folder: Folder::new(),
+            kept: Kept::default(),
             reach: Reach::default(),
             trace: Trace::new(keep_trace),
             events: 0,
@@ -201,6 +211,10 @@ impl World {
         config.read_deadline = Duration::from_nanos(self.config.read_deadline);
         config.retries = self.config.retries;
         config.heartbeat = Duration::from_nanos(self.config.heartbeat);
+        config.writable = match n {
+            HOST => self.config.writable != 0,
+            n => role == Role::Sparse && self.config.writable >> n & 1 == 1,
+        };
         if n == HOST {
             config.folder = Some(FolderId([7; 16]));
             // One more than there are joiners: for the hostile peer.
@@ -251,6 +265,14 @@ impl World {
             shell: self.choices.stream(Key::Shell(n)),
             kernel: Kernel::new(),
             threads: Vec::new(),
+            held_back: std::collections::VecDeque::new(),
+            writing: BTreeMap::new(),
+            names: Names::default(),
+            bodies: Bodies::default(),
+            reads: BTreeMap::new(),
+            seeing: BTreeMap::new(),
+            hears: false,
+            crashed: None,
             callers: BTreeMap::new(),
             wants: BTreeMap::new(),
             truth: Truth::default(),
@@ -339,6 +361,8 @@ impl World {
             | Item::Commit(p, _)
             | Item::User(p, ..)
             | Item::Again(p, ..)
+            | Item::Unlocked(p, _)
+            | Item::Judge(p, _)
             | Item::LaneClosed(p, ..) => Some(*p),
             Item::Piece(link, from, _) => end(*link, 1 - from),
             Item::Up(link, side) | Item::Down(link, side) => end(*link, *side),
@@ -384,6 +408,8 @@ impl World {
                 self.tell(HOST, boot, Event::Hint(*hint))
             }
             Item::LaneClosed(p, boot, fetch) => self.lane_closed(p, boot, fetch),
+            Item::Unlocked(p, boot) => self.unlocked(p, boot),
+            Item::Judge(p, boot) => self.judge_crash(p, boot),
             Item::Hostile(session) => self.hostile_speaks(*session),
         }
     }
@@ -420,6 +446,8 @@ impl World {
         peer.stopping = false;
         peer.live.crash();
         peer.live.alone(now);
+        peer.live.started(now);
+        peer.bodies.in_doubt = false;
         self.note(p, format_args!("starts, boot {boot}, {last:?}"));
         if let Some(tale) = &mut self.trace.tale {
             tale.started(now, p, boot);
@@ -438,17 +466,29 @@ impl World {
             self.peers[p].dying = Some((chance.below(25), chance.often(500)));
         }
         self.drain(p)?;
-        if self.peers[p].mounts() && self.peers[p].engine.is_some() {
-            self.peers[p].kernel = Kernel::new();
-            let threads = self.peers[p].threads.len();
-            for thread in 0..threads {
-                self.after(
-                    u64::try_from(thread).unwrap_or(0) * MS,
-                    Item::User(p, boot, thread),
-                );
-            }
+        if !self.peers[p].mounts() || self.peers[p].engine.is_none() {
+            return Ok(());
         }
+        self.peers[p].kernel = Kernel::new();
+        if self.peers[p].crashed.is_some() && self.peers[p].config.writable {
+            // Once the mount answers, it is judged before anybody else calls.
+            let ino = Ino::ROOT;
+            self.call(p, Caller::Judge, FsCall::GetAttr { ino })?;
+            return Ok(());
+        }
+        self.let_users_in(p);
         Ok(())
+    }
+
+    pub(crate) fn let_users_in(&mut self, p: usize) {
+        let boot = self.peers[p].boot;
+        let threads = self.peers[p].threads.len();
+        for thread in 0..threads {
+            self.after(
+                u64::try_from(thread).unwrap_or(0) * MS,
+                Item::User(p, boot, thread),
+            );
+        }
     }
 
     fn tick(&mut self, p: usize, boot: u64) -> Verdict {
@@ -504,6 +544,13 @@ impl World {
             }
         }
         let clock = peer.clock(self.now);
+        peer.hears = matches!(
+            &event,
+            Event::Said {
+                message: Message::Registers(_),
+                ..
+            }
+        );
         if let Some(engine) = &mut peer.engine {
             engine.handle(clock, event);
         }
@@ -564,8 +611,15 @@ impl World {
         if caller != Caller::Nobody {
             peer.callers.insert(req, (caller, call.clone(), 0));
         }
+        if let FsCall::Edit(edit) = &call {
+            self.edits(p, req, edit);
+        }
+        let peer = &mut self.peers[p];
         if let FsCall::Release { fh } | FsCall::ReleaseDir { fh } = &call {
             peer.kernel.open.remove(fh);
+        }
+        if caller != Caller::Nobody {
+            peer.kernel.begins(req, &call);
         }
         self.tell(p, boot, Event::Fs { req, call })?;
         Ok(req)

@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// Returns whether a handle shows this version of a file that has lost its last name.
-    fn is_held_open(&self, object: ObjectId) -> bool {
+    pub(crate) fn is_held_open(&self, object: ObjectId) -> bool {
         let Some(ino) = self.inodes.get(object.node) else {
             return false;
         };

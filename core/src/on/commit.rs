@@ -1,5 +1,6 @@
 //! The store has answered.
 
+use crate::action::Action;
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault, FsError};
@@ -33,8 +34,12 @@ impl Engine {
                     | DiskError::Io => FsError::Io,
                 };
                 self.drafts_unrecorded(error);
-                for req in self.commits.failed(commit) {
+                for (req, hush) in self.commits.failed(commit) {
                     self.reply(req, Err(error));
+                    // It happened, and will be stored: the kernel takes it for undone.
+                    for told in hush.all() {
+                        self.act(Action::Invalidate(told));
+                    }
                 }
                 self.timers.set_sooner(Timer::Store, self.now + STORE_RETRY);
             }
@@ -49,7 +54,7 @@ impl Engine {
     /// Does what waited for a commit.
     fn follow(&mut self, after: After) {
         match after {
-            After::Reply { req, reply } => self.reply(req, Ok(reply)),
+            After::Reply { req, reply, .. } => self.reply(req, Ok(reply)),
             After::Ack { link, upto } => {
                 if let Some(sender) = self.links.links.get_mut(&link) {
                     sender.unacked = sender.unacked.saturating_sub(1);

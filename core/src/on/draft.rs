@@ -278,7 +278,8 @@ impl Engine {
     /// range is here; `None` if the version that is shown has nothing to do with the draft.
     pub(crate) fn draft_reads(&self, node: NodeId, offset: u64, len: u32) -> Option<DraftRead> {
         let draft = self.drafts.get(&node)?;
-        if draft.is_restored {
+        let is_sought = matches!(draft.stage, Stage::Broken | Stage::Loading);
+        if draft.is_restored || (draft.is_moving && is_sought) {
             return Some(DraftRead::NotFound);
         }
         let is_ours = match self.tree.node(node) {

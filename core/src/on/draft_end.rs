@@ -279,6 +279,7 @@ impl Engine {
         };
         if let Some(draft) = self.drafts.get_mut(&node) {
             draft.stage = Stage::Settling;
+            draft.is_moving = true;
         }
         self.hold(object, holding);
         self.commits.harden();
@@ -417,7 +418,7 @@ impl Engine {
         for req in readers {
             self.read_again(req);
         }
-        if !self.is_needed(object) {
+        if !self.is_needed(object) && !self.is_held_open(object) {
             self.doom(object);
         }
     }

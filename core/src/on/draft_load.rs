@@ -50,6 +50,22 @@ impl Engine {
         }
     }
 
+    /// Returns whether the disk was not yet asked in vain, or with success, what is there of every
+    /// draft of the run before.
+    pub(crate) fn are_drafts_sought(&self) -> bool {
+        let is_sought = |draft: &Draft| draft.is_restored && draft.stage == Stage::Loading;
+        self.drafts.values().any(is_sought)
+    }
+
+    /// Takes in the calls that came before that.
+    pub(crate) fn pump_early(&mut self) {
+        while !self.early.is_empty() && !self.are_drafts_sought() {
+            if let Some((req, call)) = self.early.pop_front() {
+                self.on_fs(req, call);
+            }
+        }
+    }
+
     /// The disk has told what is there of a draft.
     pub(crate) fn on_draft_loaded(
         &mut self,
@@ -151,6 +167,7 @@ impl Engine {
             mut records,
         } = Overlay::recover(header, &found.records, draft.journaled, len, lost);
         let is_restored = core::mem::take(&mut draft.is_restored);
+        draft.is_moving = false;
         if is_restored {
             (draft.mtime, draft.wall) = (mtime, mtime);
             let (last, mut size) = (draft.version, header.base_size);
@@ -182,6 +199,8 @@ impl Engine {
         }
         let file = draft.file;
         let from = draft.from;
+        // What failed was done in part, and the kernel may have been told of the rest meanwhile.
+        let is_other = draft.overlay.size() != overlay.size();
         draft.overlay = overlay;
         if draft.overlay.is_changed() {
             draft.changed_at.get_or_insert(self.now);
@@ -201,6 +220,9 @@ impl Engine {
             lost,
         );
         self.open_draft(node, &records);
+        if is_other {
+            self.forget_inode(node, true);
+        }
         let readers = self
             .drafts
             .get_mut(&node)

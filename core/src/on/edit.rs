@@ -114,7 +114,8 @@ impl Engine {
     /// Answers a request when what was made for it is stored.
     pub(crate) fn reply_stored(&mut self, req: ReqId, reply: FsReply) {
         if self.commits.is_gathering() {
-            self.commits.then(After::Reply { req, reply });
+            let hush = self.hush.clone();
+            self.commits.then(After::Reply { req, reply, hush });
         } else {
             self.reply(req, Ok(reply));
         }

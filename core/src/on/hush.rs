@@ -10,7 +10,7 @@ use crate::ids::Ino;
 use crate::tree::name::Name;
 
 /// The names and inodes that an edit under way is about.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Hush {
     /// Names, with their directories.
     pub names: BTreeSet<(Ino, Name)>,
@@ -19,6 +19,14 @@ pub(crate) struct Hush {
 }
 
 impl Hush {
+    /// Returns all of it, to be told after all.
+    pub(crate) fn all(self) -> impl Iterator<Item = Invalidation> {
+        let names = self.names.into_iter();
+        let names = names.map(|(parent, name)| Invalidation::Entry { parent, name });
+        let inodes = self.inodes.into_iter();
+        names.chain(inodes.map(|ino| Invalidation::Inode { ino, data: false }))
+    }
+
     /// Returns whether the kernel knows this from the answer that it waits for.
     pub(crate) fn covers(&self, what: &Invalidation) -> bool {
         match what {

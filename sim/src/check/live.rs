@@ -18,6 +18,8 @@ pub struct Live {
     /// Whether its disk fails for ever: then only the deadline holds.
     pub no_disk: bool,
     greeted: bool,
+    /// When the process started: until it has found what was written, all wait for the disk.
+    started: u64,
     deadline: u64,
     slack: u64,
 }
@@ -38,6 +40,7 @@ impl Live {
             alone_since: None,
             no_disk: false,
             greeted: false,
+            started: 0,
             deadline,
             slack,
         }
@@ -93,6 +96,8 @@ impl Live {
             FsCall::Edit(_) => self.slack,
         };
         let took = now.saturating_sub(waiting.since);
+        let is_early = waiting.since <= self.started + self.slack;
+        let allowed = allowed + if is_early { self.slack } else { 0 };
         if took <= allowed {
             return Ok(());
         }
@@ -124,6 +129,11 @@ impl Live {
     /// Tells whether a link is there over which the other side has introduced itself.
     pub fn is_greeted(&self) -> bool {
         self.greeted && self.alone_since.is_none()
+    }
+
+    /// The process has started.
+    pub fn started(&mut self, now: u64) {
+        self.started = now;
     }
 
     /// No link is there from here on.

@@ -1,11 +1,14 @@
 //! Oracles: what the promises say, judged from outside, without code of the core.
 
+pub mod bodies;
 pub mod bounds;
 pub mod caches;
 pub mod converge;
 pub mod faults;
 pub mod handles;
+pub mod kept;
 pub mod live;
+pub mod names;
 pub mod order;
 pub mod resume;
 pub mod retries;

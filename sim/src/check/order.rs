@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use tandem_core::action::DiskWish;
+use tandem_core::draft_wish::DraftWish;
 use tandem_core::ids::ObjectId;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -40,8 +41,8 @@ pub fn judge(wish: &DiskWish, objects: &Objects, records: &Records) -> Verdict {
         | DiskWish::SyncObject { .. }
         | DiskWish::HashChunk { .. }
         | DiskWish::RemoveObject { .. }
-        | DiskWish::ReadStored { .. }
-        | DiskWish::Draft { .. } => Ok(()),
+        | DiskWish::ReadStored { .. } => Ok(()),
+        DiskWish::Draft { object, wish } => drafted(*object, wish, objects, records),
     }
 }
 
@@ -109,6 +110,127 @@ fn chained<'a>(sidecar: &[u8], records: impl Iterator<Item = &'a [u8]>) -> usize
         is_next
     };
     records.take_while(follows).count()
+}
+
+/// The length of a draft's journal's header and of its records, in bytes.
+const DRAFT_HEADER: usize = 68;
+const DRAFT_RECORD: usize = 40;
+/// The kinds of records that count here.
+const WHOLE: u8 = 1;
+const TOUCHED: u8 = 2;
+const RANGE: u8 = 3;
+const CUT: u8 = 4;
+const BEYOND: u8 = 6;
+const PUBLISHED: u8 = 7;
+
+/// A draft is begun only when that is on record; and what is written is told of in its journal,
+/// before where bytes were that a version may still be asked for, else after it.
+fn drafted(object: ObjectId, wish: &DraftWish, objects: &Objects, records: &Records) -> Verdict {
+    match wish {
+        DraftWish::Open { .. } => {
+            let mut key = b"d".to_vec();
+            key.extend_from_slice(&object.node.0.actor.0.to_be_bytes());
+            key.extend_from_slice(&object.node.0.counter.to_be_bytes());
+            if records.here(&key).is_none() {
+                let what = format!("the draft {object:?} is begun before that is on record");
+                return Err(Failure::safety("P2", what));
+            }
+            Ok(())
+        }
+        DraftWish::Write {
+            offset,
+            payload: _,
+            before,
+            after,
+        } => match objects.draft_journal(object) {
+            Some(journal) => written(object, journal, *offset, (before, after)),
+            None => Ok(()),
+        },
+        DraftWish::Resize { .. }
+        | DraftWish::Fill { .. }
+        | DraftWish::Touch { .. }
+        | DraftWish::Mark { .. }
+        | DraftWish::Sync { .. }
+        | DraftWish::Load
+        | DraftWish::Settle { .. }
+        | DraftWish::Remove => Ok(()),
+    }
+}
+
+fn number(record: &[u8], at: usize) -> u64 {
+    let bytes = record
+        .get(at..at + 8)
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_le_bytes)
+}
+
+fn index(record: &[u8]) -> u64 {
+    number(record, 4) & u64::from(u32::MAX)
+}
+
+/// Tells whether a record says that bytes of this chunk are about to change.
+fn tells_of(record: &[u8], chunk: u64, size: u32) -> bool {
+    let first = index(record);
+    match record.first() {
+        // What lies from a cut on is ours.
+        Some(&CUT) => number(record, 8) / u64::from(size) <= chunk,
+        Some(&(WHOLE | TOUCHED)) => first <= chunk && chunk - first < number(record, 8),
+        Some(&BEYOND) => first <= chunk,
+        Some(_) | None => false,
+    }
+}
+
+fn written(
+    object: ObjectId,
+    journal: &[u8],
+    offset: u64,
+    (before, after): (&[u8], &[u8]),
+) -> Verdict {
+    let size = journal.get(8..12).and_then(|bytes| bytes.try_into().ok());
+    let Some(size) = size.map(u32::from_le_bytes).filter(|size| *size > 0) else {
+        return Ok(());
+    };
+    let records = journal.get(DRAFT_HEADER..).unwrap_or_default();
+    let so_far: Vec<&[u8]> = records.chunks_exact(DRAFT_RECORD).collect();
+    let published = so_far
+        .iter()
+        .rposition(|record| record.first() == Some(&PUBLISHED));
+    let since = so_far
+        .get(published.map_or(0, |at| at + 1)..)
+        .unwrap_or_default();
+    // What lies beyond the end of the version beneath, or of the last one that was published,
+    // nobody may still be asked for.
+    let last = published.and_then(|at| so_far.get(at).copied());
+    let end = last.map_or_else(|| number(journal, 44), |record| number(record, 24));
+    if offset >= end {
+        return Ok(());
+    }
+    let told: Vec<&[u8]> = since
+        .iter()
+        .copied()
+        .chain(before.chunks_exact(DRAFT_RECORD))
+        .collect();
+    let after: Vec<&[u8]> = after.chunks_exact(DRAFT_RECORD).collect();
+    let chunk = offset / u64::from(size);
+    let within = offset % u64::from(size);
+    // Over a chunk that is not here, the ranges that were written are told of.
+    let range = |record: &&&[u8]| {
+        let here = record.first() == Some(&RANGE) && index(record) == chunk;
+        let covers = number(record, 8) <= within && within < number(record, 16);
+        // Behind the version beneath all is ours, and that the chunk has changed is told.
+        here && (covers || offset >= number(journal, 44))
+    };
+    let is_told = told
+        .iter()
+        .chain(&after)
+        .any(|record| tells_of(record, chunk, size))
+        || told.iter().chain(&after).any(|record| range(&record));
+    if is_told {
+        return Ok(());
+    }
+    let what =
+        format!("chunk {chunk} of {object:?} is written, and its journal says nothing of it");
+    Err(Failure::safety("P2", what))
 }
 
 fn finished(object: ObjectId, objects: &Objects, records: &Records) -> Verdict {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_core::action::Shown;
+use tandem_core::edit::Edit;
 use tandem_core::ids::Ino;
 use tandem_core::time::WallTime;
 use tandem_core::tree::register::Kind;
@@ -20,6 +21,24 @@ pub struct Past {
     names: BTreeMap<Vec<u8>, BTreeSet<Id>>,
     states: BTreeMap<Id, BTreeSet<(u64, WallTime)>>,
     modes: BTreeMap<Id, BTreeSet<u16>>,
+    /// Names and modes that applications on mounts asked for, if any did.
+    asked: Option<Asked>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    names: BTreeSet<Vec<u8>>,
+    modes: BTreeSet<u16>,
+}
+
+/// Returns the name of which a name is that of a conflict copy.
+fn original(name: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(name);
+    let Some((before, rest)) = text.split_once(" (conflict from ") else {
+        return name.to_vec();
+    };
+    let after = rest.split_once(')').map_or("", |(_, after)| after);
+    format!("{before}{after}").into_bytes()
 }
 
 impl Past {
@@ -32,6 +51,48 @@ impl Past {
     pub fn was(&mut self, id: Id, size: u64, mtime: WallTime, mode: u16) {
         self.states.entry(id).or_default().insert((size, mtime));
         self.modes.entry(id).or_default().insert(mode);
+    }
+
+    /// An application on a mount asks for an edit: names and modes may come to be anywhere.
+    pub fn asked(&mut self, edit: &Edit) {
+        let asked = self.asked.get_or_insert_default();
+        match edit {
+            Edit::Create { name, making, .. } | Edit::Make { name, making, .. } => {
+                asked.names.insert(name.clone());
+                asked.modes.insert(making.mode);
+            }
+            Edit::Link { name, .. } => drop(asked.names.insert(name.clone())),
+            Edit::Rename { name, to_name, .. } => {
+                asked.names.insert(name.clone());
+                asked.names.insert(to_name.clone());
+            }
+            Edit::SetAttr { set, .. } => asked.modes.extend(set.mode),
+            Edit::Unlink { .. }
+            | Edit::RemoveDir { .. }
+            | Edit::SetXattr { .. }
+            | Edit::RemoveXattr { .. }
+            | Edit::Write { .. }
+            | Edit::Flush { .. }
+            | Edit::Sync { .. }
+            | Edit::SyncDir { .. } => {}
+        }
+    }
+
+    /// Judges a name and a mode where mounts are written to: any of either may be together.
+    fn judge_asked(&self, asked: &Asked, name: Option<&[u8]>, shown: &Shown) -> Verdict {
+        if let Some(name) = name {
+            let known = |name: &[u8]| self.names.contains_key(name) || asked.names.contains(name);
+            if !known(name) && !known(&original(name)) {
+                return Err(untrue(name, shown, "nothing was ever called so"));
+            }
+        }
+        // A symlink has the mode that it was made with.
+        let mut modes = self.modes.values();
+        let had = modes.any(|modes| modes.contains(&shown.mode));
+        if !had && !asked.modes.contains(&shown.mode) {
+            return Err(untrue(b"?", shown, "nothing had that mode"));
+        }
+        Ok(())
     }
 
     fn had_state(&self, id: Id, shown: &Shown) -> bool {
@@ -52,6 +113,9 @@ impl Past {
         if shown.ino == Ino::ROOT {
             return Ok(());
         }
+        if let Some(asked) = &self.asked {
+            return self.judge_asked(asked, Some(name), shown);
+        }
         let Some(ids) = self.names.get(name) else {
             return Err(untrue(name, shown, "nothing was ever called so"));
         };
@@ -64,6 +128,9 @@ impl Past {
     pub fn judge_any(&self, shown: &Shown) -> Verdict {
         if shown.ino == Ino::ROOT {
             return Ok(());
+        }
+        if let Some(asked) = &self.asked {
+            return self.judge_asked(asked, None, shown);
         }
         self.judge_of(self.states.keys().copied(), b"?", shown)
     }

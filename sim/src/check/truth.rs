@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tandem_core::ids::Ino;
 
+use super::bodies::FREE;
 use super::{Failure, Verdict};
 use crate::disk::folder::{Id, Path};
 
@@ -22,6 +23,9 @@ pub struct History {
     kin: BTreeMap<Id, Id>,
     stood: BTreeMap<Path, Id>,
     last: BTreeMap<Id, Arc<Vec<u8>>>,
+    /// Contents that were written through a mount: bytes, or what nobody knows of since a crash.
+    /// With the shortest length that it may have.
+    written: Vec<(Arc<Vec<u16>>, usize)>,
 }
 
 impl History {
@@ -74,7 +78,60 @@ impl History {
         self.versions
             .iter()
             .any(|(_, content)| content.as_slice() == bytes)
+            || self.was_written(bytes)
     }
+
+    /// Tells whether `bytes` is the whole of a content that was written through a mount.
+    pub fn was_written(&self, bytes: &[u8]) -> bool {
+        let mut written = self.written.iter();
+        written.any(|(cells, shortest)| {
+            (*shortest..=cells.len()).contains(&bytes.len()) && fits(cells, bytes)
+        })
+    }
+
+    /// Notes a content that was written through a mount; after a crash it may be shorter.
+    pub fn written(&mut self, cells: Vec<u16>, shortest: usize) {
+        let last = self.written.last();
+        if last.is_none_or(|(last, other)| **last != cells || *other != shortest) {
+            self.written.push((Arc::new(cells), shortest));
+        }
+    }
+
+    /// Returns the contents that have this length.
+    pub fn of_size(&self, size: usize) -> Vec<Arc<Vec<u16>>> {
+        let placed = self.versions.iter().map(|(_, content)| content);
+        let placed = placed.filter(|content| content.len() == size);
+        let cells = |content: &Arc<Vec<u8>>| {
+            let cells = content.iter().map(|byte| u16::from(*byte));
+            Arc::new(cells.collect::<Vec<u16>>())
+        };
+        let mut all: Vec<_> = placed.map(cells).collect();
+        for (cells, shortest) in &self.written {
+            if (*shortest..=cells.len()).contains(&size) {
+                let mut cells = cells.to_vec();
+                cells.truncate(size);
+                all.push(Arc::new(cells));
+            }
+        }
+        all
+    }
+
+    /// Tells whether `bytes` is a piece of a content that was written through a mount.
+    fn is_piece_of_written(&self, offset: u64, asked: u64, bytes: &[u8]) -> bool {
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        self.written.iter().any(|(cells, shortest)| {
+            let rest = cells.get(at..).unwrap_or_default();
+            let lengths = shortest.saturating_sub(at)..=rest.len();
+            let full = bytes.len() as u64 == asked || lengths.contains(&bytes.len());
+            full && bytes.len() <= rest.len() && fits(&rest[..bytes.len()], bytes)
+        })
+    }
+}
+
+/// Tells whether these bytes may be what these cells hold.
+fn fits(cells: &[u16], bytes: &[u8]) -> bool {
+    let mut both = cells.iter().zip(bytes);
+    both.all(|(cell, byte)| *cell == FREE || *cell == u16::from(*byte))
 }
 
 /// What the replies to one mount have shown so far.
@@ -118,6 +175,10 @@ impl Truth {
     pub fn read(&mut self, history: &History, piece: &Piece<'_>) -> Verdict {
         let of = |n: &usize| history.versions.get(*n).map(|(file, _)| *file);
         let mut found = history.candidates(piece.offset, piece.asked, piece.bytes);
+        // What was written through a mount may come to stand anywhere, at any time.
+        if history.is_piece_of_written(piece.offset, piece.asked, piece.bytes) {
+            return Ok(());
+        }
         if found.is_empty() {
             return Err(Failure::safety("P1", untrue(history, piece)));
         }

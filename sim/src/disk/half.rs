@@ -5,6 +5,7 @@
 
 use tandem_core::action::DiskWish;
 use tandem_core::ids::ObjectId;
+use tandem_core::time::WallTime;
 
 use super::objects::{Image, Objects};
 use crate::choices::Chance;
@@ -12,7 +13,13 @@ use crate::choices::Chance;
 impl Objects {
     /// Does some of a job's steps. Returns whether what was stored of its object before may be
     /// gone.
-    pub fn break_off(&mut self, wish: &DiskWish, bytes: &[u8], chance: &mut Chance) -> bool {
+    pub fn break_off(
+        &mut self,
+        wish: &DiskWish,
+        bytes: &[u8],
+        now: WallTime,
+        chance: &mut Chance,
+    ) -> bool {
         match wish {
             DiskWish::StoreChunk {
                 object,
@@ -68,8 +75,11 @@ impl Objects {
             | DiskWish::Place(_)
             | DiskWish::LoadObject { .. }
             | DiskWish::HashChunk { .. }
-            | DiskWish::ReadStored { .. }
-            | DiskWish::Draft { .. } => false,
+            | DiskWish::ReadStored { .. } => false,
+            DiskWish::Draft { object, wish } => {
+                self.break_off_draft(*object, wish, bytes, now, chance);
+                false
+            }
         }
     }
 
@@ -149,7 +159,7 @@ mod tests {
             objects.create(OBJECT, 4, vec![7; 65]);
             objects.write(OBJECT, 0, &[1, 2, 3, 4]).unwrap();
             objects.sync(OBJECT).unwrap();
-            objects.break_off(wish, &[], &mut chance);
+            objects.break_off(wish, &[], WallTime::default(), &mut chance);
             if power {
                 objects.lose_power(&mut chance, &mut Reach::default());
             }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use tandem_core::error::DiskError;
 use tandem_core::ids::ObjectId;
+use tandem_core::time::WallTime;
 
+use super::drafts::Log;
 use crate::choices::Chance;
 use crate::reach;
 use crate::reach::Reach;
@@ -17,11 +19,32 @@ use crate::reach::Reach;
 /// A file's bytes, and which of them a power loss can't take.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Image {
-    now: Vec<u8>,
+    pub(super) now: Vec<u8>,
     synced: Vec<u8>,
-    since: Vec<(usize, Vec<u8>)>,
+    since: Vec<Change>,
     /// What power losses took of writes, until it is written again.
     lost: Vec<std::ops::Range<usize>>,
+    /// When it was last written, or what that was set to; and the same when it was last synced.
+    pub(super) mtime: WallTime,
+    synced_mtime: WallTime,
+}
+
+/// What was done to a file since it was last synced.
+#[derive(Clone, Debug)]
+enum Change {
+    /// Bytes were written.
+    Write(usize, Vec<u8>),
+    /// It was cut to a length, or filled up to it with a hole.
+    Resize(usize),
+}
+
+impl Change {
+    fn has_bytes(&self) -> bool {
+        match self {
+            Self::Write(_, bytes) => !bytes.is_empty(),
+            Self::Resize(_) => false,
+        }
+    }
 }
 
 impl Image {
@@ -29,28 +52,45 @@ impl Image {
         Self {
             now: vec![0; size],
             synced: vec![0; size],
-            since: Vec::new(),
-            lost: Vec::new(),
+            ..Self::default()
         }
     }
 
-    fn write(&mut self, at: usize, bytes: &[u8]) {
+    pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {
         let end = at + bytes.len();
         if self.now.len() < end {
             self.now.resize(end, 0);
         }
         self.now[at..end].copy_from_slice(bytes);
         self.lost.retain(|lost| lost.start < at || end < lost.end);
-        self.since.push((at, bytes.to_vec()));
+        self.since.push(Change::Write(at, bytes.to_vec()));
     }
 
-    fn sync(&mut self) {
+    pub(super) fn resize(&mut self, len: usize) {
+        self.now.resize(len, 0);
+        self.lost.retain(|lost| lost.end <= len);
+        self.since.push(Change::Resize(len));
+    }
+
+    pub(super) fn sync(&mut self) {
         self.synced.clone_from(&self.now);
+        self.synced_mtime = self.mtime;
         self.since.clear();
     }
 
-    fn lose_power(&mut self, chance: &mut Chance, reach: &mut Reach) {
-        for (at, bytes) in self.since.drain(..) {
+    pub(super) fn lose_power(&mut self, chance: &mut Chance, reach: &mut Reach) {
+        for change in std::mem::take(&mut self.since) {
+            let (at, bytes) = match change {
+                Change::Write(at, bytes) => (at, bytes),
+                Change::Resize(len) => {
+                    if chance.often(500) {
+                        self.synced.resize(len, 0);
+                    } else {
+                        reach!(reach, "power: lost a resize");
+                    }
+                    continue;
+                }
+            };
             let kept = match chance.below(3) {
                 0 => {
                     reach!(reach, "power: lost a write");
@@ -78,17 +118,48 @@ impl Image {
             self.synced[at..end].copy_from_slice(&bytes[..kept]);
         }
         self.now.clone_from(&self.synced);
+        if self.mtime != self.synced_mtime && chance.often(500) {
+            self.mtime = self.synced_mtime;
+        }
+        self.synced_mtime = self.mtime;
+    }
+
+    /// Tells whether no byte of a range waits for a sync, or was lost.
+    pub(super) fn is_synced(&self, range: &std::ops::Range<u64>) -> bool {
+        let within = |change: &Change| match change {
+            Change::Write(at, bytes) => {
+                let (from, end) = (*at as u64, (*at + bytes.len()) as u64);
+                from < range.end && range.start < end
+            }
+            Change::Resize(_) => true,
+        };
+        let gone = |lost: &std::ops::Range<usize>| {
+            (lost.start as u64) < range.end && range.start < lost.end as u64
+        };
+        !self.since.iter().any(within) && !self.lost.iter().any(gone)
     }
 }
 
 /// A sidecar: what it holds, and what it held when that was last sure to be on the disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Journal {
-    now: Vec<u8>,
+    pub(super) now: Vec<u8>,
     before: Vec<u8>,
 }
 
 impl Journal {
+    /// Returns a sidecar that is sure to be on the disk.
+    pub(super) fn sure(bytes: Vec<u8>) -> Self {
+        Self {
+            before: bytes.clone(),
+            now: bytes,
+        }
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.before.clone_from(&self.now);
+    }
+
     fn lose_power(&mut self, chance: &mut Chance, reach: &mut Reach) {
         let same = self
             .now
@@ -118,6 +189,8 @@ pub(super) struct Stored {
     pub(super) complete: Option<Image>,
     /// Whether the complete file's name has.
     pub(super) complete_sure: bool,
+    /// The journal of a draft.
+    pub(super) draft: Log,
 }
 
 /// What `DiskWish::LoadObject` brings: the sidecar, and the lengths of the two files.
@@ -239,16 +312,7 @@ impl Objects {
     pub fn is_synced(&self, object: ObjectId, range: std::ops::Range<u64>) -> bool {
         let stored = self.0.get(&object);
         let partial = stored.and_then(|stored| stored.partial.as_ref());
-        partial.is_none_or(|image| {
-            let within = |(at, bytes): &(usize, Vec<u8>)| {
-                let (from, end) = (*at as u64, (*at + bytes.len()) as u64);
-                from < range.end && range.start < end
-            };
-            let gone = |lost: &std::ops::Range<usize>| {
-                (lost.start as u64) < range.end && range.start < lost.end as u64
-            };
-            !image.since.iter().any(within) && !image.lost.iter().any(gone)
-        })
+        partial.is_none_or(|image| image.is_synced(&range))
     }
 
     /// Tells whether the object is complete.
@@ -282,18 +346,22 @@ impl Objects {
 
     /// Flips a bit of a chunk that was written and not synced since; returns of which object.
     pub fn rot_unsynced(&mut self, chance: &mut Chance) -> Option<ObjectId> {
+        // What applications wrote is nowhere else, and beyond what checksums can mend.
         let soft = |stored: &Stored| {
-            stored
+            let partial = stored
                 .partial
                 .as_ref()
-                .is_some_and(|image| image.since.iter().any(|(_, bytes)| !bytes.is_empty()))
+                .filter(|_| stored.draft.now.is_none());
+            partial.is_some_and(|image| image.since.iter().any(Change::has_bytes))
         };
         let some = self.0.iter().filter(|(_, stored)| soft(stored));
         let some: Vec<ObjectId> = some.map(|(object, _)| *object).collect();
         let object = *chance.pick(&some)?;
         let image = self.0.get_mut(&object)?.partial.as_mut()?;
         let n = chance.index(image.since.len());
-        let (at, bytes) = image.since.get_mut(n)?;
+        let Change::Write(at, bytes) = image.since.get_mut(n)? else {
+            return None;
+        };
         let within = chance.index(bytes.len());
         let bit = 1 << chance.below(8);
         *bytes.get_mut(within)? ^= bit;
@@ -327,6 +395,7 @@ impl Objects {
             for image in images.into_iter().flatten() {
                 image.lose_power(chance, reach);
             }
+            stored.draft.lose_power(chance, reach);
             stored.partial_sure = stored.partial.is_some();
             stored.complete_sure = stored.complete.is_some();
         }

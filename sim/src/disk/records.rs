@@ -46,6 +46,11 @@ impl Records {
         self.synced.get(key)
     }
 
+    /// Returns a value that outlives a kill.
+    pub fn here(&self, key: &[u8]) -> Option<&Vec<u8>> {
+        self.now.get(key)
+    }
+
     /// Loses everything: the store was found damaged and set aside.
     pub fn wipe(&mut self) {
         *self = Self::default();

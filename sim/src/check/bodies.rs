@@ -1,0 +1,538 @@
+//! P1 and P2 of files that are written through a mount: a read returns what was written there,
+//! and elsewhere the bytes of one version beneath; after a kill all that was acknowledged is
+//! there, after a power loss what was synced.
+//!
+//! Law: the model is cells: a byte that is known, a byte of the version beneath, or a byte of which
+//! a crash may have left anything that was ever written there. It is moved by what the mount was
+//! asked for and answered, and by nothing that the engine thinks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tandem_core::edit::Edit;
+use tandem_core::ids::{Fh, Ino, ReqId};
+
+use super::truth::{History, Piece};
+use super::{Failure, Verdict};
+
+/// A byte of the version beneath.
+pub const BENEATH: u16 = 256;
+/// A byte of which nobody knows what a crash left.
+pub const FREE: u16 = 257;
+
+/// What is done to a file.
+#[derive(Clone, Debug)]
+enum Op {
+    Write(usize, Arc<Vec<u8>>),
+    Resize(usize),
+    /// One of them, of which nobody knows how much was done.
+    Torn(Box<Op>),
+}
+
+impl Op {
+    fn apply(&self, cells: &mut Vec<u16>) {
+        match self {
+            Self::Torn(op) => op.free(cells, &mut (0, 0)),
+            Self::Write(at, bytes) => {
+                let end = at + bytes.len();
+                if cells.len() < end {
+                    cells.resize(end, 0);
+                }
+                for (cell, byte) in cells[*at..end].iter_mut().zip(bytes.iter()) {
+                    *cell = u16::from(*byte);
+                }
+            }
+            Self::Resize(len) => cells.resize(*len, 0),
+        }
+    }
+
+    /// Follows with the lengths that the file may have.
+    fn lengthen(&self, sizes: &mut (usize, usize)) {
+        match self {
+            Self::Write(at, bytes) => {
+                let end = at + bytes.len();
+                *sizes = (sizes.0.max(end), sizes.1.max(end));
+            }
+            Self::Resize(len) => *sizes = (*len, *len),
+            Self::Torn(op) => op.free(&mut Vec::new(), sizes),
+        }
+    }
+
+    /// Frees what it would have changed, if nobody knows whether it did.
+    fn free(&self, cells: &mut Vec<u16>, sizes: &mut (usize, usize)) {
+        match self {
+            Self::Write(at, bytes) => {
+                let (from, end) = ((*at).min(cells.len()), at + bytes.len());
+                if cells.len() < end {
+                    cells.resize(end, 0);
+                }
+                cells[from..end].fill(FREE);
+                sizes.1 = sizes.1.max(end);
+            }
+            Self::Resize(len) => {
+                let from = (*len).min(cells.len());
+                cells[from..].fill(FREE);
+                if cells.len() < *len {
+                    cells.resize(*len, FREE);
+                }
+                sizes.0 = sizes.0.min(*len);
+                sizes.1 = sizes.1.max(*len);
+            }
+            Self::Torn(op) => op.free(cells, sizes),
+        }
+    }
+}
+
+/// A file that was written to.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// What survives power loss, and between which lengths it is.
+    hard: Vec<u16>,
+    hard_sizes: (usize, usize),
+    /// What was acknowledged since, in order.
+    since: Vec<Op>,
+    /// What is there.
+    cells: Vec<u16>,
+    /// Between which lengths it is, where a crash or a write under way leaves that open.
+    sizes: (usize, usize),
+    /// The contents of which the version beneath may be one.
+    beneath: Vec<Arc<Vec<u16>>>,
+    /// When it was last changed.
+    at: u64,
+    /// Whether what is there now is a version already.
+    noted: bool,
+    /// Whether what is there now is owed already.
+    owed: bool,
+    /// Whether it was ever synced.
+    synced: bool,
+    /// Whether it has lost its last name.
+    nameless: bool,
+}
+
+/// A content that was closed or synced: its cells, and of what the version beneath may have been.
+pub type Left = (Ino, Vec<u16>, Vec<Arc<Vec<u16>>>);
+
+/// A change under way.
+#[derive(Clone, Debug)]
+enum Pending {
+    Change(Ino, Op),
+    /// A sync, of what was acknowledged by then.
+    Sync(Ino, usize),
+    Close(Ino),
+}
+
+/// The files of one mount that were written to.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    files: BTreeMap<Ino, Body>,
+    pending: BTreeMap<ReqId, Pending>,
+    /// Whether the disk failed as it was asked what a crash had left: then nobody knows yet.
+    pub in_doubt: bool,
+}
+
+/// What an answer was about.
+#[derive(Debug)]
+pub enum Answered {
+    /// Nothing that counts.
+    Nothing,
+    /// A file was changed.
+    Changed(Ino),
+    /// A file was closed or synced, and has another content than when it last was.
+    Left(Left),
+}
+
+/// How long a file rests before it is a version though it is open, at least: half of what the
+/// design says, so that nothing hangs on the moment.
+const QUIET: u64 = 500_000_000;
+
+impl Bodies {
+    /// An application makes a call; `size` is what the kernel knows of an inode's size, `of` the
+    /// inode of a handle.
+    pub fn asked(
+        &mut self,
+        now: u64,
+        req: ReqId,
+        edit: &Edit,
+        bytes: &[u8],
+        history: &mut History,
+        size: impl Fn(Ino) -> Option<u64>,
+        of: impl Fn(Fh) -> Option<Ino>,
+    ) {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let pending = match edit {
+            Edit::Write { fh, offset, .. } => of(*fh).map(|ino| {
+                let op = Op::Write(at(*offset), Arc::new(bytes.to_vec()));
+                Pending::Change(ino, op)
+            }),
+            Edit::SetAttr { ino, set, .. } => {
+                let resize = |len| Pending::Change(*ino, Op::Resize(at(len)));
+                set.size.map(resize)
+            }
+            Edit::Sync { fh, .. } => of(*fh).map(|ino| {
+                let upto = self.files.get(&ino).map_or(0, |body| body.since.len());
+                Pending::Sync(ino, upto)
+            }),
+            Edit::Flush { fh, .. } => of(*fh).map(Pending::Close),
+            Edit::Create { .. }
+            | Edit::Make { .. }
+            | Edit::Link { .. }
+            | Edit::Unlink { .. }
+            | Edit::RemoveDir { .. }
+            | Edit::Rename { .. }
+            | Edit::SetXattr { .. }
+            | Edit::RemoveXattr { .. }
+            | Edit::SyncDir { .. } => None,
+        };
+        if let Edit::Create { .. } | Edit::Make { .. } = edit {
+            history.written(Vec::new(), 0);
+        }
+        match &pending {
+            Some(Pending::Change(ino, _)) => {
+                if !self.files.contains_key(ino)
+                    && let Some(size) = size(*ino)
+                {
+                    self.files.insert(*ino, Body::over(at(size), history, now));
+                }
+                if let Some(body) = self.files.get_mut(ino)
+                    && now > body.at + QUIET
+                {
+                    body.note(history);
+                }
+            }
+            Some(Pending::Sync(ino, _) | Pending::Close(ino)) => {
+                if let Some(body) = self.files.get_mut(ino) {
+                    body.note(history);
+                }
+            }
+            None => {}
+        }
+        if let Some(pending) = pending {
+            self.pending.insert(req, pending);
+        }
+    }
+
+    /// A call was answered; `torn` tells that nobody knows how much of it was done.
+    pub fn answered(
+        &mut self,
+        now: u64,
+        req: ReqId,
+        good: bool,
+        torn: bool,
+        history: &mut History,
+    ) -> Answered {
+        let Some(pending) = self.pending.remove(&req) else {
+            return Answered::Nothing;
+        };
+        match pending {
+            Pending::Change(ino, op) => {
+                let Some(body) = self.files.get_mut(&ino) else {
+                    return Answered::Nothing;
+                };
+                if good {
+                    op.apply(&mut body.cells);
+                    op.lengthen(&mut body.sizes);
+                    body.since.push(op);
+                } else if torn {
+                    op.free(&mut body.cells, &mut body.sizes);
+                    body.since.push(Op::Torn(Box::new(op)));
+                }
+                body.at = now;
+                body.noted = false;
+                body.owed = false;
+                return Answered::Changed(ino);
+            }
+            Pending::Sync(ino, upto) => {
+                if let Some(body) = self.files.get_mut(&ino).filter(|_| good) {
+                    for op in body.since.drain(..upto.min(body.since.len())) {
+                        op.apply(&mut body.hard);
+                        op.lengthen(&mut body.hard_sizes);
+                    }
+                    body.synced = true;
+                    return body.left(ino, history);
+                }
+            }
+            Pending::Close(ino) => {
+                if let Some(body) = self.files.get_mut(&ino).filter(|_| good) {
+                    return body.left(ino, history);
+                }
+            }
+        }
+        Answered::Nothing
+    }
+
+    /// A file has lost its last name: what is written to it from here on is nobody's.
+    pub fn unnamed(&mut self, ino: Ino) {
+        if let Some(body) = self.files.get_mut(&ino) {
+            body.nameless = true;
+        }
+    }
+
+    /// Tells whether a file was written to.
+    pub fn has(&self, ino: Ino) -> bool {
+        self.files.contains_key(&ino)
+    }
+
+    /// A new file was made.
+    pub fn made(&mut self, now: u64, ino: Ino, history: &mut History) {
+        let body = Body {
+            hard: Vec::new(),
+            hard_sizes: (0, 0),
+            since: Vec::new(),
+            cells: Vec::new(),
+            sizes: (0, 0),
+            beneath: Vec::new(),
+            at: now,
+            noted: true,
+            owed: false,
+            synced: false,
+            nameless: false,
+        };
+        history.written(Vec::new(), 0);
+        self.files.insert(ino, body);
+    }
+
+    /// Another version took the place of what was written.
+    pub fn superseded(&mut self, ino: Ino, history: &mut History) {
+        if let Some(mut body) = self.files.remove(&ino) {
+            body.note(history);
+        }
+    }
+
+    /// The process ended. Returns what is owed of what was written.
+    pub fn crash(&mut self, power: bool, history: &mut History) -> Vec<Left> {
+        for pending in std::mem::take(&mut self.pending).into_values() {
+            if let Pending::Change(ino, op) = pending
+                && let Some(body) = self.files.get_mut(&ino)
+            {
+                op.free(&mut body.cells, &mut body.sizes);
+                body.since.push(Op::Torn(Box::new(op)));
+                body.noted = false;
+                body.owed = false;
+            }
+        }
+        self.files.retain(|_, body| !body.nameless);
+        let mut left = Vec::new();
+        for (ino, body) in &mut self.files {
+            if power {
+                body.lose_power();
+            }
+            // What is found is published.
+            if let Answered::Left(found) = body.left(*ino, history)
+                && (body.synced || !power)
+            {
+                left.push(found);
+            }
+        }
+        left
+    }
+
+    /// Judges a read, if it is of a file that was written to. Returns whether it is.
+    pub fn read(&mut self, piece: &Piece<'_>) -> Result<bool, Failure> {
+        let Some(body) = self.files.get_mut(&piece.ino) else {
+            return Ok(false);
+        };
+        let mut body_now = body.clone();
+        for pending in self.pending.values() {
+            if let Pending::Change(ino, op) = pending
+                && *ino == piece.ino
+            {
+                op.free(&mut body_now.cells, &mut body_now.sizes);
+            }
+        }
+        body_now.read(piece)?;
+        if body_now.sizes == body.sizes {
+            body.beneath = body_now.beneath;
+        }
+        Ok(true)
+    }
+
+    /// Judges a size that is shown.
+    pub fn shown(&self, ino: Ino, size: u64) -> Verdict {
+        let Some(body) = self.files.get(&ino).filter(|_| !self.in_doubt) else {
+            return Ok(());
+        };
+        let mut sizes = body.sizes;
+        let mut cells = body.cells.clone();
+        for pending in self.pending.values() {
+            if let Pending::Change(of, op) = pending
+                && *of == ino
+            {
+                op.free(&mut cells, &mut sizes);
+            }
+        }
+        let at = usize::try_from(size).unwrap_or(usize::MAX);
+        if at < sizes.0 || at > sizes.1 {
+            let what = format!("{ino} shows {size} bytes; by what was written it has {sizes:?}");
+            return Err(Failure::safety("P2", what));
+        }
+        Ok(())
+    }
+
+    /// What rests for long enough is a version, though it is open.
+    pub fn rest(&mut self, now: u64, history: &mut History) {
+        for body in self.files.values_mut() {
+            if now > body.at + QUIET {
+                body.note(history);
+            }
+        }
+    }
+
+    /// After a crash, a file was found to have this length.
+    pub fn found(&mut self, ino: Ino, size: u64, power: bool) {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if !self.in_doubt
+            && let Some(body) = self.files.get_mut(&ino)
+            && body.sizes.0 != body.sizes.1
+        {
+            body.sizes = (size, size);
+            body.cells.resize(size, FREE);
+            if power {
+                body.hard.clone_from(&body.cells);
+                body.hard_sizes = body.sizes;
+            }
+        }
+    }
+
+    /// Returns the files that were written to, and in which ranges.
+    pub fn written(&self) -> Vec<(Ino, u64)> {
+        let some = self.files.iter().filter(|(_, body)| !body.cells.is_empty());
+        some.filter_map(|(ino, body)| {
+            let first = body.cells.iter().position(|cell| *cell < BENEATH)?;
+            Some((*ino, first as u64))
+        })
+        .collect()
+    }
+
+    /// After a power loss files have these numbers; what became of others nobody knows.
+    pub fn renumber(&mut self, numbers: &BTreeMap<Ino, Ino>) {
+        let files = std::mem::take(&mut self.files).into_iter();
+        let known = files.filter_map(|(old, body)| Some((*numbers.get(&old)?, body)));
+        self.files = known.collect();
+    }
+
+    /// Forgets a file that has no name and no handle.
+    pub fn gone(&mut self, ino: Ino) {
+        self.files.remove(&ino);
+    }
+}
+
+impl Body {
+    fn over(size: usize, history: &History, now: u64) -> Self {
+        let beneath = history.of_size(size);
+        // What a crash has left of it, nobody knows.
+        let cell = if beneath.is_empty() { FREE } else { BENEATH };
+        let cells = vec![cell; size];
+        Self {
+            hard: cells.clone(),
+            hard_sizes: (size, size),
+            since: Vec::new(),
+            cells,
+            sizes: (size, size),
+            beneath,
+            at: now,
+            noted: true,
+            owed: true,
+            synced: false,
+            nameless: false,
+        }
+    }
+
+    /// It was closed or synced.
+    fn left(&mut self, ino: Ino, history: &mut History) -> Answered {
+        self.note(history);
+        let is_open = self.sizes.0 != self.sizes.1;
+        if self.nameless || is_open || std::mem::replace(&mut self.owed, true) {
+            return Answered::Nothing;
+        }
+        Answered::Left((ino, self.cells.clone(), self.beneath.clone()))
+    }
+
+    /// What is there is a version from here on: what others may be shown.
+    fn note(&mut self, history: &mut History) {
+        if std::mem::replace(&mut self.noted, true) {
+            return;
+        }
+        let mut cells = self.cells.clone();
+        cells.resize(self.sizes.1, FREE);
+        let shortest = self.sizes.0;
+        if !cells.contains(&BENEATH) {
+            history.written(cells, shortest);
+            return;
+        }
+        for beneath in &self.beneath {
+            let mut whole = cells.clone();
+            for (cell, byte) in whole.iter_mut().zip(beneath.iter()) {
+                if *cell == BENEATH {
+                    *cell = *byte;
+                }
+            }
+            history.written(whole, shortest);
+        }
+    }
+
+    /// What was not synced may be lost, each for itself.
+    fn lose_power(&mut self) {
+        let mut cells = self.hard.clone();
+        let mut sizes = self.hard_sizes;
+        for op in self.since.drain(..) {
+            op.free(&mut cells, &mut sizes);
+        }
+        self.cells = cells;
+        self.sizes = sizes;
+        self.hard.clone_from(&self.cells);
+        self.hard_sizes = self.sizes;
+        self.noted = false;
+        self.owed = false;
+    }
+
+    fn read(&mut self, piece: &Piece<'_>) -> Verdict {
+        let from = usize::try_from(piece.offset).unwrap_or(usize::MAX);
+        let asked = usize::try_from(piece.asked).unwrap_or(usize::MAX);
+        let due = |size: usize| size.saturating_sub(from).min(asked);
+        let got = piece.bytes.len();
+        if got < due(self.sizes.0) || got > due(self.sizes.1) {
+            let what = format!(
+                "{} at {from}: asked for {asked}, got {got} bytes of a file that was written and has {:?}",
+                piece.ino, self.sizes
+            );
+            return Err(Failure::safety("P1", what));
+        }
+        let cells = self.cells.get(from..).unwrap_or_default();
+        let mut of_beneath = false;
+        for (n, (byte, cell)) in piece.bytes.iter().zip(cells).enumerate() {
+            match *cell {
+                FREE => {}
+                BENEATH => of_beneath = true,
+                known if known == u16::from(*byte) => {}
+                known => {
+                    let what = format!(
+                        "{} at {}: {byte} is read where {known} was written",
+                        piece.ino,
+                        from + n
+                    );
+                    return Err(Failure::safety("P2", what));
+                }
+            }
+        }
+        if of_beneath {
+            let fits = |beneath: &Arc<Vec<u16>>| {
+                let bytes = piece.bytes.iter().zip(cells).enumerate();
+                bytes
+                    .filter(|(_, (_, cell))| **cell == BENEATH)
+                    .all(|(n, (byte, _))| {
+                        let cell = beneath.get(from + n);
+                        cell.is_some_and(|cell| *cell == FREE || *cell == u16::from(*byte))
+                    })
+            };
+            self.beneath.retain(fits);
+            if self.beneath.is_empty() {
+                let what = format!(
+                    "{} at {from}: {got} bytes, of which those that nobody wrote are of no version",
+                    piece.ino
+                );
+                return Err(Failure::safety("P1", what));
+            }
+        }
+        Ok(())
+    }
+}

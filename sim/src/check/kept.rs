@@ -1,0 +1,240 @@
+//! P3 no lost edit: what was closed or synced on a mount, and what a program wrote in the shared
+//! folder, is a file of the folder in the end, under whatever name, unless somebody who had seen
+//! it replaced or deleted it.
+//!
+//! Law: a content that is owed is struck off only by an edit on top of it: by the mount that made
+//! it, by one that showed its size and time, or by a program in the folder itself. What the host
+//! does to the folder strikes off nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tandem_core::action::Shown;
+use tandem_core::ids::Ino;
+use tandem_core::time::WallTime;
+
+use super::bodies::{BENEATH, FREE};
+use super::{Failure, Verdict};
+
+/// By whom a content was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// A program, in the shared folder.
+    Outside,
+    /// An application, on the mount of this peer, as this inode.
+    Mount(usize, Ino),
+}
+
+/// What an edit under way is on top of.
+#[derive(Clone, Copy, Debug)]
+pub enum Seeing {
+    /// It writes to this.
+    Writes(Shown),
+    /// It removes its last name.
+    Removes(Shown),
+    /// It sets its time.
+    Touches(Shown),
+}
+
+/// A content that is owed.
+#[derive(Clone, Debug)]
+struct Owed {
+    author: Author,
+    cells: Arc<Vec<u16>>,
+    /// Of what the version beneath may have been.
+    beneath: Vec<Arc<Vec<u16>>>,
+    /// Its modification time, where nobody set it by hand.
+    mtime: Option<WallTime>,
+    /// Whether it survives power loss where it was made.
+    is_hard: bool,
+    at: u64,
+}
+
+impl Owed {
+    fn is(&self, bytes: &[u8]) -> bool {
+        let fits = |beneath: Option<&Arc<Vec<u16>>>| {
+            let mut cells = self.cells.iter().zip(bytes).enumerate();
+            cells.all(|(n, (cell, byte))| match *cell {
+                FREE => true,
+                BENEATH => beneath.is_none_or(|beneath| {
+                    let below = beneath.get(n).copied();
+                    below == Some(FREE) || below == Some(u16::from(*byte))
+                }),
+                known => known == u16::from(*byte),
+            })
+        };
+        let whole = !self.cells.contains(&BENEATH);
+        self.cells.len() == bytes.len()
+            && if whole {
+                fits(None)
+            } else {
+                self.beneath.iter().any(|beneath| fits(Some(beneath)))
+            }
+    }
+}
+
+/// All contents that are owed.
+#[derive(Debug, Default)]
+pub struct Kept {
+    owed: Vec<Owed>,
+    /// Contents that a program overwrote or removed: of a version on top of one of these, what
+    /// its author never had can't come back.
+    destroyed: Vec<Arc<Vec<u8>>>,
+}
+
+impl Kept {
+    /// A mount has closed or synced a file, on top of what it had made of it before.
+    pub fn published(
+        &mut self,
+        at: u64,
+        author: Author,
+        cells: Vec<u16>,
+        beneath: Vec<Arc<Vec<u16>>>,
+        is_hard: bool,
+    ) {
+        self.replaced(author);
+        self.owed.push(Owed {
+            author,
+            cells: Arc::new(cells),
+            beneath,
+            // What a mount's clock showed nobody else knows for sure.
+            mtime: None,
+            is_hard,
+            at,
+        });
+    }
+
+    /// A mount goes on with a file, or has removed its last name.
+    pub fn replaced(&mut self, author: Author) {
+        self.owed.retain(|owed| owed.author != author);
+    }
+
+    /// An edit on the mount of this peer happened, or may have.
+    pub fn was_seen(&mut self, p: usize, seeing: &Seeing) {
+        match seeing {
+            Seeing::Writes(shown) => self.seen(shown.size, shown.mtime),
+            Seeing::Removes(shown) => {
+                self.seen(shown.size, shown.mtime);
+                self.replaced(Author::Mount(p, shown.ino));
+            }
+            Seeing::Touches(shown) => self.touched(shown.size),
+        }
+    }
+
+    /// A mount edits on top of, or removes, what it shows with this size and time.
+    pub fn seen(&mut self, size: u64, mtime: WallTime) {
+        self.owed.retain(|owed| {
+            let same = owed.cells.len() as u64 == size;
+            !(same && owed.mtime.is_none_or(|known| known == mtime))
+        });
+    }
+
+    /// A file got its time by hand: by that it can't be told any more.
+    pub fn touched(&mut self, size: u64) {
+        let of = |owed: &&mut Owed| owed.cells.len() as u64 == size;
+        for owed in self.owed.iter_mut().filter(of) {
+            owed.mtime = None;
+        }
+    }
+
+    /// A program changed the shared folder: these contents came, and these went.
+    pub fn outside(
+        &mut self,
+        at: u64,
+        came: impl IntoIterator<Item = (Arc<Vec<u8>>, WallTime)>,
+        went: impl IntoIterator<Item = Arc<Vec<u8>>>,
+    ) {
+        for bytes in went {
+            self.owed.retain(|owed| !owed.is(&bytes));
+            self.destroyed.push(bytes);
+        }
+        for (bytes, mtime) in came {
+            let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
+            self.owed.push(Owed {
+                author: Author::Outside,
+                cells: Arc::new(cells),
+                beneath: Vec::new(),
+                mtime: Some(mtime),
+                is_hard: true,
+                at,
+            });
+        }
+    }
+
+    /// A peer lost its store, or its power: what only it had is gone with it, but for what was
+    /// synced of files of which nothing else is known.
+    pub fn lost(&mut self, p: usize, keeps: impl Fn(Ino) -> bool) {
+        self.owed.retain(|owed| match owed.author {
+            Author::Mount(peer, ino) if peer == p => owed.is_hard && keeps(ino),
+            Author::Mount(..) | Author::Outside => true,
+        });
+    }
+
+    /// Judges the files of the folder at the end.
+    pub fn judge(&self, files: &[Arc<Vec<u8>>], skip: &BTreeSet<usize>) -> Verdict {
+        for owed in &self.owed {
+            if let Author::Mount(p, _) = owed.author
+                && skip.contains(&p)
+            {
+                continue;
+            }
+            let had = |beneath: &Arc<Vec<u16>>| {
+                let same = |bytes: &Arc<Vec<u8>>| {
+                    let mut cells = beneath.iter().zip(bytes.iter());
+                    beneath.len() == bytes.len()
+                        && cells.all(|(cell, byte)| *cell == FREE || *cell == u16::from(*byte))
+                };
+                self.destroyed.iter().any(same)
+            };
+            if owed.cells.contains(&BENEATH) && owed.beneath.iter().any(had) {
+                continue;
+            }
+            if !files.iter().any(|bytes| owed.is(bytes)) {
+                let what = format!(
+                    "{} bytes that {:?} left at {} ms are nowhere in the shared folder",
+                    owed.cells.len(),
+                    owed.author,
+                    owed.at / 1_000_000
+                );
+                return Err(Failure::safety("P3", what));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADA: Author = Author::Mount(1, Ino(2));
+    const TIME: WallTime = WallTime { secs: 1, nanos: 2 };
+
+    fn judge(kept: &Kept, files: &[&[u8]]) -> bool {
+        let files: Vec<_> = files.iter().map(|bytes| Arc::new(bytes.to_vec())).collect();
+        kept.judge(&files, &BTreeSet::new()).is_ok()
+    }
+
+    #[test]
+    fn what_was_closed_is_owed_until_somebody_who_saw_it_goes_on() {
+        let mut kept = Kept::default();
+        kept.published(0, ADA, vec![1, 2, 3], Vec::new(), false);
+        assert!(!judge(&kept, &[&[1, 2]]));
+        assert!(judge(&kept, &[&[1, 2], &[1, 2, 3]]));
+        kept.seen(4, TIME);
+        assert!(!judge(&kept, &[]));
+        kept.seen(3, TIME);
+        assert!(judge(&kept, &[]));
+    }
+
+    #[test]
+    fn a_program_strikes_off_what_it_overwrote_and_owes_what_it_wrote() {
+        let mut kept = Kept::default();
+        let old = Arc::new(vec![1, 2, 3]);
+        let new = Arc::new(vec![4, 5]);
+        kept.outside(0, [(old.clone(), TIME)], []);
+        kept.outside(1, [(new, TIME)], [old]);
+        assert!(judge(&kept, &[&[4, 5]]));
+        assert!(!judge(&kept, &[&[1, 2, 3]]));
+    }
+}

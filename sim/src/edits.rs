@@ -1,0 +1,234 @@
+//! Edits on the mounts: how they are called, and how the oracles hear of them.
+//!
+//! Law: an oracle is told what an application asked for before its engine is, and what it was
+//! answered before the application is; after a crash a mount is judged as soon as it answers,
+//! before anybody else calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tandem_core::action::FsReply;
+use tandem_core::edit::{Edit, RenameHow};
+use tandem_core::error::FsError;
+use tandem_core::event::FsCall;
+use tandem_core::ids::{Ino, PayloadId, ReqId};
+use tandem_core::tree::register::Kind;
+
+use crate::check::bodies::Answered;
+use crate::check::kept::{Author, Seeing};
+use crate::check::{Failure, Verdict};
+use crate::peer::Caller;
+use crate::reach;
+use crate::world::World;
+
+impl World {
+    /// Makes a call that brings bytes; returns its request.
+    pub fn call_with(
+        &mut self,
+        p: usize,
+        caller: Caller,
+        mut call: FsCall,
+        bytes: Vec<u8>,
+    ) -> Result<ReqId, Failure> {
+        if let FsCall::Edit(Edit::Write { payload, len, .. }) = &mut call {
+            let peer = &mut self.peers[p];
+            *payload = PayloadId(peer.draw());
+            *len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            peer.payloads.insert(*payload, bytes);
+        }
+        self.call(p, caller, call)
+    }
+
+    /// Makes a call of a thread, once the kernel's locks are free.
+    pub(crate) fn call_in_turn(
+        &mut self,
+        p: usize,
+        caller: Caller,
+        call: FsCall,
+        bytes: Vec<u8>,
+    ) -> Verdict {
+        let peer = &mut self.peers[p];
+        if peer.kernel.must_wait(&call) {
+            peer.held_back.push_back((caller, call, bytes));
+            return Ok(());
+        }
+        self.call_with(p, caller, call, bytes).map(drop)
+    }
+
+    pub(crate) fn unlocked(&mut self, p: usize, boot: u64) -> Verdict {
+        if self.peers[p].boot != boot || self.peers[p].engine.is_none() {
+            return Ok(());
+        }
+        for (caller, call, bytes) in std::mem::take(&mut self.peers[p].held_back) {
+            if self.peers[p].boot != boot || self.peers[p].engine.is_none() {
+                return Ok(());
+            }
+            self.call_in_turn(p, caller, call, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the oracles know of an edit that an application asks for.
+    pub(crate) fn edits(&mut self, p: usize, req: ReqId, edit: &Edit) {
+        let peer = &mut self.peers[p];
+        if !peer.config.writable {
+            return;
+        }
+        let bytes = match edit {
+            Edit::Write { payload, .. } => peer.payloads.get(payload).cloned(),
+            _ => None,
+        };
+        let bytes = bytes.unwrap_or_default();
+        let (now, kernel) = (self.now, &peer.kernel);
+        let of = |fh| kernel.open.get(&fh).map(|opened| opened.ino);
+        let there = |spot: &(Ino, Vec<u8>)| kernel.entries.get(spot).copied();
+        let size = |ino| kernel.attrs.get(&ino).map(|shown| shown.size);
+        peer.names.asked(req, edit, there, of);
+        let known = |ino: Ino| kernel.attrs.get(&ino).copied();
+        let stands = |spot: &(Ino, Vec<u8>)| there(spot).flatten();
+        let seeing = match edit {
+            Edit::Write { fh, .. } => of(*fh)
+                .filter(|ino| !peer.bodies.has(*ino))
+                .and_then(known)
+                .map(Seeing::Writes),
+            Edit::SetAttr { ino, set, .. } if set.size.is_some() => Some(*ino)
+                .filter(|ino| !peer.bodies.has(*ino))
+                .and_then(known)
+                .map(Seeing::Writes),
+            Edit::SetAttr { ino, set, .. } if set.mtime.is_some() => {
+                known(*ino).map(Seeing::Touches)
+            }
+            Edit::Unlink { parent, name } => {
+                let gone = stands(&(*parent, name.clone()));
+                gone.and_then(known)
+                    .filter(|shown| shown.nlink <= 1)
+                    .map(Seeing::Removes)
+            }
+            Edit::Rename {
+                parent,
+                name,
+                to_parent,
+                to_name,
+                how: RenameHow::Replace,
+            } => {
+                let gone = stands(&(*to_parent, to_name.clone()));
+                let moved = stands(&(*parent, name.clone()));
+                gone.filter(|_| gone != moved)
+                    .and_then(known)
+                    .filter(|shown| shown.nlink <= 1)
+                    .map(Seeing::Removes)
+            }
+            _ => None,
+        };
+        peer.seeing.extend(seeing.map(|seeing| (req, seeing)));
+        let history = &mut self.folder.history;
+        let bodies = &mut peer.bodies;
+        bodies.asked(now, req, edit, &bytes, history, size, of);
+        peer.writing.insert(req, bytes);
+        self.folder.past.asked(edit);
+    }
+
+    /// Judges what a mount shows at once after a crash, of what was edited through it (P2).
+    pub(crate) fn judge_crash(&mut self, p: usize, boot: u64) -> Verdict {
+        let peer = &mut self.peers[p];
+        if peer.boot != boot || peer.engine.is_none() || peer.stopping {
+            return Ok(());
+        }
+        self.let_users_in(p);
+        let peer = &mut self.peers[p];
+        let Some(power) = peer.crashed.filter(|_| peer.dying.is_none()) else {
+            return Ok(());
+        };
+        peer.crashed = None;
+        reach!(self.reach, "judged: edits after a crash");
+        let mut found = BTreeMap::new();
+        let mut dirs = BTreeSet::from([Ino::ROOT]);
+        let mut open = vec![Ino::ROOT];
+        let mut files = BTreeMap::new();
+        while let Some(dir) = open.pop() {
+            for (name, shown) in self.list(p, dir)? {
+                if shown.kind == Kind::Directory && dirs.insert(shown.ino) {
+                    open.push(shown.ino);
+                }
+                found.insert((dir, name), shown.ino);
+                files.insert(shown.ino, shown);
+            }
+        }
+        let peer = &mut self.peers[p];
+        let numbers = peer.names.judge(&found, &dirs, power)?;
+        if power {
+            peer.bodies.renumber(&numbers);
+        }
+        let written = peer.bodies.written();
+        for shown in files.values() {
+            peer.bodies.shown(shown.ino, shown.size)?;
+            peer.bodies.found(shown.ino, shown.size, power);
+        }
+        for (n, (ino, _)) in written.into_iter().enumerate() {
+            if files.contains_key(&ino)
+                && let Some(thread) = self.peers[p].threads.get_mut(n)
+            {
+                thread.inspect(ino);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the oracles know what an edit was answered.
+    pub(crate) fn edit_answered(
+        &mut self,
+        p: usize,
+        req: ReqId,
+        edit: &Edit,
+        result: &Result<FsReply, FsError>,
+    ) {
+        let (now, history) = (self.now, &mut self.folder.history);
+        let peer = &mut self.peers[p];
+        peer.names.answered(req, result);
+        let torn = *result == Err(FsError::Io);
+        let about = peer
+            .bodies
+            .answered(now, req, result.is_ok(), torn, history);
+        match about {
+            Answered::Nothing => {}
+            Answered::Changed(ino) => self.kept.replaced(Author::Mount(p, ino)),
+            Answered::Left((ino, cells, beneath)) => {
+                let hard = matches!(edit, Edit::Sync { .. });
+                let author = Author::Mount(p, ino);
+                self.kept.published(now, author, cells, beneath, hard);
+            }
+        }
+        // What the disk refused may have happened.
+        let may_be = matches!(result, Ok(_) | Err(FsError::NoSpace | FsError::Io));
+        if let Some(seen) = peer.seeing.remove(&req).filter(|_| may_be) {
+            self.kept.was_seen(p, &seen);
+            if let Seeing::Removes(shown) = seen {
+                peer.bodies.unnamed(shown.ino);
+            }
+        }
+        let made = match (edit, result) {
+            (Edit::Create { parent, name, .. }, Ok(FsReply::Created { shown, .. })) => {
+                let spot = (*parent, name.clone());
+                let was_there = matches!(peer.kernel.entries.get(&spot), Some(Some(_)));
+                (!was_there).then_some(*shown)
+            }
+            (Edit::Make { .. }, Ok(FsReply::Entry(shown))) => Some(*shown),
+            _ => None,
+        };
+        if let Some(shown) = made.filter(|shown| shown.kind == Kind::File) {
+            peer.bodies.made(now, shown.ino, history);
+        }
+        if result.is_ok() {
+            reach!(self.reach, "edit: acknowledged");
+            for peer in &mut self.peers {
+                peer.caused.edit = true;
+            }
+        }
+    }
+
+    /// Notes what rests in files that are open: it may be shown anywhere.
+    pub(crate) fn note_rest(&mut self) {
+        for peer in &mut self.peers {
+            peer.bodies.rest(self.now, &mut self.folder.history);
+        }
+    }
+}
