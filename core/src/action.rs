@@ -173,6 +173,8 @@ pub enum DiskWish {
         offset: u64,
         /// How many bytes.
         len: u32,
+        /// What else to do with them.
+        besides: Besides,
     },
     /// Find what is stored of an object: its sidecar, its partial file, its complete file.
     LoadObject {
@@ -204,6 +206,18 @@ pub enum DiskWish {
         offset: u64,
         /// The bytes.
         payload: PayloadId,
+        /// The record to append.
+        record: Vec<u8>,
+    },
+    /// See to it that a range of the partial file is zeros, taking no space where that is
+    /// possible, then append to the sidecar.
+    StoreHole {
+        /// Of which object.
+        object: ObjectId,
+        /// From which offset, in bytes.
+        offset: u64,
+        /// How many bytes.
+        len: u32,
         /// The record to append.
         record: Vec<u8>,
     },
@@ -241,8 +255,8 @@ pub enum DiskWish {
         /// Which.
         object: ObjectId,
     },
-    /// Read stored bytes for a peer, of a partial or a complete file; brings `DiskDone::Read`.
-    /// Fewer bytes than asked for are no error.
+    /// Read stored bytes, of a partial or a complete file, for a peer or to store them in another
+    /// object; brings `DiskDone::Read`. Fewer bytes than asked for are no error.
     ReadStored {
         /// Of which object.
         object: ObjectId,
@@ -250,6 +264,8 @@ pub enum DiskWish {
         offset: u64,
         /// How many bytes.
         len: u32,
+        /// What else to do with them.
+        besides: Besides,
     },
     /// Do something with a draft.
     Draft {
@@ -258,6 +274,17 @@ pub enum DiskWish {
         /// What.
         wish: DraftWish,
     },
+}
+
+/// What to do with bytes that are read, besides parking and hashing them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Besides {
+    /// Nothing.
+    Nothing,
+    /// Hash as many of the first too, to find out whether an asker holds these.
+    Prefix(u32),
+    /// Put this payload, which is used up, behind them: what is parked and hashed is both.
+    Join(PayloadId),
 }
 
 /// What the kernel should forget.

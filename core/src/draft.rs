@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 use crate::draft::journal::{JournalWriter, Record};
 use crate::draft::overlay::{Overlay, Plan};
 use crate::draft_wish::DraftFrom;
-use crate::ids::{Arrival, ChunkHash, ChunkIx, Dot, LinkId, ObjectId, PayloadId, ReqId};
-use crate::object::Object;
+use crate::ids::{Arrival, ChunkHash, ChunkIx, Dot, ObjectId, PayloadId, ReqId};
+use crate::object::{Fare, Object};
 use crate::records::{DraftBase, DraftRecord};
 use crate::time::{Time, WallTime};
 
@@ -122,10 +122,8 @@ pub(crate) enum DraftJob {
         chunk: ChunkIx,
         /// Its hash.
         hash: ChunkHash,
-        /// Its length in bytes.
-        len: u32,
-        /// On which link it came.
-        link: LinkId,
+        /// What it took to get it.
+        fare: Fare,
     },
     /// Its modification time is set.
     Touched,

@@ -50,8 +50,8 @@ pub enum DraftWish {
     Fill {
         /// Where the chunk begins, in bytes.
         offset: u64,
-        /// The chunk.
-        payload: PayloadId,
+        /// The chunk; zeros, if it is nowhere.
+        payload: Option<PayloadId>,
         /// Which pieces of it: from and to, in bytes from its beginning.
         gaps: Vec<(u32, u32)>,
         /// The record.

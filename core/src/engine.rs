@@ -10,6 +10,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::action::{Action, DiskWish};
+use crate::ancestors::Ancestors;
 use crate::commits::Commits;
 use crate::draft::Draft;
 use crate::error::Fault;
@@ -176,6 +177,9 @@ pub struct Engine {
     /// The versions of files of which something is on disk, and how much.
     pub(crate) kept: BTreeMap<ObjectId, Holding>,
     /// Objects that have chunks to ask for, in the order of their first want.
+    pub(crate) ancestors: Ancestors,
+    /// Chunks that are being made of what is here, with nobody asked.
+    pub(crate) copies: u32,
     pub(crate) demand: VecDeque<ObjectId>,
     pub(crate) fetches: BTreeMap<FetchId, Fetch>,
     pub(crate) folder: Folder,
@@ -242,6 +246,8 @@ impl Engine {
             bound: BTreeMap::new(),
             objects: BTreeMap::new(),
             kept: BTreeMap::new(),
+            ancestors: Ancestors::default(),
+            copies: 0,
             demand: VecDeque::new(),
             fetches: BTreeMap::new(),
             folder: Folder::default(),

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::action::Besides;
 use crate::edit::Edit;
 use crate::error::DiskError;
 use crate::ids::{
@@ -212,6 +213,23 @@ pub enum Fetched {
         /// What the owner has on record.
         recorded: ChunkHash,
     },
+    /// [`crate::message::Answer::Same`].
+    Same,
+    /// [`crate::message::Answer::Hole`].
+    Hole {
+        /// What the shell computed over as many zeros as the chunk has bytes.
+        zeros: ChunkHash,
+    },
+    /// [`crate::message::Answer::Tail`]: the bytes after those that were named, parked in the
+    /// shell.
+    Tail {
+        /// Where.
+        payload: PayloadId,
+        /// How many bytes.
+        len: u32,
+        /// What the owner has on record of the whole chunk.
+        recorded: ChunkHash,
+    },
     /// [`crate::message::Answer::Gone`].
     Gone,
     /// [`crate::message::Answer::NotHeld`].
@@ -288,6 +306,29 @@ pub enum Seen {
     Local,
 }
 
+/// What was found out of bytes that were read, besides their hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nature {
+    /// Whether all of them are zeros.
+    pub zeros: bool,
+    /// The hash of as many of the first as `Besides::Prefix` asked for, if there are so many.
+    pub prefix: Option<ChunkHash>,
+}
+
+impl Nature {
+    /// Returns what is to be found out of `bytes`.
+    pub fn of(bytes: &[u8], besides: Besides) -> Self {
+        let prefix = match besides {
+            Besides::Prefix(len) => usize::try_from(len).ok().and_then(|len| bytes.get(..len)),
+            Besides::Nothing | Besides::Join(_) => None,
+        };
+        Self {
+            zeros: !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0),
+            prefix: prefix.map(ChunkHash::of),
+        }
+    }
+}
+
 /// What a disk job brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskDone {
@@ -326,6 +367,8 @@ pub enum DiskDone {
         before: Fingerprint,
         /// And after it.
         after: Fingerprint,
+        /// What else was found out of the bytes.
+        nature: Nature,
     },
     /// `DiskWish::HashChunk`: the hash of what is stored there.
     Hashed {
@@ -347,10 +390,12 @@ pub enum DiskDone {
     Read {
         /// Where.
         payload: PayloadId,
-        /// How many bytes were there.
+        /// How many bytes were there, the joined ones included.
         len: u32,
         /// Their hash.
         hash: ChunkHash,
+        /// What else was found out of the bytes.
+        nature: Nature,
     },
     /// `DraftWish::Load`: what is there of a draft.
     Draft {

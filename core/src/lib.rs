@@ -8,6 +8,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod action;
+mod ancestors;
 pub mod draft;
 pub mod draft_wish;
 pub mod edit;

@@ -50,6 +50,14 @@ pub const BATCHES_IN_FLIGHT_MAX: u32 = 4;
 /// lost in a cut.
 pub const FETCH_BYTES_IN_FLIGHT_MAX: u64 = 32 * 1024 * 1024;
 
+/// Superseded versions of a file of which what is here is kept while a newer one fills: the
+/// newest, which has what was read last, and the fullest of the others.
+pub const ANCESTORS_MAX: usize = 2;
+
+/// Chunks that are made at once of what is here, with nobody asked: keeps a disk busy, and a few
+/// megabytes of memory at most at the usual chunk size.
+pub const COPIES_MAX: u32 = 16;
+
 /// Chunks that one peer may have asked of us and that are not answered: twice what it may have
 /// in flight at the usual chunk size.
 pub const ASKS_PER_LINK_MAX: usize = 256;

@@ -147,6 +147,16 @@ pub enum Message {
     Bye,
 }
 
+/// What an asker holds in the place of a chunk: bytes of another version, or bytes that somebody
+/// said are the chunk's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Have {
+    /// How many bytes; at least one.
+    pub len: u32,
+    /// Their hash.
+    pub hash: ChunkHash,
+}
+
 /// A chunk that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Want {
@@ -154,6 +164,8 @@ pub struct Want {
     pub object: ObjectId,
     /// Which chunk.
     pub chunk: ChunkIx,
+    /// What the asker holds there already, if it names it.
+    pub have: Option<Have>,
 }
 
 /// The answer to a [`Want`].
@@ -166,10 +178,33 @@ pub enum Answer {
         /// The bytes, parked in the shell.
         payload: PayloadId,
     },
+    /// It is exactly what the asker named.
+    Same,
+    /// It has nothing but zeros.
+    Hole,
+    /// It begins with what the asker named.
+    Tail {
+        /// The hash of all of it that its owner has on record.
+        hash: ChunkHash,
+        /// All of its bytes, parked in the shell.
+        payload: PayloadId,
+        /// How many of them, at the start, are not sent.
+        skip: u32,
+    },
     /// This chunk of this version is nowhere any more; a newer version is on its way.
     Gone,
     /// The one asked has no such version, or not this chunk of it.
     NotHeld,
     /// The one asked could not read it.
     Failed,
+}
+
+impl Answer {
+    /// Returns the payload that it uses up.
+    pub fn payload(&self) -> Option<PayloadId> {
+        match *self {
+            Self::Data { payload, .. } | Self::Tail { payload, .. } => Some(payload),
+            Self::Same | Self::Hole | Self::Gone | Self::NotHeld | Self::Failed => None,
+        }
+    }
 }

@@ -40,6 +40,30 @@ pub(crate) enum Stage {
     Broken,
 }
 
+/// What it took to get a chunk, and what room it takes until it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fare {
+    /// In the window of which link it takes room; in that of the copies, if of none.
+    pub link: Option<LinkId>,
+    /// How many bytes the chunk has.
+    pub len: u32,
+    /// How many of them came over the wire.
+    pub wire: u32,
+}
+
+/// A chunk on its way into an object's file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parcel {
+    /// Which chunk.
+    pub chunk: ChunkIx,
+    /// Its hash.
+    pub hash: ChunkHash,
+    /// Its bytes; zeros, if they are nowhere.
+    pub payload: Option<PayloadId>,
+    /// What it took.
+    pub fare: Fare,
+}
+
 /// An object.
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -64,9 +88,14 @@ pub(crate) struct Object {
     pub queued: bool,
     /// Chunks asked for.
     pub asked: BTreeMap<ChunkIx, FetchId>,
-    /// Chunks that came before the file was made: where their bytes are, and on which link they
-    /// came.
-    pub arrived: Vec<(ChunkIx, ChunkHash, PayloadId, LinkId)>,
+    /// Chunks that came before the file was made.
+    pub arrived: Vec<Parcel>,
+    /// Chunks being made of bytes that are here.
+    pub copying: BTreeSet<ChunkIx>,
+    /// Chunks that are asked for whole: what was named in their place proved to be of no use.
+    pub plain: BTreeSet<ChunkIx>,
+    /// Of chunks that somebody said are in the file, and gave no hash: what was found there.
+    pub found: BTreeMap<ChunkIx, ChunkHash>,
     /// Chunks being written.
     pub storing: BTreeSet<ChunkIx>,
     /// Claims being hashed.
@@ -87,7 +116,7 @@ pub(crate) struct Object {
     pub asks: BTreeSet<AskId>,
     /// The link on which its file's lanes are open.
     pub lanes: Option<LinkId>,
-    /// Chunks fetched since the start.
+    /// Chunks since the start of which bytes were fetched.
     pub chunks_fetched: u64,
     /// Bytes fetched since the start.
     pub bytes_fetched: u64,
@@ -112,6 +141,9 @@ impl Object {
             queued: false,
             asked: BTreeMap::new(),
             arrived: Vec::new(),
+            copying: BTreeSet::new(),
+            plain: BTreeSet::new(),
+            found: BTreeMap::new(),
             storing: BTreeSet::new(),
             checking: BTreeSet::new(),
             jobs: 0,
@@ -177,7 +209,8 @@ impl Object {
             && !self.claims().has(chunk)
             && !self.asked.contains_key(&chunk)
             && !self.storing.contains(&chunk)
-            && !self.arrived.iter().any(|(arrived, ..)| *arrived == chunk)
+            && !self.copying.contains(&chunk)
+            && !self.arrived.iter().any(|parcel| parcel.chunk == chunk)
     }
 
     /// Returns whether what is asked for could be stored when it comes: it is known what the disk

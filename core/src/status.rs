@@ -122,10 +122,12 @@ pub struct Counters {
     pub registers_received: u64,
     /// Chunks asked for.
     pub chunks_asked: u64,
-    /// Chunks received that were what they should be.
+    /// Chunks of which bytes were received, and that were what they should be.
     pub chunks_fetched: u64,
-    /// Their bytes.
+    /// Those bytes.
     pub bytes_fetched: u64,
+    /// Bytes of chunks that were taken from what was here, or are zeros, and were not fetched.
+    pub bytes_spared: u64,
     /// Chunks received that were dropped: corrupt, late, or of no use any more.
     pub chunks_dropped: u64,
     /// Chunks sent to peers.

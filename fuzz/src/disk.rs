@@ -154,6 +154,13 @@ struct Object {
 pub(crate) struct Objects(BTreeMap<ObjectId, Object>);
 
 impl Objects {
+    /// Returns what is stored at an offset of an object.
+    pub(crate) fn read(&self, object: ObjectId, offset: u64) -> Result<Parked, DiskError> {
+        let found = self.0.get(&object).ok_or(DiskError::NotFound)?;
+        let none = (0, ChunkHash::of(&[]));
+        Ok(found.chunks.get(&offset).copied().unwrap_or(none))
+    }
+
     /// Does a job on an object.
     pub(crate) fn perform(
         &mut self,
@@ -191,6 +198,17 @@ impl Objects {
             DiskWish::CutSidecar { object, len } => {
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
                 self.partial(object).sidecar.truncate(len);
+            }
+            DiskWish::StoreHole {
+                object,
+                offset,
+                len,
+                record,
+            } => {
+                let zeros = ChunkHash::of(&vec![0; len as usize]);
+                let partial = self.partial(object);
+                partial.chunks.insert(offset, (len, zeros));
+                partial.sidecar.extend(record);
             }
             DiskWish::StoreChunk {
                 object,

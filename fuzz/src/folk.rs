@@ -14,7 +14,7 @@ use tandem_core::message::{FolderId, Role, Secret};
 use tandem_core::tree::name::Name;
 
 use crate::disk::{Folder, Thing};
-use crate::shell::Shell;
+use crate::shell::{Shell, Told};
 
 /// Who shares.
 pub(crate) const HOST: PeerId = PeerId([1; 32]);
@@ -127,20 +127,21 @@ impl Pair {
                 any = true;
             }
         }
-        for (ask, data) in std::mem::take(&mut self.host.answers) {
+        for (ask, told) in std::mem::take(&mut self.host.answers) {
             let Some(fetch) = self.asks.remove(&ask) else {
                 continue;
             };
             any = true;
             if self.joiner.fetches.remove(&fetch).is_some() {
-                let outcome = match data {
-                    Some((parked, recorded)) => Fetched::Data {
+                let outcome = match told {
+                    Told::Data(parked, recorded) => Fetched::Data {
                         payload: self.joiner.park(parked),
                         len: parked.0,
                         computed: parked.1,
                         recorded,
                     },
-                    None => Fetched::Gone,
+                    Told::Same => Fetched::Same,
+                    Told::Gone => Fetched::Gone,
                 };
                 self.joiner.tell(Event::Fetched { fetch, outcome });
             }

@@ -192,10 +192,17 @@ fn chunk(at: &mut Shell, noise: &mut Noise<'_>) {
         computed,
         recorded,
     };
-    let outcome = match noise.byte() % 8 {
+    let outcome = match noise.byte() % 11 {
         0 => Fetched::Gone,
         1 => Fetched::NotHeld,
         2 => Fetched::Failed,
+        8 => Fetched::Same,
+        9 => Fetched::Hole { zeros: good },
+        10 => Fetched::Tail {
+            payload: at.park((len, other)),
+            len: u32::from(noise.byte()),
+            recorded: good,
+        },
         3 => data(len, good, other),
         4 => data(u32::from(noise.byte()), good, good),
         5 => data(len, other, other),

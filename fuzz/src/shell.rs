@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tandem_core::action::{Action, DiskWish, FsReply, Record, WantState};
+use tandem_core::action::{Action, Besides, DiskWish, FsReply, Record, WantState};
 use tandem_core::engine::{Config, Engine, Last, RestoreError, Start};
 use tandem_core::error::{DiskError, FsError};
-use tandem_core::event::{DiskDone, Event, FsCall, LinkDown};
+use tandem_core::event::{DiskDone, Event, FsCall, LinkDown, Nature};
 use tandem_core::ids::{
     AskId, ChunkHash, CommitId, FetchId, JobId, LinkId, PayloadId, PeerId, ReqId,
 };
@@ -42,6 +42,17 @@ pub(crate) struct Line {
     unacked: u32,
 }
 
+/// What an ask was answered, as far as a peer of this kind can say it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told {
+    /// A chunk, and the hash on record.
+    Data(Parked, ChunkHash),
+    /// It is what was named.
+    Same,
+    /// Nothing.
+    Gone,
+}
+
 /// An engine, and all that is around it.
 #[derive(Debug)]
 pub(crate) struct Shell {
@@ -60,7 +71,7 @@ pub(crate) struct Shell {
     pub fetches: BTreeMap<FetchId, (LinkId, Want, u32)>,
     asks: BTreeMap<AskId, LinkId>,
     /// Answers to asks that nobody has taken yet.
-    pub answers: Vec<(AskId, Option<(Parked, ChunkHash)>)>,
+    pub answers: Vec<(AskId, Told)>,
     waiting: BTreeMap<ReqId, Option<FsCall>>,
     /// How requests of the mount ended.
     pub replies: BTreeMap<ReqId, Result<FsReply, FsError>>,
@@ -291,32 +302,50 @@ impl Shell {
         let outcome = match wish {
             DiskWish::List { path } => self.folder.list(&path),
             DiskWish::Look { path } => Ok(self.folder.look(&path)),
-            DiskWish::ReadChunk { path, offset, len } => {
-                self.folder.read(&path, offset, len).map(|read| {
-                    let (bytes, print) = read;
-                    let hash = ChunkHash::of(&bytes);
-                    let len = u32::try_from(bytes.len()).expect("no longer than it was asked to");
-                    DiskDone::Chunk {
-                        payload: self.park((len, hash)),
-                        len,
-                        hash,
-                        before: print,
-                        after: print,
-                    }
-                })
-            }
+            DiskWish::ReadChunk {
+                path, offset, len, ..
+            } => self.folder.read(&path, offset, len).map(|read| {
+                let (bytes, print) = read;
+                let hash = ChunkHash::of(&bytes);
+                let len = u32::try_from(bytes.len()).expect("no longer than it was asked to");
+                DiskDone::Chunk {
+                    payload: self.park((len, hash)),
+                    len,
+                    hash,
+                    before: print,
+                    after: print,
+                    nature: Nature::default(),
+                }
+            }),
             wish @ (DiskWish::LoadObject { .. }
             | DiskWish::CreateObject { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::StoreChunk { .. }
+            | DiskWish::StoreHole { .. }
             | DiskWish::MarkSidecar { .. }
             | DiskWish::SyncObject { .. }
             | DiskWish::HashChunk { .. }
             | DiskWish::FinishObject { .. }
             | DiskWish::RemoveObject { .. }) => self.objects.perform(wish, parked),
-            DiskWish::ReadStored { .. } | DiskWish::Place(_) | DiskWish::Draft { .. } => {
-                Err(DiskError::WrongKind)
-            }
+            DiskWish::ReadStored {
+                object,
+                offset,
+                len,
+                ..
+            } => self.objects.read(object, offset).map(|read| {
+                // Bytes are not kept here: what is joined of two is some other.
+                let (len, hash) = match parked {
+                    Some((more, _)) => (len + more, ChunkHash(0)),
+                    None => read,
+                };
+                DiskDone::Read {
+                    payload: self.park((len, hash)),
+                    len,
+                    hash,
+                    nature: Nature::default(),
+                }
+            }),
+            DiskWish::Place(_) | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         };
         self.tell(Event::Disk { job, outcome });
         true
@@ -401,12 +430,17 @@ impl Shell {
             }
             Action::CloseLanes { .. } | Action::Invalidate(_) => {}
             Action::Answer { ask, answer } => {
-                let data = match answer {
-                    Answer::Data { hash, payload } => Some((self.unpark(payload), hash)),
-                    Answer::Gone | Answer::NotHeld | Answer::Failed => None,
+                let told = match answer {
+                    Answer::Data { hash, payload } => Told::Data(self.unpark(payload), hash),
+                    Answer::Tail { payload, .. } => {
+                        self.unpark(payload);
+                        Told::Gone
+                    }
+                    Answer::Same => Told::Same,
+                    Answer::Hole | Answer::Gone | Answer::NotHeld | Answer::Failed => Told::Gone,
                 };
                 if self.asks.remove(&ask).is_some() {
-                    self.answers.push((ask, data));
+                    self.answers.push((ask, told));
                 }
             }
             Action::Drop { payload } => {
@@ -414,7 +448,11 @@ impl Shell {
             }
             Action::Disk { job, wish } => {
                 let parked = match &wish {
-                    DiskWish::StoreChunk { payload, .. } => Some(self.unpark(*payload)),
+                    DiskWish::StoreChunk { payload, .. }
+                    | DiskWish::ReadStored {
+                        besides: Besides::Join(payload),
+                        ..
+                    } => Some(self.unpark(*payload)),
                     DiskWish::List { .. }
                     | DiskWish::Look { .. }
                     | DiskWish::Place(_)
@@ -422,6 +460,7 @@ impl Shell {
                     | DiskWish::LoadObject { .. }
                     | DiskWish::CreateObject { .. }
                     | DiskWish::CutSidecar { .. }
+                    | DiskWish::StoreHole { .. }
                     | DiskWish::MarkSidecar { .. }
                     | DiskWish::SyncObject { .. }
                     | DiskWish::HashChunk { .. }

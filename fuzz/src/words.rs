@@ -4,12 +4,12 @@
 //! and everything goes over the wire, so that nothing comes that no wire would let through.
 
 use tandem_core::ids::{
-    ActorId, Arrival, ChunkIx, Dot, EntryId, Lamport, LinkId, NodeId, ObjectId, PeerId,
+    ActorId, Arrival, ChunkHash, ChunkIx, Dot, EntryId, Lamport, LinkId, NodeId, ObjectId, PeerId,
 };
 use tandem_core::label::Label;
 use tandem_core::limits::COUNTER_MAX;
 use tandem_core::message::{
-    Batch, Cursor, FolderId, Hello, Message, PROTOCOL, Refusal, Role, Want,
+    Batch, Cursor, FolderId, Have, Hello, Message, PROTOCOL, Refusal, Role, Want,
 };
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::{Name, TargetPath, XattrName};
@@ -248,6 +248,10 @@ impl Mouth {
         Want {
             object,
             chunk: ChunkIx(chunk),
+            have: noise.one_in(3).then(|| Have {
+                len: u32::from(noise.byte()),
+                hash: ChunkHash(noise.byte().into()),
+            }),
         }
     }
 

@@ -146,6 +146,8 @@ counters! {
     chunks_fetched,
     /// Their bytes.
     bytes_fetched,
+    /// Bytes that were not fetched, since they were here or are zeros.
+    bytes_spared,
     /// Chunks received and dropped.
     chunks_dropped,
     /// Chunks sent to peers.

@@ -206,6 +206,7 @@ fn want(node: u64, chunk: u32) -> Want {
             version: dot(node + 1),
         },
         chunk: ChunkIx(chunk),
+        have: None,
     }
 }
 

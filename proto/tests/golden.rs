@@ -14,7 +14,7 @@ use tandem_core::ids::{
 };
 use tandem_core::label::Label;
 use tandem_core::message::{
-    Batch, Cursor, FolderId, Hello, Message, PROTOCOL, Refusal, Role, Secret, Want,
+    Batch, Cursor, FolderId, Have, Hello, Message, PROTOCOL, Refusal, Role, Secret, Want,
 };
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::{Name, TargetPath, XattrName};
@@ -169,17 +169,41 @@ fn ask() -> LaneAsk {
         want: Want {
             object: object(),
             chunk: ChunkIx(17),
+            have: None,
         },
     }
 }
 
-fn answers() -> [(&'static str, LaneReply); 4] {
+/// An ask that names what is held in the chunk's place.
+fn ask_having() -> LaneAsk {
+    LaneAsk {
+        request: 4,
+        want: Want {
+            have: Some(Have {
+                len: 300,
+                hash: ChunkHash(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+            }),
+            ..ask().want
+        },
+    }
+}
+
+fn answers() -> [(&'static str, LaneReply); 7] {
     [
         (
             "reply-chunk",
             LaneReply::Data {
                 hash: ChunkHash(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
                 data: Bytes::from_static(b"chunk"),
+            },
+        ),
+        ("reply-same", LaneReply::Same),
+        ("reply-hole", LaneReply::Hole),
+        (
+            "reply-tail",
+            LaneReply::Tail {
+                hash: ChunkHash(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+                data: Bytes::from_static(b"tail"),
             },
         ),
         ("reply-gone", LaneReply::Gone),
@@ -226,9 +250,11 @@ fn frames_are_these_bytes() {
 
 #[test]
 fn lanes_are_these_bytes() {
-    check("request", &v1::LaneRequest::from(ask()).encode_to_vec());
-    let request = v1::LaneRequest::decode(golden("request")).unwrap();
-    assert_eq!(LaneAsk::try_from(request), Ok(ask()));
+    for (name, ask) in [("request", ask()), ("request-having", ask_having())] {
+        check(name, &v1::LaneRequest::from(ask).encode_to_vec());
+        let request = v1::LaneRequest::decode(golden(name)).unwrap();
+        assert_eq!(LaneAsk::try_from(request), Ok(ask), "{name}");
+    }
 
     for (name, reply) in answers() {
         let answer = LaneAnswer { request: 3, reply };

@@ -15,7 +15,7 @@ use tandem_core::ids::{
 use tandem_core::label::Label;
 use tandem_core::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX, FILE_SIZE_MAX, XATTR_BYTES_MAX};
 use tandem_core::message::{
-    Batch, Cursor, FolderId, Hello, Message, PROTOCOL, Refusal, Role, Secret, Want,
+    Batch, Cursor, FolderId, Have, Hello, Message, PROTOCOL, Refusal, Role, Secret, Want,
 };
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::{Name, NameError, TargetPath, XattrName};
@@ -240,12 +240,25 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn have() -> impl Strategy<Value = Have> {
+    (1..=16 * 1024 * 1024u32, any::<u128>()).prop_map(|(len, hash)| Have {
+        len,
+        hash: ChunkHash(hash),
+    })
+}
+
 fn reply() -> impl Strategy<Value = LaneReply> {
     prop_oneof![
         (any::<u128>(), vec(any::<u8>(), 0..100)).prop_map(|(hash, data)| LaneReply::Data {
             hash: ChunkHash(hash),
             data: data.into(),
         }),
+        (any::<u128>(), vec(any::<u8>(), 0..100)).prop_map(|(hash, data)| LaneReply::Tail {
+            hash: ChunkHash(hash),
+            data: data.into(),
+        }),
+        Just(LaneReply::Same),
+        Just(LaneReply::Hole),
         Just(LaneReply::Gone),
         Just(LaneReply::NotHeld),
         Just(LaneReply::Failed),
@@ -263,9 +276,10 @@ proptest! {
         request in any::<u64>(),
         object in object(),
         chunk in any::<u32>(),
+        have in option::of(have()),
         reply in reply(),
     ) {
-        let ask = LaneAsk { request, want: Want { object, chunk: ChunkIx(chunk) } };
+        let ask = LaneAsk { request, want: Want { object, chunk: ChunkIx(chunk), have } };
         let bytes = v1::LaneRequest::from(ask).encode_to_vec();
         let again = v1::LaneRequest::decode(&bytes[..]).unwrap();
         prop_assert_eq!(LaneAsk::try_from(again), Ok(ask));

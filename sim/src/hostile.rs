@@ -6,10 +6,12 @@
 //! the host serves the others.
 
 use tandem_core::event::LinkDown;
-use tandem_core::ids::{ActorId, Arrival, ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId};
+use tandem_core::ids::{
+    ActorId, Arrival, ChunkHash, ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId,
+};
 use tandem_core::label::Label;
 use tandem_core::message::{
-    Batch, Cursor, FolderId, Hello, Message, PROTOCOL, Refusal, Role, Secret, Want,
+    Batch, Cursor, FolderId, Have, Hello, Message, PROTOCOL, Refusal, Role, Secret, Want,
 };
 use tandem_core::version::VersionVector;
 
@@ -240,7 +242,15 @@ impl World {
                 },
             };
             let chunk = ChunkIx(u32::try_from(chance.below(30)).unwrap_or(0));
-            let want = Want { object, chunk };
+            let have = chance.often(500).then(|| Have {
+                len: u32::try_from(1 + chance.below(1 << 20)).unwrap_or(1),
+                hash: ChunkHash(chance.bits().into()),
+            });
+            let want = Want {
+                object,
+                chunk,
+                have,
+            };
             let fetch = FetchId(chance.bits());
             let stream = Stream::Lane(object.node, chunk.0 % 4);
             self.send(session.link, p, stream, Piece::Ask(fetch, want, 1));

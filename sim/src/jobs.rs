@@ -3,10 +3,10 @@
 //! Law: jobs on one object are carried out in the order in which they were given; a read of the
 //! shared folder has two moments, between which programs go on.
 
-use tandem_core::action::DiskWish;
+use tandem_core::action::{Besides, DiskWish};
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::error::DiskError;
-use tandem_core::event::{DiskDone, Event, Seen};
+use tandem_core::event::{DiskDone, Event, Nature, Seen};
 use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
 use tandem_core::message::Want;
 use tandem_core::place_wish::PlaceWish;
@@ -30,6 +30,7 @@ pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
         | DiskWish::CreateObject { object, .. }
         | DiskWish::CutSidecar { object, .. }
         | DiskWish::StoreChunk { object, .. }
+        | DiskWish::StoreHole { object, .. }
         | DiskWish::MarkSidecar { object, .. }
         | DiskWish::SyncObject { object }
         | DiskWish::HashChunk { object, .. }
@@ -55,6 +56,10 @@ pub(crate) fn becomes(wish: &DiskWish) -> Option<ObjectId> {
 pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
     match wish {
         DiskWish::StoreChunk { payload, .. } => Some(*payload),
+        DiskWish::ReadStored { besides, .. } => match besides {
+            Besides::Join(payload) => Some(*payload),
+            Besides::Nothing | Besides::Prefix(_) => None,
+        },
         DiskWish::List { .. }
         | DiskWish::Look { .. }
         | DiskWish::ReadChunk { .. }
@@ -62,14 +67,15 @@ pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
         | DiskWish::LoadObject { .. }
         | DiskWish::CreateObject { .. }
         | DiskWish::CutSidecar { .. }
+        | DiskWish::StoreHole { .. }
         | DiskWish::MarkSidecar { .. }
         | DiskWish::SyncObject { .. }
         | DiskWish::HashChunk { .. }
         | DiskWish::FinishObject { .. }
-        | DiskWish::RemoveObject { .. }
-        | DiskWish::ReadStored { .. } => None,
+        | DiskWish::RemoveObject { .. } => None,
         DiskWish::Draft { wish, .. } => match wish {
-            DraftWish::Write { payload, .. } | DraftWish::Fill { payload, .. } => Some(*payload),
+            DraftWish::Write { payload, .. } => Some(*payload),
+            DraftWish::Fill { payload, .. } => *payload,
             DraftWish::Open { .. }
             | DraftWish::Resize { .. }
             | DraftWish::Touch { .. }
@@ -164,12 +170,13 @@ impl World {
             DiskWish::LoadObject { .. } if good => Some(Ended::Loaded),
             DiskWish::HashChunk { .. } => (!good).then_some(Ended::Unread),
             // Behind a job that failed, nobody knows whether its record counts.
-            DiskWish::StoreChunk { .. } if good => {
+            DiskWish::StoreChunk { .. } | DiskWish::StoreHole { .. } if good => {
                 let is_doubtful = self.peers[p].resume.is_doubtful(object);
                 (!is_doubtful).then_some(Ended::Stored)
             }
             DiskWish::LoadObject { .. }
             | DiskWish::StoreChunk { .. }
+            | DiskWish::StoreHole { .. }
             | DiskWish::List { .. }
             | DiskWish::Look { .. }
             | DiskWish::ReadChunk { .. }
@@ -194,6 +201,7 @@ impl World {
         let errors: &[DiskError] = match wish {
             DiskWish::CreateObject { .. }
             | DiskWish::StoreChunk { .. }
+            | DiskWish::StoreHole { .. }
             | DiskWish::MarkSidecar { .. } => &[DiskError::NoSpace, DiskError::Io],
             DiskWish::Draft { wish, .. } => match wish {
                 DraftWish::Open { .. }
@@ -235,7 +243,9 @@ impl World {
                     Node::File(_) | Node::Link(_) | Node::Fifo => None,
                 }
             }
-            DiskWish::ReadChunk { path, offset, len } => {
+            DiskWish::ReadChunk {
+                path, offset, len, ..
+            } => {
                 let id = self.folder.find(path)?;
                 let half = self.piece_of(id, *offset, u64::from(*len / 2))?;
                 Some(Begun::Read(id, self.folder.print(id), half))
@@ -246,6 +256,7 @@ impl World {
             | DiskWish::CreateObject { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::StoreChunk { .. }
+            | DiskWish::StoreHole { .. }
             | DiskWish::MarkSidecar { .. }
             | DiskWish::SyncObject { .. }
             | DiskWish::HashChunk { .. }
@@ -309,7 +320,12 @@ impl World {
                 let wall = here;
                 Ok(DiskDone::Looked { sighting, wall })
             }
-            DiskWish::ReadChunk { path, offset, len } => {
+            DiskWish::ReadChunk {
+                path,
+                offset,
+                len,
+                besides,
+            } => {
                 let Some(Begun::Read(id, before, mut bytes)) = job.begun.take() else {
                     let found = self.folder.find(path);
                     let there = found.map(|id| self.folder.sighting(id).what);
@@ -333,6 +349,7 @@ impl World {
                 }
                 let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let hash = ChunkHash::of(&bytes);
+                let nature = Nature::of(&bytes, *besides);
                 let payload = PayloadId(self.peers[p].draw());
                 self.peers[p].payloads.insert(payload, bytes);
                 Ok(DiskDone::Chunk {
@@ -341,6 +358,7 @@ impl World {
                     hash,
                     before,
                     after,
+                    nature,
                 })
             }
             DiskWish::LoadObject { object } => {
@@ -375,6 +393,16 @@ impl World {
                 }
                 objects.mark(*object, record).map(|()| DiskDone::Done)
             }
+            DiskWish::StoreHole {
+                object,
+                offset,
+                len,
+                record,
+            } => {
+                reach!(self.reach, "chunk: a hole");
+                objects.write(*object, *offset, &vec![0; *len as usize])?;
+                objects.mark(*object, record).map(|()| DiskDone::Done)
+            }
             DiskWish::MarkSidecar { object, record } => {
                 objects.mark(*object, record).map(|()| DiskDone::Done)
             }
@@ -405,14 +433,25 @@ impl World {
                 object,
                 offset,
                 len,
+                besides,
             } => {
-                let bytes = objects.read(*object, *offset, *len);
-                let bytes = bytes.ok_or(DiskError::NotFound)?.to_vec();
+                let stored = objects.read(*object, *offset, *len);
+                let mut bytes = stored.ok_or(DiskError::NotFound)?.to_vec();
+                if let Some((_, tail)) = &job.payload {
+                    reach!(self.reach, "chunk: joined of two");
+                    bytes.extend_from_slice(tail);
+                }
                 let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let hash = ChunkHash::of(&bytes);
+                let nature = Nature::of(&bytes, *besides);
                 let payload = PayloadId(self.peers[p].draw());
                 self.peers[p].payloads.insert(payload, bytes);
-                Ok(DiskDone::Read { payload, len, hash })
+                Ok(DiskDone::Read {
+                    payload,
+                    len,
+                    hash,
+                    nature,
+                })
             }
             DiskWish::Draft { object, wish } => {
                 let bytes = job.payload.as_ref().map(|(_, bytes)| bytes.as_slice());
@@ -475,15 +514,48 @@ impl World {
     fn account(&mut self, p: usize, job: &Job, outcome: &Result<DiskDone, DiskError>) {
         let chunk = u64::from(self.config.chunk_size);
         let resume = &mut self.peers[p].resume;
-        if let Some((payload, _)) = &job.payload {
-            resume.stored(*payload, outcome.is_ok());
+        let want = |object, offset: u64| Want {
+            object,
+            chunk: ChunkIx(u32::try_from(offset / chunk).unwrap_or(u32::MAX)),
+            have: None,
+        };
+        match (&job.wish, &job.payload) {
+            (DiskWish::ReadStored { .. }, Some((tail, _))) => {
+                let joined = match outcome {
+                    Ok(DiskDone::Read { payload, .. }) => Some(*payload),
+                    Ok(_) | Err(_) => None,
+                };
+                resume.joined(*tail, joined);
+            }
+            (DiskWish::StoreChunk { object, offset, .. }, Some((payload, bytes))) => {
+                let was_asked_for = resume.stored(*payload, outcome.is_ok());
+                if !was_asked_for && outcome.is_ok() {
+                    resume.made(want(*object, *offset), ChunkHash::of(bytes));
+                }
+            }
+            (
+                DiskWish::StoreHole {
+                    object,
+                    offset,
+                    len,
+                    ..
+                },
+                None,
+            ) if outcome.is_ok() => {
+                let zeros = ChunkHash::of(&vec![0; *len as usize]);
+                resume.made(want(*object, *offset), zeros);
+            }
+            (_, Some((payload, _))) => {
+                resume.stored(*payload, outcome.is_ok());
+            }
+            _ => {}
         }
         match (&job.wish, outcome) {
             (DiskWish::HashChunk { object, offset, .. }, Err(_)) => {
-                let chunk = ChunkIx(u32::try_from(offset / chunk).unwrap_or(u32::MAX));
-                let object = *object;
-                resume.unreadable(Want { object, chunk });
+                resume.unreadable(want(*object, *offset));
             }
+            // Only what was to be made of it is not.
+            (DiskWish::ReadStored { .. }, Err(_)) => {}
             (wish, Err(_)) => {
                 if let Some(object) = object(wish) {
                     resume.doubt(object);
@@ -494,9 +566,7 @@ impl World {
             }
             (DiskWish::LoadObject { object }, Ok(_)) => resume.loaded(*object),
             (DiskWish::HashChunk { object, offset, .. }, Ok(DiskDone::Hashed { hash, .. })) => {
-                let chunk = ChunkIx(u32::try_from(offset / chunk).unwrap_or(u32::MAX));
-                let object = *object;
-                resume.hashed(Want { object, chunk }, *hash);
+                resume.hashed(want(*object, *offset), *hash);
             }
             _ => {}
         }

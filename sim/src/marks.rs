@@ -58,6 +58,7 @@ pub(crate) fn job(wish: &DiskWish) -> &'static str {
         DiskWish::CreateObject { .. } => "creating",
         DiskWish::CutSidecar { .. } => "cutting a sidecar",
         DiskWish::StoreChunk { .. } => "storing",
+        DiskWish::StoreHole { .. } => "storing a hole",
         DiskWish::MarkSidecar { .. } => "marking",
         DiskWish::SyncObject { .. } => "syncing",
         DiskWish::HashChunk { .. } => "hashing",
@@ -160,6 +161,9 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
                 computed, recorded, ..
             } if computed != recorded => ("fetched", "damaged"),
             Fetched::Data { .. } => ("fetched", "data"),
+            Fetched::Same => ("fetched", "the same"),
+            Fetched::Hole { .. } => ("fetched", "a hole"),
+            Fetched::Tail { .. } => ("fetched", "a tail"),
             Fetched::Gone => ("fetched", "gone"),
             Fetched::NotHeld => ("fetched", "not held"),
             Fetched::Failed => ("fetched", "failed"),
@@ -229,6 +233,9 @@ pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
         Action::CloseLanes { .. } => ("does", "close lanes"),
         Action::Answer { answer, .. } => match answer {
             Answer::Data { .. } => ("answer", "data"),
+            Answer::Same => ("answer", "the same"),
+            Answer::Hole => ("answer", "a hole"),
+            Answer::Tail { .. } => ("answer", "a tail"),
             Answer::Gone => ("answer", "gone"),
             Answer::NotHeld => ("answer", "not held"),
             Answer::Failed => ("answer", "failed"),

@@ -51,6 +51,12 @@ pub enum Piece {
 pub enum Carried {
     /// Bytes, and the hash that the owner has on record.
     Data(Vec<u8>, ChunkHash),
+    /// It is what the asker named.
+    Same,
+    /// It is zeros.
+    Hole,
+    /// Bytes behind those that the asker named, and the hash of the whole.
+    Tail(Vec<u8>, ChunkHash),
     /// It is nowhere any more.
     Gone,
     /// The one asked does not have it.

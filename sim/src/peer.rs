@@ -83,6 +83,8 @@ pub struct Fetching {
     pub link: usize,
     /// For what.
     pub want: Want,
+    /// How many bytes that has.
+    pub len: u32,
 }
 
 /// A commit that is not carried out.

@@ -68,7 +68,11 @@ impl World {
                 self.peers[p]
                     .resume
                     .fetch(fetch, link, want, u64::from(len))?;
-                let fetching = Fetching { link: at, want };
+                let fetching = Fetching {
+                    link: at,
+                    want,
+                    len,
+                };
                 self.peers[p].fetches.insert(fetch, fetching);
                 let stream = Stream::Lane(want.object.node, lane);
                 self.send(at, p, stream, Piece::Ask(fetch, want, len));
@@ -297,13 +301,29 @@ impl World {
                     return Err(Failure::safety("the door", what));
                 }
             },
+            Answer::Tail {
+                hash,
+                payload,
+                skip,
+            } => match self.peers[p].payloads.remove(&payload) {
+                Some(bytes) => {
+                    let tail = bytes.get(skip as usize..).unwrap_or_default();
+                    Carried::Tail(tail.to_vec(), hash)
+                }
+                None => {
+                    let what = format!("answers with {payload}, which is not there");
+                    return Err(Failure::safety("the door", what));
+                }
+            },
+            Answer::Same => Carried::Same,
+            Answer::Hole => Carried::Hole,
             Answer::Gone => Carried::Gone,
             Answer::NotHeld => Carried::NotHeld,
             Answer::Failed => Carried::Failed,
         };
         // The link may have ended meanwhile; then nobody hears.
         if let Some(asked) = self.peers[p].asks.remove(&ask) {
-            if let Carried::Data(bytes, _) = &carried
+            if let Carried::Data(bytes, _) | Carried::Tail(bytes, _) = &carried
                 && let Some(link) = self.links.get(&asked.link)
             {
                 let side = usize::from(link.ends[0].peer == p);

@@ -155,10 +155,14 @@ const RARE: &[(&str, &str)] = &[
 ];
 
 const EXPECTED: &[&str] = &[
+    "answer: a hole",
+    "answer: a lie",
+    "answer: a tail",
     "answer: data",
     "answer: failed",
     "answer: gone",
     "answer: not held",
+    "answer: the same",
     "asked",
     "broken off: creating",
     "broken off: cutting a sidecar",
@@ -189,8 +193,10 @@ const EXPECTED: &[&str] = &[
     "chaos: one-way partition",
     "chaos: partition",
     "chaos: power loss",
+    "chunk: a hole",
     "chunk: corrupted",
     "chunk: hashed after a crash",
+    "chunk: joined of two",
     "chunk: torn by a writer while read",
     "commit: done",
     "commit: failed",

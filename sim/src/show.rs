@@ -107,6 +107,7 @@ impl fmt::Debug for Lines<'_> {
                     | DiskWish::ReadChunk { .. }
                     | DiskWish::LoadObject { .. }
                     | DiskWish::CutSidecar { .. }
+                    | DiskWish::StoreHole { .. }
                     | DiskWish::SyncObject { .. }
                     | DiskWish::HashChunk { .. }
                     | DiskWish::FinishObject { .. }

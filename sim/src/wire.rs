@@ -30,7 +30,9 @@ impl World {
                 Stream::Lane(..) => self.peers[p].wires.delay(latency),
             },
             bytes: match &piece {
-                Piece::Answer(_, Carried::Data(bytes, _)) => bytes.len() as u64 * byte_time,
+                Piece::Answer(_, Carried::Data(bytes, _) | Carried::Tail(bytes, _)) => {
+                    bytes.len() as u64 * byte_time
+                }
                 Piece::Answer(..) | Piece::Said(_) | Piece::Closed | Piece::Ask(..) => 0,
             },
         };
@@ -106,6 +108,17 @@ impl World {
         let object = fetching.want.object;
         let mut good = None;
         let outcome = match carried {
+            Carried::Data(..)
+                if fetching.want.have.is_none()
+                    && peer.wires.often(self.config.corrupt / 2)
+                    && !self.healed =>
+            {
+                // An owner that says "the same" where nothing was named.
+                reach!(self.reach, "answer: a lie");
+                peer.caused.corrupt = true;
+                peer.retries.failed(object);
+                Fetched::Same
+            }
             Carried::Data(mut bytes, recorded) => {
                 if peer.wires.often(self.config.corrupt) && !self.healed && !bytes.is_empty() {
                     reach!(self.reach, "chunk: corrupted");
@@ -128,6 +141,33 @@ impl World {
                     computed,
                     recorded,
                 }
+            }
+            Carried::Tail(mut bytes, recorded) => {
+                reach!(self.reach, "answer: a tail");
+                if peer.wires.often(self.config.corrupt) && !self.healed && !bytes.is_empty() {
+                    reach!(self.reach, "tail: corrupted");
+                    peer.caused.corrupt = true;
+                    let at = peer.wires.index(bytes.len());
+                    bytes[at] ^= 0x40;
+                }
+                let payload = PayloadId(peer.draw());
+                good = Some((payload, recorded));
+                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                peer.payloads.insert(payload, bytes);
+                Fetched::Tail {
+                    payload,
+                    len,
+                    recorded,
+                }
+            }
+            Carried::Same => {
+                reach!(self.reach, "answer: the same");
+                Fetched::Same
+            }
+            Carried::Hole => {
+                reach!(self.reach, "answer: a hole");
+                let zeros = ChunkHash::of(&vec![0; fetching.len as usize]);
+                Fetched::Hole { zeros }
             }
             Carried::Gone => {
                 reach!(self.reach, "answer: gone");

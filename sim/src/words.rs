@@ -26,6 +26,9 @@ pub(crate) fn event(event: &Event) -> (Topic, String) {
         Event::Fetched { outcome, .. } => {
             let outcome = match outcome {
                 Fetched::Data { len, .. } => format!("got {len} B"),
+                Fetched::Same => "told: the same".to_owned(),
+                Fetched::Hole { .. } => "told: a hole".to_owned(),
+                Fetched::Tail { len, .. } => format!("got the last {len} B"),
                 Fetched::Gone => "told: gone".to_owned(),
                 Fetched::NotHeld => "told: not held".to_owned(),
                 Fetched::Failed => "told: failed".to_owned(),
@@ -87,6 +90,9 @@ pub(crate) fn action(action: &Action) -> (Topic, String) {
         Action::Answer { answer, .. } => {
             let answer = match answer {
                 Answer::Data { .. } => "bytes",
+                Answer::Same => "the same",
+                Answer::Hole => "a hole",
+                Answer::Tail { .. } => "last bytes",
                 Answer::Gone => "gone",
                 Answer::NotHeld => "not held",
                 Answer::Failed => "failed",
@@ -136,6 +142,7 @@ fn wish(wish: &DiskWish) -> (Topic, String) {
         DiskWish::CreateObject { size, .. } => (Topic::Disk, format!("create object, {size} B")),
         DiskWish::CutSidecar { len, .. } => (Topic::Disk, format!("cut sidecar to {len} B")),
         DiskWish::StoreChunk { offset, .. } => (Topic::Chunk, format!("store @{offset}")),
+        DiskWish::StoreHole { offset, .. } => (Topic::Chunk, format!("hole @{offset}")),
         DiskWish::MarkSidecar { .. } => (Topic::Disk, "mark sidecar".to_owned()),
         DiskWish::SyncObject { .. } => (Topic::Disk, "sync object".to_owned()),
         DiskWish::HashChunk { offset, .. } => (Topic::Disk, format!("hash @{offset}")),

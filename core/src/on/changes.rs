@@ -67,9 +67,13 @@ impl Engine {
                 }
             }
         }
+        let nodes: BTreeSet<NodeId> = superseded.iter().map(|object| object.node).collect();
         for object in superseded {
             self.supersede(object);
             self.pump_draft(object.node);
+        }
+        for node in nodes.into_iter().chain(moved) {
+            self.review_ancestors(node);
         }
     }
 
@@ -145,7 +149,7 @@ impl Engine {
         if self.is_needed(object) || self.is_held_open(object) {
             return;
         }
-        self.doom(object);
+        self.retire(object);
     }
 
     /// Returns whether a handle shows this version of a file that has lost its last name.

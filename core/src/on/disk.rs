@@ -4,7 +4,9 @@ use crate::draft::DraftJob;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::event::DiskDone;
-use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, LinkId, NodeId, ObjectId};
+use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, NodeId, ObjectId};
+use crate::object::Fare;
+use crate::on::copy::Copying;
 use crate::placing::Deed;
 use crate::tree::name::Name;
 
@@ -44,6 +46,8 @@ pub(crate) enum Job {
     },
     /// What is stored of an object is found.
     Loaded(ObjectId),
+    /// What is stored of an ancestor is found.
+    Recalled(ObjectId),
     /// An object's file is made.
     Created(ObjectId),
     /// A chunk is written.
@@ -54,11 +58,11 @@ pub(crate) enum Job {
         chunk: ChunkIx,
         /// Its hash.
         hash: ChunkHash,
-        /// Its length in bytes.
-        len: u32,
-        /// On which link it came.
-        link: LinkId,
+        /// What it took to get it.
+        fare: Fare,
     },
+    /// Bytes are read that may be a chunk's.
+    Copied(Copying),
     /// A claim is hashed.
     Checked {
         /// Of which object.
@@ -107,6 +111,7 @@ impl Engine {
                 }
                 self.job_ended(object);
             }
+            Job::Recalled(object) => self.on_recalled(object, outcome),
             Job::Created(object) => {
                 match outcome {
                     Ok(DiskDone::Done) => {
@@ -121,18 +126,21 @@ impl Engine {
                 object,
                 chunk,
                 hash,
-                len,
-                link,
+                fare,
             } => {
-                self.landed_bytes(link, len);
+                self.landed(fare);
                 if let Some(kept) = self.objects.get_mut(&object) {
                     kept.storing.remove(&chunk);
                 }
                 match outcome {
-                    Ok(DiskDone::Done) => self.on_stored(object, chunk, hash),
+                    Ok(DiskDone::Done) => self.on_stored(object, chunk, hash, fare),
                     other => self.object_refused(object, "writing a chunk of", other),
                 }
                 self.job_ended(object);
+            }
+            Job::Copied(copying) => {
+                self.on_copied(copying, outcome);
+                self.job_ended(copying.object);
             }
             Job::Checked { object, chunk } => {
                 let found = match outcome {

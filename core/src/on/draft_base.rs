@@ -9,8 +9,9 @@ use crate::draft::{DraftJob, Stage};
 use crate::draft_wish::{DraftFrom, DraftWish};
 use crate::engine::Engine;
 use crate::error::DiskError;
-use crate::ids::{ChunkHash, ChunkIx, Dot, LinkId, NodeId, ObjectId, PayloadId, ReqId};
+use crate::ids::{ChunkHash, ChunkIx, Dot, NodeId, ObjectId, ReqId};
 use crate::object;
+use crate::object::{Fare, Parcel};
 use crate::on::draft_disk::{Turn, told};
 
 impl Engine {
@@ -102,14 +103,13 @@ impl Engine {
     }
 
     /// Takes in a chunk of what is beneath a draft: false if it is to be stored as of any object.
-    pub(crate) fn draft_takes(
-        &mut self,
-        object: ObjectId,
-        chunk: ChunkIx,
-        hash: ChunkHash,
-        payload: PayloadId,
-        link: LinkId,
-    ) -> bool {
+    pub(crate) fn draft_takes(&mut self, object: ObjectId, parcel: Parcel) -> bool {
+        let Parcel {
+            chunk,
+            hash,
+            payload,
+            fare,
+        } = parcel;
         let Some(node) = self.drafted(object) else {
             return false;
         };
@@ -125,32 +125,30 @@ impl Engine {
             Stage::Open => draft.is_flying(chunk),
             Stage::Loading | Stage::Broken | Stage::Settling | Stage::Removing => {
                 self.counters.chunks_dropped += 1;
-                self.landed(link, object, chunk);
-                self.act(Action::Drop { payload });
+                self.give_up(parcel);
                 self.want_again(object, chunk);
                 return true;
             }
         };
         if is_held_back {
-            kept.arrived.push((chunk, hash, payload, link));
+            kept.arrived.push(parcel);
             return true;
         }
         let held = |chunk: ChunkIx| kept.held().has(chunk);
         if draft.overlay.is_whole(chunk, held) {
             self.counters.chunks_dropped += 1;
-            self.landed(link, object, chunk);
-            self.act(Action::Drop { payload });
+            self.give_up(parcel);
             return true;
         }
         if has_sidecar && !draft.overlay.is_mixed(chunk) {
             return false;
         }
         if draft.journaling {
-            kept.arrived.push((chunk, hash, payload, link));
+            kept.arrived.push(parcel);
             return true;
         }
         let gaps = draft.overlay.gaps(chunk);
-        let (offset, len) = kept.held().chunk_range(chunk);
+        let (offset, _) = kept.held().chunk_range(chunk);
         kept.storing.insert(chunk);
         let Some(draft) = self.drafts.get_mut(&node) else {
             return true;
@@ -158,12 +156,7 @@ impl Engine {
         draft.journaling = true;
         draft.soft = true;
         let after = draft.append(&[Record::Filled { chunk }]);
-        let what = DraftJob::Filled {
-            chunk,
-            hash,
-            len,
-            link,
-        };
+        let what = DraftJob::Filled { chunk, hash, fare };
         let wish = DraftWish::Fill {
             offset,
             payload,
@@ -182,8 +175,8 @@ impl Engine {
         let Some(kept) = self.objects.get_mut(&file) else {
             return;
         };
-        for (chunk, hash, payload, link) in core::mem::take(&mut kept.arrived) {
-            self.store_chunk(file, chunk, hash, payload, link);
+        for parcel in core::mem::take(&mut kept.arrived) {
+            self.store_chunk(file, parcel);
         }
     }
 
@@ -193,10 +186,9 @@ impl Engine {
         node: NodeId,
         chunk: ChunkIx,
         hash: ChunkHash,
-        len: u32,
-        link: LinkId,
+        fare: Fare,
     ) {
-        self.landed_bytes(link, len);
+        self.landed(fare);
         let Some(draft) = self.drafts.get_mut(&node) else {
             return;
         };
@@ -209,11 +201,8 @@ impl Engine {
             // Progress, though the chunk is not the one that came.
             kept.download.arrived(self.now, chunk, hash);
             kept.download.written(chunk, 1);
-            kept.chunks_fetched += 1;
-            kept.bytes_fetched += u64::from(len);
         }
-        self.counters.chunks_fetched += 1;
-        self.counters.bytes_fetched += u64::from(len);
+        self.count_fetched(file, fare);
         self.wake(file);
     }
 
@@ -274,10 +263,8 @@ impl Engine {
                 fetch.is_of_use = false;
             }
         }
-        let (_, len) = kept.held().chunk_range(ChunkIx(0));
-        for (_, _, payload, link) in core::mem::take(&mut kept.arrived) {
-            self.landed_bytes(link, len);
-            self.act(Action::Drop { payload });
+        for parcel in core::mem::take(&mut kept.arrived) {
+            self.give_up(parcel);
         }
         if let Some(link) = kept.lanes
             && self.links.links.contains_key(&link)

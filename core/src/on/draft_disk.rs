@@ -487,12 +487,7 @@ impl Engine {
                 }
                 self.draft_changed(node, &records, None);
             }
-            DraftJob::Filled {
-                chunk,
-                hash,
-                len,
-                link,
-            } => self.draft_filled(node, chunk, hash, len, link),
+            DraftJob::Filled { chunk, hash, fare } => self.draft_filled(node, chunk, hash, fare),
             DraftJob::Touched | DraftJob::Loaded | DraftJob::Hashed(_) => {}
             DraftJob::Synced { version, req } => self.draft_synced(node, version, req),
             DraftJob::Settled => self.draft_settled(node),
@@ -585,11 +580,9 @@ impl Engine {
                 self.fail_next(node, told(why));
                 self.draft_broken(node, None);
             }
-            DraftJob::Filled {
-                chunk, len, link, ..
-            } => {
+            DraftJob::Filled { chunk, fare, .. } => {
                 draft.journaling = false;
-                self.landed_bytes(link, len);
+                self.landed(fare);
                 if let Some(kept) = self.objects.get_mut(&object) {
                     kept.storing.remove(&chunk);
                 }

@@ -421,6 +421,7 @@ impl Engine {
         if !self.is_needed(object) && !self.is_held_open(object) {
             self.doom(object);
         }
+        self.review_ancestors(node);
     }
 
     /// Does something with a file whose draft has ended meanwhile.

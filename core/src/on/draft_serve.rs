@@ -15,6 +15,7 @@ use crate::ids::{AskId, ChunkHash, ChunkIx, ObjectId};
 use crate::message::Answer;
 use crate::object;
 use crate::on::disk::Job;
+use crate::on::serve::{besides, shape};
 use crate::records;
 use crate::tree::register::Body;
 
@@ -70,6 +71,7 @@ impl Engine {
                     object: file,
                     offset,
                     len,
+                    besides: besides(serving.want.have, len),
                 };
                 self.job(Job::ServeStored { ask, file }, wish);
             }
@@ -163,8 +165,13 @@ impl Engine {
             self.drop_payload(outcome);
             return;
         };
-        let (payload, len, hash) = match outcome {
-            Ok(DiskDone::Read { payload, len, hash }) => (payload, len, hash),
+        let (payload, len, hash, nature) = match outcome {
+            Ok(DiskDone::Read {
+                payload,
+                len,
+                hash,
+                nature,
+            }) => (payload, len, hash, nature),
             other => {
                 self.drop_payload(other);
                 self.answer(ask, Answer::Failed);
@@ -177,8 +184,12 @@ impl Engine {
             self.answer(ask, Answer::Gone);
             return;
         }
+        let answer = shape(serving.want.have, payload, len, hash, nature);
         match self.known_hash(object, chunk, file) {
-            Some(known) if known == hash => self.answer(ask, Answer::Data { hash, payload }),
+            Some(known) if known == hash => {
+                self.spare(answer, payload);
+                self.answer(ask, answer);
+            }
             Some(_) => {
                 self.fault(Fault::ChunkRotten { object, chunk });
                 self.act(Action::Drop { payload });
@@ -190,7 +201,7 @@ impl Engine {
                     .put(records::hash(object, chunk), records::encode(&hash));
                 // A hash that was told must be on record after a power loss too.
                 self.commits.harden();
-                let answer = Answer::Data { hash, payload };
+                self.spare(answer, payload);
                 self.commits.then(After::Answer { ask, answer });
             }
         }

@@ -6,11 +6,12 @@ use crate::action::{Action, WantState};
 use crate::engine::Engine;
 use crate::error::Fault;
 use crate::event::Fetched;
-use crate::ids::{ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, ReqId};
+use crate::ids::{ChunkHash, ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, ReqId};
 use crate::limits::{FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, LANES};
 use crate::message::Want;
 use crate::mutant::Mutant;
-use crate::object::Stage;
+use crate::object::{Fare, Parcel, Stage};
+use crate::on::copy::Held;
 use crate::time::Duration;
 use crate::timers::Timer;
 
@@ -37,6 +38,8 @@ pub(crate) struct Fetch {
     pub link: LinkId,
     /// How many bytes it has.
     pub len: u32,
+    /// What is here in its place, and was named.
+    pub held: Option<Held>,
     /// Whether anybody still wants it.
     pub is_of_use: bool,
 }
@@ -94,6 +97,7 @@ impl Engine {
     /// Asks for what is wanted, an object after the other, as far as the window allows.
     pub(crate) fn pump_fetches(&mut self) {
         if self.source().is_none() {
+            self.pump_copies();
             return;
         }
         let is_host = self.config.host.is_none();
@@ -123,20 +127,32 @@ impl Engine {
 
     /// Returns whether an object could be asked for, were there room.
     fn is_waiting_for_window(&self, object: ObjectId) -> bool {
-        self.objects
-            .get(&object)
-            .is_some_and(|kept| !kept.pausing && !kept.wanted.is_empty())
+        self.ancestors.are_known(object.node)
+            && self
+                .objects
+                .get(&object)
+                .is_some_and(|kept| !kept.pausing && !kept.wanted.is_empty())
     }
 
     /// Asks for the next chunk of an object; false if there is none, or no room.
     fn ask_one(&mut self, link: LinkId, object: ObjectId) -> bool {
-        let Some(kept) = self.objects.get_mut(&object) else {
+        let Some(kept) = self.objects.get(&object) else {
             return false;
         };
         if kept.pausing {
             return false;
         }
         let Some(&chunk) = kept.wanted.first() else {
+            return false;
+        };
+        if !self.recall_ancestors(object.node) {
+            return false;
+        }
+        if self.is_as_base(object, chunk) {
+            return self.copy_one(object, chunk);
+        }
+        let held = self.held_for(object, chunk);
+        let Some(kept) = self.objects.get_mut(&object) else {
             return false;
         };
         let (_, len) = kept.held().chunk_range(chunk);
@@ -165,6 +181,7 @@ impl Engine {
                 chunk,
                 link,
                 len,
+                held,
                 is_of_use,
             },
         );
@@ -173,6 +190,7 @@ impl Engine {
         let want = Want {
             object: ObjectId { version, ..object },
             chunk,
+            have: held.map(|held| held.have),
         };
         let lane = chunk.0 % LANES;
         self.act(Action::Fetch {
@@ -252,13 +270,12 @@ impl Engine {
         }
     }
 
-    /// Gives back the room that a chunk took in the window.
-    pub(crate) fn landed(&mut self, link: LinkId, object: ObjectId, chunk: ChunkIx) {
-        let len = self
-            .objects
-            .get(&object)
-            .map_or(0, |kept| kept.held().chunk_range(chunk).1);
-        self.landed_bytes(link, len);
+    /// Gives back the room that a chunk took.
+    pub(crate) fn landed(&mut self, fare: Fare) {
+        match fare.link {
+            Some(link) => self.landed_bytes(link, fare.len),
+            None => self.copies = self.copies.saturating_sub(1),
+        }
     }
 
     pub(crate) fn landed_bytes(&mut self, link: LinkId, len: u32) {
@@ -287,7 +304,7 @@ impl Engine {
     /// A peer has answered a fetch.
     pub(crate) fn on_fetched(&mut self, fetch: FetchId, outcome: Fetched) {
         let Some(asked) = self.fetches.remove(&fetch) else {
-            if let Fetched::Data { payload, .. } = outcome {
+            if let Fetched::Data { payload, .. } | Fetched::Tail { payload, .. } = outcome {
                 self.counters.chunks_dropped += 1;
                 self.act(Action::Drop { payload });
             }
@@ -312,6 +329,7 @@ impl Engine {
             chunk,
             link,
             len,
+            held,
             mut is_of_use,
         } = asked;
         if let Some(kept) = self.objects.get_mut(&object)
@@ -325,6 +343,25 @@ impl Engine {
         {
             (object, is_of_use) = (shown, true);
         }
+        let known = self
+            .objects
+            .get(&object)
+            .map(|kept| kept.download.hash(chunk));
+        let Some(known) = known.filter(|_| is_of_use) else {
+            if let Fetched::Data { payload, .. } | Fetched::Tail { payload, .. } = outcome {
+                self.counters.chunks_dropped += 1;
+                self.act(Action::Drop { payload });
+            }
+            self.landed_bytes(link, len);
+            return;
+        };
+        let fits = |hash: ChunkHash| known.is_none_or(|known| known == hash);
+        let link_of = Some(link);
+        let fare = |wire| Fare {
+            link: link_of,
+            len,
+            wire,
+        };
         match outcome {
             Fetched::Data {
                 payload,
@@ -332,39 +369,55 @@ impl Engine {
                 computed,
                 recorded,
             } => {
-                let known = self
-                    .objects
-                    .get(&object)
-                    .map(|kept| kept.download.hash(chunk));
-                let Some(known) = known.filter(|_| is_of_use) else {
-                    self.counters.chunks_dropped += 1;
-                    self.landed_bytes(link, len);
-                    self.act(Action::Drop { payload });
-                    return;
-                };
-                let is_whole = got == len && computed == recorded;
-                if is_whole && known.is_none_or(|known| known == recorded) {
-                    self.store_chunk(object, chunk, recorded, payload, link);
-                    return;
-                }
-                self.counters.chunks_dropped += 1;
-                self.landed_bytes(link, len);
-                self.act(Action::Drop { payload });
-                if let Some(link) = self.links.links.get(&link) {
-                    let peer = link.peer;
-                    self.fault(Fault::ChunkCorrupt {
-                        object,
+                if got == len && computed == recorded && fits(recorded) {
+                    let parcel = Parcel {
                         chunk,
-                        peer,
-                    });
+                        hash: recorded,
+                        payload: Some(payload),
+                        fare: fare(len),
+                    };
+                    self.store_chunk(object, parcel);
+                } else {
+                    self.act(Action::Drop { payload });
+                    self.refuse_chunk(object, chunk, link, len);
                 }
-                self.try_again(object, chunk);
             }
+            Fetched::Hole { zeros } => {
+                if fits(zeros) {
+                    let parcel = Parcel {
+                        chunk,
+                        hash: zeros,
+                        payload: None,
+                        fare: fare(0),
+                    };
+                    self.store_chunk(object, parcel);
+                } else {
+                    self.refuse_chunk(object, chunk, link, len);
+                }
+            }
+            Fetched::Same => match held {
+                Some(held) if held.have.len == len && fits(held.have.hash) => {
+                    self.take_held(object, chunk, held, held.have.hash, None, fare(0));
+                }
+                Some(_) | None => self.refuse_chunk(object, chunk, link, len),
+            },
+            Fetched::Tail {
+                payload,
+                len: got,
+                recorded,
+            } => match held {
+                Some(held)
+                    if got > 0 && held.have.len.checked_add(got) == Some(len) && fits(recorded) =>
+                {
+                    self.take_held(object, chunk, held, recorded, Some(payload), fare(got));
+                }
+                Some(_) | None => {
+                    self.act(Action::Drop { payload });
+                    self.refuse_chunk(object, chunk, link, len);
+                }
+            },
             Fetched::Gone | Fetched::NotHeld => {
                 self.landed_bytes(link, len);
-                if !is_of_use {
-                    return;
-                }
                 if self.places_changes() {
                     self.denied(object, chunk, link);
                 } else if self.tree.node(object.node).is_none() {
@@ -378,9 +431,7 @@ impl Engine {
             }
             Fetched::Failed => {
                 self.landed_bytes(link, len);
-                if is_of_use {
-                    self.try_again(object, chunk);
-                }
+                self.try_again(object, chunk);
             }
         }
     }
@@ -399,6 +450,21 @@ impl Engine {
         if !is_left {
             self.pause(object, None);
         }
+    }
+
+    /// Does without what a peer has sent: it can't be the chunk.
+    fn refuse_chunk(&mut self, object: ObjectId, chunk: ChunkIx, link: LinkId, len: u32) {
+        self.counters.chunks_dropped += 1;
+        self.landed_bytes(link, len);
+        if let Some(link) = self.links.links.get(&link) {
+            let peer = link.peer;
+            self.fault(Fault::ChunkCorrupt {
+                object,
+                chunk,
+                peer,
+            });
+        }
+        self.try_again(object, chunk);
     }
 
     /// Wants a chunk that was asked for in vain, if somebody still waits. Of an object whose disk

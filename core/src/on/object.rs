@@ -11,10 +11,10 @@ use crate::fetch::backoff::Backoff;
 use crate::fetch::download::Download;
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
-use crate::ids::{ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId, ReqId};
+use crate::ids::{ChunkHash, ChunkIx, ObjectId, ReqId};
 use crate::message::Role;
 use crate::mutant::Mutant;
-use crate::object::{Object, Stage};
+use crate::object::{Fare, Object, Parcel, Stage};
 use crate::on::disk::Job;
 use crate::records::{self, Holding};
 use crate::time::Duration;
@@ -30,6 +30,7 @@ const HARDEN: Duration = Duration::from_secs(5);
 impl Engine {
     /// Sees to it that an object is known; false if its size has no chunks.
     pub(crate) fn keep_object(&mut self, object: ObjectId, size: u64, chunk_size: u32) -> bool {
+        self.unretire(object);
         if self.objects.contains_key(&object) {
             return true;
         }
@@ -43,7 +44,7 @@ impl Engine {
     }
 
     /// Returns when to ask again for chunks of an object.
-    fn fetch_backoff(&self) -> Backoff {
+    pub(crate) fn fetch_backoff(&self) -> Backoff {
         let backoff = Backoff::of_fetch(self.config.retries);
         #[cfg(feature = "mutants")]
         if self.has(Mutant::AttemptsNeverReset) {
@@ -122,7 +123,7 @@ impl Engine {
     }
 
     /// Gives the disk a job on an object.
-    fn object_job(&mut self, object: ObjectId, job: Job, wish: DiskWish) {
+    pub(crate) fn object_job(&mut self, object: ObjectId, job: Job, wish: DiskWish) {
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.jobs += 1;
         }
@@ -212,6 +213,7 @@ impl Engine {
             }
             self.wake(object);
             self.want_done(object);
+            self.review_ancestors(object.node);
             return;
         }
         // A partial file beside a record that says complete was killed before the rename, or is a
@@ -244,15 +246,6 @@ impl Engine {
         };
         kept.stage = Stage::Partial;
         kept.download = Download::resume(found, self.now, backoff);
-        // A claim without a hash (version 1) can't be proven here, and counts as absent.
-        let unproven: Vec<ChunkIx> = found
-            .claims()
-            .held()
-            .filter(|chunk| found.hash(*chunk).is_none())
-            .collect();
-        for chunk in unproven {
-            kept.download.lost(chunk);
-        }
         kept.soft = kept.claims().have() > 0;
         let (writer, opened) = found.writer(salt);
         kept.writer = Some(writer);
@@ -302,31 +295,30 @@ impl Engine {
             return;
         };
         kept.stage = Stage::Partial;
-        for (chunk, hash, payload, link) in core::mem::take(&mut kept.arrived) {
-            self.store_chunk(object, chunk, hash, payload, link);
+        for parcel in core::mem::take(&mut kept.arrived) {
+            self.store_chunk(object, parcel);
         }
     }
 
     /// Has a chunk written that is what it should be.
-    pub(crate) fn store_chunk(
-        &mut self,
-        object: ObjectId,
-        chunk: ChunkIx,
-        hash: ChunkHash,
-        payload: PayloadId,
-        link: LinkId,
-    ) {
-        if self.draft_takes(object, chunk, hash, payload, link) {
+    pub(crate) fn store_chunk(&mut self, object: ObjectId, parcel: Parcel) {
+        if self.draft_takes(object, parcel) {
             return;
         }
+        let Parcel {
+            chunk,
+            hash,
+            payload,
+            fare,
+        } = parcel;
         let Some(kept) = self.objects.get_mut(&object) else {
-            self.act(Action::Drop { payload });
+            self.give_up(parcel);
             return;
         };
         match (kept.stage, kept.writer.is_some()) {
             (Stage::Partial, true) => {}
             (Stage::Absent | Stage::Creating, _) => {
-                kept.arrived.push((chunk, hash, payload, link));
+                kept.arrived.push(parcel);
                 // Its readers may have gone meanwhile: then nobody else would have it made.
                 self.get_going(object);
                 return;
@@ -343,8 +335,7 @@ impl Engine {
             ) => {
                 // The disk failed meanwhile; what it holds is found out first.
                 self.counters.chunks_dropped += 1;
-                self.landed(link, object, chunk);
-                self.act(Action::Drop { payload });
+                self.give_up(parcel);
                 self.want_again(object, chunk);
                 return;
             }
@@ -359,20 +350,54 @@ impl Engine {
             object,
             chunk,
             hash,
-            len,
-            link,
+            fare,
         };
-        let wish = DiskWish::StoreChunk {
-            object,
-            offset,
-            payload,
-            record,
+        let wish = match payload {
+            Some(payload) => DiskWish::StoreChunk {
+                object,
+                offset,
+                payload,
+                record,
+            },
+            None => DiskWish::StoreHole {
+                object,
+                offset,
+                len,
+                record,
+            },
         };
         self.object_job(object, job, wish);
     }
 
+    /// Does without a chunk that was on its way into a file.
+    pub(crate) fn give_up(&mut self, parcel: Parcel) {
+        self.landed(parcel.fare);
+        if let Some(payload) = parcel.payload {
+            self.act(Action::Drop { payload });
+        }
+    }
+
+    /// Counts what came over the wire of a chunk that was stored, and what need not have.
+    pub(crate) fn count_fetched(&mut self, object: ObjectId, fare: Fare) {
+        if fare.wire > 0 {
+            if let Some(kept) = self.objects.get_mut(&object) {
+                kept.chunks_fetched += 1;
+                kept.bytes_fetched += u64::from(fare.wire);
+            }
+            self.counters.chunks_fetched += 1;
+            self.counters.bytes_fetched += u64::from(fare.wire);
+        }
+        self.counters.bytes_spared += u64::from(fare.len.saturating_sub(fare.wire));
+    }
+
     /// A chunk was written.
-    pub(crate) fn on_stored(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
+    pub(crate) fn on_stored(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        hash: ChunkHash,
+        fare: Fare,
+    ) {
         let is_outward = self.has(Mutant::RangeOutward);
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
@@ -380,8 +405,8 @@ impl Engine {
         if kept.stage == Stage::Broken {
             return;
         }
-        let (_, len) = kept.held().chunk_range(chunk);
         kept.download.arrived(self.now, chunk, hash);
+        kept.plain.remove(&chunk);
         if is_outward && let Some(next) = kept.held().next_missing(chunk) {
             kept.download.arrived(self.now, next, hash);
         }
@@ -392,10 +417,7 @@ impl Engine {
         {
             draft.soft = true;
         }
-        kept.chunks_fetched += 1;
-        kept.bytes_fetched += u64::from(len);
-        self.counters.chunks_fetched += 1;
-        self.counters.bytes_fetched += u64::from(len);
+        self.count_fetched(object, fare);
         self.timers
             .set_sooner(Timer::Harden(object), self.now + HARDEN);
         self.want_progress(object);
@@ -420,6 +442,17 @@ impl Engine {
         self.counters.claims_checked += 1;
         let (_, len) = kept.held().chunk_range(chunk);
         let recorded = kept.download.hash(chunk);
+        if let (Ok((read, hash)), None) = (found, recorded)
+            && read == len
+        {
+            // Version 1 gives no hash: whether these bytes are the chunk's, its owner knows. On
+            // record it stays what it is, a claim, until the answer is there.
+            kept.download.lost(chunk);
+            kept.found.insert(chunk, hash);
+            self.want_again(object, chunk);
+            self.wake(object);
+            return;
+        }
         let proven = match (found, recorded) {
             (Ok((read, hash)), Some(recorded)) if read == len && hash == recorded => Some(hash),
             (Ok(_) | Err(_), _) => None,
@@ -598,6 +631,7 @@ impl Engine {
             self.close_idle_lanes(object);
             self.wake(object);
             self.want_done(object);
+            self.review_ancestors(object.node);
         }
     }
 
@@ -613,10 +647,8 @@ impl Engine {
         // Once is enough until something of it was written again.
         let is_news = !core::mem::replace(&mut kept.refused, true);
         kept.break_off();
-        let arrived = core::mem::take(&mut kept.arrived);
-        for (chunk, _, payload, link) in arrived {
-            self.landed(link, object, chunk);
-            self.act(Action::Drop { payload });
+        for parcel in core::mem::take(&mut kept.arrived) {
+            self.give_up(parcel);
         }
         if is_news {
             let path = self.shown_path(object.node);
@@ -646,6 +678,7 @@ impl Engine {
             kept.download.forget(size, chunk_size, self.now);
             kept.checking.clear();
             kept.storing.clear();
+            kept.found.clear();
             let is_wanted = kept.whole || !kept.readers.is_empty();
             if is_wanted {
                 self.get_going(object);
@@ -664,6 +697,7 @@ impl Engine {
 
     /// Gives up an object whose version no file shows.
     pub(crate) fn doom(&mut self, object: ObjectId) {
+        self.ancestors.forget(object);
         if self.drafts_on.contains_key(&object) || self.is_settling(object) {
             // The draft's file bears its name.
             self.draft_woken(object);
@@ -673,10 +707,8 @@ impl Engine {
             kept.doomed = true;
             kept.whole = false;
             kept.wanted.clear();
-            let arrived = core::mem::take(&mut kept.arrived);
-            for (chunk, _, payload, link) in arrived {
-                self.landed(link, object, chunk);
-                self.act(Action::Drop { payload });
+            for parcel in core::mem::take(&mut kept.arrived) {
+                self.give_up(parcel);
             }
             self.bury_if_idle(object);
         } else if self.kept.remove(&object).is_some() {
@@ -745,7 +777,7 @@ impl Engine {
     pub(crate) fn closed(&mut self, object: ObjectId) {
         self.unwant_idle(object);
         self.close_idle_lanes(object);
-        if !self.is_needed(object) {
+        if !self.is_needed(object) && !self.is_ancestor(object) {
             self.doom(object);
         }
     }

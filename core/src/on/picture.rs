@@ -30,6 +30,7 @@ impl Engine {
             files: self
                 .objects
                 .iter()
+                .filter(|(object, _)| !self.is_ancestor(**object))
                 .map(|(object, kept)| self.file(*object, kept))
                 .collect(),
             counters: self.counters,

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::action::{Action, DiskWish};
+use crate::action::{Action, Besides, DiskWish};
 use crate::engine::Engine;
 use crate::error::DiskError;
 use crate::event::{DiskDone, Sighting};
@@ -56,7 +56,12 @@ impl Engine {
                 let offset = u64::from(chunk.0) * u64::from(chunk_size);
                 let left = size.saturating_sub(offset);
                 let len = u32::try_from(left).map_or(chunk_size, |left| left.min(chunk_size));
-                let wish = DiskWish::ReadChunk { path, offset, len };
+                let wish = DiskWish::ReadChunk {
+                    path,
+                    offset,
+                    len,
+                    besides: Besides::Nothing,
+                };
                 self.job(Job::Recheck { node, round, hash }, wish);
             }
             (None, _, _) => {

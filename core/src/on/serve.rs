@@ -1,16 +1,17 @@
 //! A peer asks for a chunk of a file of the shared folder.
 //!
 //! Law (P1): only a read between two equal fingerprints of the version takes a first hash; it is
-//! stored before it is sent; and every serving is checked against it.
+//! stored before it is sent; and every serving is checked against it. What an asker holds is
+//! compared with the bytes that were read, never with what is merely known of them.
 
-use crate::action::{Action, DiskWish};
+use crate::action::{Action, Besides, DiskWish};
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
-use crate::event::DiskDone;
-use crate::ids::{AskId, ChunkHash, ChunkIx, LinkId, ObjectId};
+use crate::event::{DiskDone, Nature};
+use crate::ids::{AskId, ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId};
 use crate::limits::ASKS_PER_LINK_MAX;
-use crate::message::{Answer, Role, Want};
+use crate::message::{Answer, Have, Role, Want};
 use crate::on::disk::Job;
 use crate::records;
 use crate::tree::register::{Body, Digest, Register};
@@ -88,7 +89,13 @@ impl Engine {
         if let Some(serving) = self.asks.get_mut(&ask) {
             serving.len = len;
         }
-        self.job(Job::Serve(ask), DiskWish::ReadChunk { path, offset, len });
+        let wish = DiskWish::ReadChunk {
+            path,
+            offset,
+            len,
+            besides: besides(serving.want.have, len),
+        };
+        self.job(Job::Serve(ask), wish);
     }
 
     /// Returns whether a version was ever known here.
@@ -104,14 +111,15 @@ impl Engine {
         };
         let object = serving.want.object;
         let chunk = serving.want.chunk;
-        let (payload, len, hash, before, after) = match outcome {
+        let (payload, len, hash, before, after, nature) = match outcome {
             Ok(DiskDone::Chunk {
                 payload,
                 len,
                 hash,
                 before,
                 after,
-            }) => (payload, len, hash, before, after),
+                nature,
+            }) => (payload, len, hash, before, after, nature),
             Ok(other) => {
                 self.drop_payload(Ok(other));
                 self.answer(ask, Answer::Failed);
@@ -153,9 +161,11 @@ impl Engine {
             .get(&object)
             .and_then(|hashes| hashes.get(&chunk))
             .copied();
+        let answer = shape(serving.want.have, payload, len, hash, nature);
         match recorded {
             Some(recorded) if recorded == hash => {
-                self.answer(ask, Answer::Data { hash, payload });
+                self.spare(answer, payload);
+                self.answer(ask, answer);
             }
             Some(_) => {
                 // The same fingerprint and other bytes: rot, or a program that writes through a
@@ -167,7 +177,7 @@ impl Engine {
             }
             None => {
                 self.record_hash(object, chunk, hash);
-                let answer = Answer::Data { hash, payload };
+                self.spare(answer, payload);
                 self.commits.then(After::Answer { ask, answer });
             }
         }
@@ -216,7 +226,7 @@ impl Engine {
     /// Answers an ask, if its link is still there.
     pub(crate) fn answer(&mut self, ask: AskId, answer: Answer) {
         let Some(serving) = self.asks.remove(&ask) else {
-            if let Answer::Data { payload, .. } = answer {
+            if let Some(payload) = answer.payload() {
                 self.act(Action::Drop { payload });
             }
             return;
@@ -224,15 +234,58 @@ impl Engine {
         if let Some(link) = self.links.links.get_mut(&serving.link) {
             link.asks = link.asks.saturating_sub(1);
         }
-        if let Answer::Data { .. } = answer {
+        let skipped = match answer {
+            Answer::Data { .. } => Some(0),
+            Answer::Tail { skip, .. } => Some(skip),
+            Answer::Same | Answer::Hole => Some(serving.len),
+            Answer::Gone | Answer::NotHeld | Answer::Failed => None,
+        };
+        if let Some(skipped) = skipped {
             self.counters.chunks_served += 1;
-            self.counters.bytes_served += u64::from(serving.len);
+            self.counters.bytes_served += u64::from(serving.len.saturating_sub(skipped));
         }
         self.act(Action::Answer { ask, answer });
+    }
+
+    /// Gives back a payload that the answer does without.
+    pub(crate) fn spare(&mut self, answer: Answer, payload: PayloadId) {
+        if answer.payload().is_none() {
+            self.act(Action::Drop { payload });
+        }
     }
 
     /// Forgets the asks of a link that has ended.
     pub(crate) fn asks_lost(&mut self, link: LinkId) {
         self.asks.retain(|_, serving| serving.link != link);
+    }
+}
+
+/// Returns what has to be found out of a chunk of `len` bytes for an asker that holds `have`.
+pub(crate) fn besides(have: Option<Have>, len: u32) -> Besides {
+    match have {
+        Some(have) if have.len < len => Besides::Prefix(have.len),
+        Some(_) | None => Besides::Nothing,
+    }
+}
+
+/// Returns the shortest answer that makes a chunk of what the asker holds.
+pub(crate) fn shape(
+    have: Option<Have>,
+    payload: PayloadId,
+    len: u32,
+    hash: ChunkHash,
+    nature: Nature,
+) -> Answer {
+    if nature.zeros {
+        return Answer::Hole;
+    }
+    match have {
+        Some(have) if have == (Have { len, hash }) => Answer::Same,
+        Some(have) if have.len < len && nature.prefix == Some(have.hash) => Answer::Tail {
+            hash,
+            payload,
+            skip: have.len,
+        },
+        Some(_) | None => Answer::Data { hash, payload },
     }
 }

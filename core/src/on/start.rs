@@ -116,14 +116,16 @@ impl Engine {
         for (node, record) in drafts {
             self.restore_draft(node, record, start.last == Last::Lost);
         }
-        for (object, holding) in objects {
+        let (needed, over): (Vec<_>, Vec<_>) = objects.into_iter().partition(|(object, _)| {
             let mut intents = self.folder.placing.intents.values();
-            let is_intended = intents.any(|intent| intent.object == object);
-            if self.is_needed(object) || is_intended || self.drafts_on.contains_key(&object) {
-                self.kept.insert(object, holding);
-            } else {
-                self.discard(object);
-            }
+            let is_intended = intents.any(|intent| intent.object == *object);
+            self.is_needed(*object) || is_intended || self.drafts_on.contains_key(object)
+        });
+        self.kept.extend(needed);
+        for (object, holding) in over {
+            // It may be that a newer version was about to fill.
+            self.kept.insert(object, holding);
+            self.retire(object);
         }
         Ok(())
     }

@@ -149,6 +149,14 @@ impl Content {
         self.base.filter(|_| !changed.has(chunk))
     }
 
+    /// Returns whether there is nothing to fetch of it.
+    pub fn is_empty(&self) -> bool {
+        match self.body {
+            Body::File { size, .. } => size == 0,
+            Body::Link { .. } => true,
+        }
+    }
+
     /// Returns the object that holds this version's bytes.
     pub fn object(&self) -> ObjectId {
         ObjectId {

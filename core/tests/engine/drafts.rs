@@ -261,6 +261,24 @@ fn a_write_over_absent_bytes_waits_for_nobody_and_is_filled_up_beneath() {
 }
 
 #[test]
+fn a_write_over_an_absent_hole_has_zeros_beneath() {
+    let mut stage = met();
+    let zeros = vec![0; 1_600];
+    stage.side("ada").files.write("photo", &zeros);
+    stage.hint("photo");
+    stage.wait(secs(1));
+    stage.mute("ada");
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    stage.unmute("ada");
+    stage.wait(secs(25));
+    let mut want = zeros;
+    want[600..605].copy_from_slice(b"HELLO");
+    assert_eq!(read(&mut stage, "photo"), want);
+    assert_eq!(stage.side("bo").engine().counters().bytes_fetched, 0);
+}
+
+#[test]
 fn what_has_no_room_harms_nothing() {
     let mut stage = alone();
     let (_, fh) = create(&mut stage, "new");
@@ -471,6 +489,7 @@ fn asked(stage: &mut Stage, object: ObjectId, chunk: u32) -> String {
     let want = Want {
         object,
         chunk: ChunkIx(chunk),
+        have: None,
     };
     stage.trace();
     let ask = AskId(stage.draw());

@@ -419,6 +419,7 @@ fn who_asks_for_everything_at_once_is_answered_that_it_can_not_be() {
         let want = Want {
             object: object.unwrap(),
             chunk,
+            have: None,
         };
         stage.event("ada", Event::Asked { link, ask, want });
         let object = ObjectId { node, version };
@@ -428,7 +429,11 @@ fn who_asks_for_everything_at_once_is_answered_that_it_can_not_be() {
             Event::Asked {
                 link,
                 ask,
-                want: Want { object, chunk },
+                want: Want {
+                    object,
+                    chunk,
+                    have: None,
+                },
             },
         );
     }

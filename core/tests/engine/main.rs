@@ -12,6 +12,7 @@
 )]
 
 mod bo;
+mod deltas;
 mod drafts;
 mod hostile;
 mod laws;

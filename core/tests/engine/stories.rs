@@ -200,6 +200,13 @@ fn a_version_is_superseded_while_a_read_waits_for_it() {
     insta::assert_snapshot!(stage.trace());
     assert_eq!(
         stage.side("bo").objects.count(),
+        2,
+        "the old version stays while the new one fills"
+    );
+    let rest = stage.read("bo", fh, 0, 700);
+    assert_eq!(stage.bytes("bo", rest), [5; 700]);
+    assert_eq!(
+        stage.side("bo").objects.count(),
         1,
         "the old version is gone"
     );

@@ -12,6 +12,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustix::fs::{FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use tandem_core::draft_wish::{DraftFrom, DraftWish};
@@ -86,7 +87,13 @@ impl Drafts {
                 payload,
                 gaps,
                 after,
-            } => self.fill(object, offset, &bytes(payload)?, &gaps, &after),
+            } => {
+                let chunk = match payload {
+                    Some(payload) => bytes(payload)?,
+                    None => zeros(&gaps)?,
+                };
+                self.fill(object, offset, &chunk, &gaps, &after)
+            }
             DraftWish::Touch { mtime } => self.touch(object, mtime),
             DraftWish::Mark { record } => self.mark(object, &record),
             DraftWish::Sync { after } => self.sync(object, &after),
@@ -481,4 +488,11 @@ fn read_whole(spot: &Spot) -> Result<Option<Vec<u8>>, Errno> {
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// Returns as many zeros as the last gap reaches.
+fn zeros(gaps: &[(u32, u32)]) -> Result<Bytes, DiskError> {
+    let end = gaps.iter().map(|(_, to)| *to).max().unwrap_or(0);
+    let end = usize::try_from(end).map_err(|_| DiskError::Io)?;
+    Ok(Bytes::from(vec![0; end]))
 }

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
+use tandem_core::action::Besides;
 use tandem_core::error::DiskError;
-use tandem_core::event::{DiskDone, Seen, Sighting};
+use tandem_core::event::{DiskDone, Nature, Seen, Sighting};
 use tandem_core::ids::ChunkHash;
 use tandem_core::tree::name::{Name, NameError, TargetPath};
 use tandem_core::tree::register::Xattrs;
@@ -153,6 +154,7 @@ impl Folder {
         path: &[Name],
         offset: u64,
         len: u32,
+        besides: Besides,
         payloads: &Payloads,
     ) -> Result<DiskDone, DiskError> {
         let found = self
@@ -169,12 +171,14 @@ impl Folder {
         let (bytes, len) = read_within(&fd, offset, len, before.stx_size).map_err(disk_error)?;
         let after = stat(&fd).map_err(disk_error)?;
         let hash = ChunkHash::of(&bytes);
+        let nature = Nature::of(&bytes, besides);
         Ok(DiskDone::Chunk {
             payload: payloads.put(Bytes::from(bytes)),
             len,
             hash,
             before: fingerprint(&before),
             after: fingerprint(&after),
+            nature,
         })
     }
 

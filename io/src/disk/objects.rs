@@ -9,11 +9,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use bytes::Bytes;
+use rustix::fs::{FallocateFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
-use tandem_core::action::Stored;
+use tandem_core::action::{Besides, Stored};
 use tandem_core::error::DiskError;
-use tandem_core::event::DiskDone;
+use tandem_core::event::{DiskDone, Nature};
 use tandem_core::ids::{ChunkHash, ObjectId};
 use tandem_core::time::WallTime;
 
@@ -114,6 +115,28 @@ impl Objects {
         })
     }
 
+    /// Makes a range zeros that take no space where that is possible, then appends to the sidecar.
+    pub fn store_hole(
+        &self,
+        object: ObjectId,
+        offset: u64,
+        len: u32,
+        record: &[u8],
+    ) -> Result<(), DiskError> {
+        self.change(object, |place| {
+            let fd = place.partial.open(OFlags::RDWR, Mode::empty())?;
+            let end = offset.checked_add(len.into());
+            if end.is_none_or(|end| length(&fd).is_ok_and(|size| end > size)) {
+                return Err(Errno::INVAL);
+            }
+            // Something may lie there of a write that was cut off.
+            if !is_hole(&fd, offset, len.into()) {
+                punch(&fd, offset, len)?;
+            }
+            append(&place.sidecar, record)
+        })
+    }
+
     /// Appends to the sidecar.
     pub fn mark(&self, object: ObjectId, record: &[u8]) -> Result<(), DiskError> {
         self.change(object, |place| append(&place.sidecar, record))
@@ -138,22 +161,32 @@ impl Objects {
         Ok(DiskDone::Hashed { len, hash })
     }
 
-    /// Reads up to `len` stored bytes for a peer.
+    /// Reads up to `len` stored bytes, and parks them, with those of a payload behind them where
+    /// that is asked for. It is used up, also when nothing can be read to go before it.
     pub fn read_stored(
         &self,
         object: ObjectId,
         offset: u64,
         len: u32,
+        besides: Besides,
         payloads: &Payloads,
     ) -> Result<DiskDone, DiskError> {
+        let tail = match besides {
+            Besides::Join(tail) => payloads.take(tail).ok_or(DiskError::Io)?,
+            Besides::Nothing | Besides::Prefix(_) => Bytes::new(),
+        };
         let read = || {
             let fd = self.open_to_read(object)?;
             read_within(&fd, offset, len, length(&fd)?)
         };
-        let (bytes, len) = read().map_err(disk_error)?;
-        let hash = ChunkHash::of(&bytes);
-        let payload = payloads.put(bytes.into());
-        Ok(DiskDone::Read { payload, len, hash })
+        let (mut bytes, _) = read().map_err(disk_error)?;
+        bytes.extend_from_slice(&tail);
+        Ok(DiskDone::Read {
+            len: u32::try_from(bytes.len()).map_err(|_| DiskError::Io)?,
+            hash: ChunkHash::of(&bytes),
+            nature: Nature::of(&bytes, besides),
+            payload: payloads.put(bytes.into()),
+        })
     }
 
     /// Renames the partial file to its complete place, syncs the directories, removes the
@@ -337,6 +370,25 @@ fn append(spot: &Spot, record: &[u8]) -> Result<(), Errno> {
         rustix::fs::ftruncate(&fd, before)?;
     }
     written
+}
+
+/// Tells whether a range is known to take no space, and so to be zeros.
+fn is_hole(fd: &OwnedFd, offset: u64, len: u64) -> bool {
+    match rustix::fs::seek(fd, rustix::fs::SeekFrom::Data(offset)) {
+        Ok(data) => data >= offset + len,
+        // There are no data from there to the end.
+        Err(Errno::NXIO) => true,
+        Err(_) => false,
+    }
+}
+
+/// Makes a range zeros: a hole, or written ones where the file system has no holes.
+fn punch(fd: &OwnedFd, offset: u64, len: u32) -> Result<(), Errno> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match rustix::fs::fallocate(fd, flags, offset, len.into()) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_at(fd, &vec![0; len as usize], offset),
+        punched => punched,
+    }
 }
 
 pub(crate) fn length(fd: impl AsFd) -> Result<u64, Errno> {

@@ -284,10 +284,14 @@ impl Shared {
         match wish {
             DiskWish::List { path } => self.folder()?.list(&path),
             DiskWish::Look { path } => self.folder()?.look(&path),
-            DiskWish::ReadChunk { path, offset, len } => {
-                self.folder()?
-                    .read_chunk(&path, offset, len, &self.payloads)
-            }
+            DiskWish::ReadChunk {
+                path,
+                offset,
+                len,
+                besides,
+            } => self
+                .folder()?
+                .read_chunk(&path, offset, len, besides, &self.payloads),
             DiskWish::LoadObject { object } => self.objects()?.load(object),
             DiskWish::CreateObject {
                 object,
@@ -305,6 +309,12 @@ impl Shared {
                 let bytes = self.payloads.take(payload).ok_or(DiskError::Io)?;
                 done(self.objects()?.store(object, offset, &bytes, &record))
             }
+            DiskWish::StoreHole {
+                object,
+                offset,
+                len,
+                record,
+            } => done(self.objects()?.store_hole(object, offset, len, &record)),
             DiskWish::MarkSidecar { object, record } => done(self.objects()?.mark(object, &record)),
             DiskWish::SyncObject { object } => done(self.objects()?.sync(object)),
             DiskWish::HashChunk {
@@ -319,9 +329,10 @@ impl Shared {
                 object,
                 offset,
                 len,
+                besides,
             } => self
                 .objects()?
-                .read_stored(object, offset, len, &self.payloads),
+                .read_stored(object, offset, len, besides, &self.payloads),
             DiskWish::Draft { object, wish } => {
                 let drafts = self.drafts.as_ref().ok_or(DiskError::WrongKind)?;
                 drafts.perform(object, wish, &self.payloads)
@@ -422,6 +433,7 @@ fn node_of(wish: &DiskWish) -> Option<NodeId> {
         | DiskWish::CreateObject { object, .. }
         | DiskWish::CutSidecar { object, .. }
         | DiskWish::StoreChunk { object, .. }
+        | DiskWish::StoreHole { object, .. }
         | DiskWish::MarkSidecar { object, .. }
         | DiskWish::SyncObject { object }
         | DiskWish::HashChunk { object, .. }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use tandem_core::event::Event;
 use tandem_core::ids::{AskId, LinkId};
 use tandem_core::message::Answer;
@@ -67,6 +68,22 @@ impl Asks {
                     LaneReply::Failed
                 }
             },
+            Answer::Tail {
+                hash,
+                payload,
+                skip,
+            } => match payloads.take(payload) {
+                Some(data) => LaneReply::Tail {
+                    hash,
+                    data: behind(&data, skip),
+                },
+                None => {
+                    tracing::error!("{payload} was used up before it could answer {ask}");
+                    LaneReply::Failed
+                }
+            },
+            Answer::Same => LaneReply::Same,
+            Answer::Hole => LaneReply::Hole,
             Answer::Gone => LaneReply::Gone,
             Answer::NotHeld => LaneReply::NotHeld,
             Answer::Failed => LaneReply::Failed,
@@ -165,4 +182,10 @@ async fn take(
             },
         );
     }
+}
+
+/// Returns the bytes behind the first `skip`, uncopied.
+fn behind(data: &Bytes, skip: u32) -> Bytes {
+    let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+    data.slice(skip.min(data.len())..)
 }

@@ -355,6 +355,21 @@ impl Running {
                     return false;
                 }
             },
+            LaneReply::Tail { hash, data } => match u32::try_from(data.len()) {
+                Ok(len) if len <= fetch.len => Fetched::Tail {
+                    len,
+                    recorded: hash,
+                    payload: self.shared.payloads.put(data),
+                },
+                Ok(_) | Err(_) => {
+                    self.link.garble(&"a chunk's end longer than was asked for");
+                    return false;
+                }
+            },
+            LaneReply::Same => Fetched::Same,
+            LaneReply::Hole => Fetched::Hole {
+                zeros: zeros(fetch.len),
+            },
             LaneReply::Gone => Fetched::Gone,
             LaneReply::NotHeld => Fetched::NotHeld,
             LaneReply::Failed => Fetched::Failed,
@@ -362,5 +377,19 @@ impl Running {
         let fetch = fetch.id;
         self.shared.sink.event(Event::Fetched { fetch, outcome });
         true
+    }
+}
+
+/// Returns the hash of so many zeros. A sparse file asks for one length, over and over.
+fn zeros(len: u32) -> ChunkHash {
+    static LAST: Mutex<Option<(u32, ChunkHash)>> = Mutex::new(None);
+    let mut last = lock(&LAST);
+    match *last {
+        Some((known, hash)) if known == len => hash,
+        Some(_) | None => {
+            let hash = ChunkHash::of(&vec![0; len as usize]);
+            *last = Some((len, hash));
+            hash
+        }
     }
 }

@@ -94,6 +94,7 @@ impl Store for GuestStore {
             | DiskWish::ReadChunk { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::StoreChunk { .. }
+            | DiskWish::StoreHole { .. }
             | DiskWish::MarkSidecar { .. }
             | DiskWish::SyncObject { .. }
             | DiskWish::HashChunk { .. }
@@ -177,6 +178,12 @@ fn perform(objects: &Objects, payloads: &Payloads, wish: DiskWish) -> Result<Dis
             let bytes = payloads.take(payload).ok_or(DiskError::Io)?;
             done(objects.store(object, offset, &bytes, &record))
         }
+        DiskWish::StoreHole {
+            object,
+            offset,
+            len,
+            record,
+        } => done(objects.store_hole(object, offset, len, &record)),
         DiskWish::MarkSidecar { object, record } => done(objects.mark(object, &record)),
         DiskWish::SyncObject { object } => done(objects.sync(object)),
         DiskWish::HashChunk {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use tandem_core::action::Stored;
+use tandem_core::action::{Besides, Stored};
 use tandem_core::draft_wish::{DraftFrom, DraftWish};
 use tandem_core::error::DiskError;
 use tandem_core::event::DiskDone;
@@ -110,9 +110,11 @@ impl Desk {
     }
 
     fn bytes(&self, object: ObjectId) -> Vec<u8> {
-        let DiskDone::Read { payload, len, hash } = self
+        let DiskDone::Read {
+            payload, len, hash, ..
+        } = self
             .objects
-            .read_stored(object, 0, 1 << 20, &self.payloads)
+            .read_stored(object, 0, 1 << 20, Besides::Nothing, &self.payloads)
             .unwrap()
         else {
             panic!("something else");
@@ -212,7 +214,7 @@ fn a_new_file_goes_from_nothing_to_complete() {
     desk.drafts.settled(draft);
     assert!(
         desk.objects
-            .read_stored(draft, 0, 1, &desk.payloads)
+            .read_stored(draft, 0, 1, Besides::Nothing, &desk.payloads)
             .is_err()
     );
     assert_eq!(files_below(dir.path()), 1);
@@ -235,7 +237,7 @@ fn a_partial_version_is_filled_around_what_was_written_over_it() {
     let mtime = WallTime { secs: 7, nanos: 8 };
     desk.wish(draft, DraftWish::Touch { mtime }).unwrap();
     let fill = |gaps: &[(u32, u32)], offset| {
-        let payload = desk.payloads.put(Bytes::from_static(b"abcdefgh"));
+        let payload = Some(desk.payloads.put(Bytes::from_static(b"abcdefgh")));
         let (gaps, after) = (gaps.to_vec(), b"-filled".to_vec());
         desk.wish(
             draft,

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode};
+use tandem_core::action::Besides;
 use tandem_core::error::DiskError;
-use tandem_core::event::{DiskDone, Seen, Sighting};
+use tandem_core::event::{DiskDone, Nature, Seen, Sighting};
 use tandem_core::ids::ChunkHash;
 use tandem_core::tree::name::{Name, TargetPath, XattrName};
 use tandem_io::disk::folder::Folder;
@@ -78,9 +79,15 @@ fn a_look_follows_nothing_and_tells_absent_from_unknown() {
     assert_eq!(folder.list(&path(&[b"file"])), wrong);
     assert_eq!(folder.list(&path(&[b"none"])), Err(DiskError::NotFound));
     let payloads = Payloads::default();
-    assert_eq!(folder.read_chunk(&beyond, 0, 9, &payloads), wrong);
+    assert_eq!(
+        folder.read_chunk(&beyond, 0, 9, Besides::Nothing, &payloads),
+        wrong
+    );
     let link = path(&[b"way"]);
-    assert_eq!(folder.read_chunk(&link, 0, 9, &payloads), wrong);
+    assert_eq!(
+        folder.read_chunk(&link, 0, 9, Besides::Nothing, &payloads),
+        wrong
+    );
     assert!(payloads.is_empty());
 }
 
@@ -149,13 +156,17 @@ fn a_chunk_comes_with_the_fingerprint_of_its_file() {
     let print = looked(folder.look(&file)).unwrap().print;
 
     for (offset, len, there) in [(0, 4_096, 4_096), (39_000, 4_096, 1_000), (40_000, 1, 0)] {
-        let done = folder.read_chunk(&file, offset, len, &payloads).unwrap();
+        let besides = Besides::Prefix(500);
+        let done = folder
+            .read_chunk(&file, offset, len, besides, &payloads)
+            .unwrap();
         let DiskDone::Chunk {
             payload,
             len,
             hash,
             before,
             after,
+            nature,
         } = done
         else {
             panic!("{done:?}");
@@ -165,13 +176,19 @@ fn a_chunk_comes_with_the_fingerprint_of_its_file() {
         assert_eq!(bytes, content[from..from + there]);
         assert_eq!(usize::try_from(len).unwrap(), there);
         assert_eq!(hash, ChunkHash::of(&bytes));
+        let zeros = false;
+        let prefix = bytes.get(..500).map(ChunkHash::of);
+        assert_eq!(nature, Nature { zeros, prefix });
         assert_eq!((before, after), (print, print));
     }
 
     // A file of the same size and time that takes the name is another one.
     fs::write(dir.path().join("new"), &content).unwrap();
     fs::rename(dir.path().join("new"), dir.path().join("file")).unwrap();
-    let DiskDone::Chunk { before, .. } = folder.read_chunk(&file, 0, 1, &payloads).unwrap() else {
+    let DiskDone::Chunk { before, .. } = folder
+        .read_chunk(&file, 0, 1, Besides::Nothing, &payloads)
+        .unwrap()
+    else {
         panic!("no chunk");
     };
     assert_ne!(before.ino, print.ino);
@@ -185,7 +202,10 @@ fn a_fifo_neither_hangs_nor_is_read() {
     let payloads = Payloads::default();
     within(Duration::from_secs(10), move || {
         let wrong = Err(DiskError::WrongKind);
-        assert_eq!(folder.read_chunk(&path(&[b"fifo"]), 0, 9, &payloads), wrong);
+        assert_eq!(
+            folder.read_chunk(&path(&[b"fifo"]), 0, 9, Besides::Nothing, &payloads),
+            wrong
+        );
         assert_eq!(folder.list(&path(&[b"fifo"])), wrong);
     });
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tandem_core::action::DiskWish;
+use tandem_core::action::{Besides, DiskWish};
 use tandem_core::draft_wish::{DraftFrom, DraftWish};
 use tandem_core::engine::Last;
 use tandem_core::error::DiskError;
@@ -46,6 +46,7 @@ fn every_wish_is_answered_and_those_of_an_object_in_order() {
             path: file,
             offset: 1,
             len: 100,
+            besides: Besides::Nothing,
         },
     ];
     for counter in 1..=20 {

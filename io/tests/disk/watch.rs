@@ -66,7 +66,13 @@ fn what_programs_do_is_heard() {
     // Reading says nothing, ours or anyone's, and nor does what is ours.
     listed(folder.list(&[]));
     folder
-        .read_chunk(&path(&[b"a", b"moved"]), 0, 9, &Payloads::default())
+        .read_chunk(
+            &path(&[b"a", b"moved"]),
+            0,
+            9,
+            tandem_core::action::Besides::Nothing,
+            &Payloads::default(),
+        )
         .unwrap();
     fs::read(dir.path().join("a/moved")).unwrap();
     fs::write(dir.path().join(".tandem/ours"), "x").unwrap();

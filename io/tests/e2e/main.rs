@@ -11,6 +11,7 @@
 mod changes;
 mod commands;
 mod common;
+mod deltas;
 mod errors;
 mod host_gone;
 mod host_mount;

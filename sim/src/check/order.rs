@@ -38,6 +38,7 @@ pub fn judge(wish: &DiskWish, objects: &Objects, records: &Records) -> Verdict {
         | DiskWish::CreateObject { .. }
         | DiskWish::CutSidecar { .. }
         | DiskWish::StoreChunk { .. }
+        | DiskWish::StoreHole { .. }
         | DiskWish::SyncObject { .. }
         | DiskWish::HashChunk { .. }
         | DiskWish::RemoveObject { .. }

@@ -3,7 +3,8 @@
 //! A chunk is held from the moment at which its bytes and its record were written, a kill
 //! notwithstanding, until a power loss took what was not complete, its object was removed or
 //! made anew, or the disk failed on it. What is held, or on its way on a live link, is not asked
-//! for; and nothing is while the disk is in doubt, since it could not be stored.
+//! for; nor is what was made of bytes of another object, or is a hole; and nothing is while the
+//! disk is in doubt, since it could not be stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,7 @@ impl Resume {
     /// A chunk is asked for.
     pub fn fetch(&mut self, fetch: FetchId, link: LinkId, want: Want, len: u64) -> Verdict {
         self.fetches += 1;
+        let want = Want { have: None, ..want };
         if self.lens.insert(want, len).is_none() {
             self.due += len;
         }
@@ -108,14 +110,34 @@ impl Resume {
         self.asked.retain(|_, (on, _)| *on != link);
     }
 
-    /// A payload was stored, with its record, or could not be.
-    pub fn stored(&mut self, payload: PayloadId, done: bool) {
-        if let Some((want, hash)) = self.here.remove(&payload) {
-            if done && !self.doubtful.contains(&want.object) {
-                self.held.insert(want, hash);
-            } else {
-                self.excuse(want);
+    /// A payload was stored, with its record, or could not be; false if it came from no peer.
+    pub fn stored(&mut self, payload: PayloadId, done: bool) -> bool {
+        let Some((want, hash)) = self.here.remove(&payload) else {
+            return false;
+        };
+        if done && !self.doubtful.contains(&want.object) {
+            self.held.insert(want, hash);
+        } else {
+            self.excuse(want);
+        }
+        true
+    }
+
+    /// The end of a chunk went into a payload with what was here before it, or was lost.
+    pub fn joined(&mut self, tail: PayloadId, whole: Option<PayloadId>) {
+        match (self.here.remove(&tail), whole) {
+            (Some(here), Some(whole)) => {
+                self.here.insert(whole, here);
             }
+            (Some((want, _)), None) => self.excuse(want),
+            (None, _) => {}
+        }
+    }
+
+    /// A chunk was stored, with its record, of which no byte came from a peer.
+    pub fn made(&mut self, want: Want, hash: ChunkHash) {
+        if !self.doubtful.contains(&want.object) {
+            self.held.insert(want, hash);
         }
     }
 

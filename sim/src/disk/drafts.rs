@@ -178,7 +178,7 @@ impl Objects {
             DraftWish::Resize { size, after } => Ok(vec![Step::Resize(at(*size)), append(after)]),
             DraftWish::Fill {
                 offset,
-                payload: _,
+                payload,
                 gaps,
                 after,
             } => {
@@ -186,6 +186,8 @@ impl Objects {
                 let mut steps = Vec::new();
                 for (from, to) in gaps {
                     let (from, to) = (*from as usize, *to as usize);
+                    let zeros = vec![0; to];
+                    let bytes = if payload.is_some() { bytes } else { &zeros };
                     let piece = bytes.get(from..to).ok_or(DiskError::Io)?;
                     let start = at(*offset) + from;
                     if start + piece.len() > len {

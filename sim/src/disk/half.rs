@@ -34,6 +34,19 @@ impl Objects {
                 }
                 false
             }
+            DiskWish::StoreHole {
+                object,
+                offset,
+                len,
+                record,
+            } => {
+                // A hole is there, or is not.
+                let zeros = vec![0; *len as usize];
+                if chance.often(500) && self.write(*object, *offset, &zeros).is_ok() {
+                    self.append_part(*object, record, chance);
+                }
+                false
+            }
             DiskWish::MarkSidecar { object, record } => {
                 self.append_part(*object, record, chance);
                 false

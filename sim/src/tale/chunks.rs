@@ -104,11 +104,13 @@ impl Maps {
                     let want = Want {
                         object: *object,
                         chunk,
+                        have: None,
                     };
                     self.mark(now, peer, want, State::Asked);
                 }
             }
-            DiskWish::StoreChunk { object, offset, .. } => {
+            DiskWish::StoreChunk { object, offset, .. }
+            | DiskWish::StoreHole { object, offset, .. } => {
                 self.mark(now, peer, self.want(*object, *offset), State::Here);
             }
             DiskWish::HashChunk { object, offset, .. } => {
@@ -147,7 +149,11 @@ impl Maps {
 
     fn want(&self, object: ObjectId, offset: u64) -> Want {
         let chunk = ChunkIx(u32::try_from(offset / self.chunk_size).unwrap_or(u32::MAX));
-        Want { object, chunk }
+        Want {
+            object,
+            chunk,
+            have: None,
+        }
     }
 
     /// A chunk is something else from here on.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tandem_core::action::{Action, DiskWish, FsReply, WantState};
+use tandem_core::action::{Action, Besides, DiskWish, FsReply, WantState};
 use tandem_core::engine::{self, Engine, Last, Start};
 use tandem_core::error::FsError;
-use tandem_core::event::{Event, Fetched};
+use tandem_core::event::{DiskDone, Event, Fetched};
 use tandem_core::ids::{FetchId, PayloadId, PeerId, ReqId};
 use tandem_core::status::LinkState;
 use tandem_core::time::Time;
@@ -212,8 +212,21 @@ impl Peer {
                 let outcome = store.carry_out(&wish, bytes, payloads, wall_ns());
                 let mut resume = self.resume.borrow_mut();
                 if let Some((payload, _)) = payload {
-                    resume.stored(payload, outcome.is_ok());
-                    self.unstored.borrow_mut().remove(&payload);
+                    let mut unstored = self.unstored.borrow_mut();
+                    unstored.remove(&payload);
+                    match (&wish, &outcome) {
+                        (
+                            DiskWish::ReadStored { .. },
+                            Ok(DiskDone::Read { payload: whole, .. }),
+                        ) => {
+                            unstored.insert(*whole);
+                            resume.joined(payload, Some(*whole));
+                        }
+                        (DiskWish::ReadStored { .. }, _) => resume.joined(payload, None),
+                        _ => {
+                            resume.stored(payload, outcome.is_ok());
+                        }
+                    }
                 }
                 match &wish {
                     DiskWish::RemoveObject { object } | DiskWish::CreateObject { object, .. } => {
@@ -251,7 +264,20 @@ impl Peer {
                         self.unstored.borrow_mut().insert(payload);
                         Some((payload, computed))
                     }
-                    Fetched::Gone | Fetched::NotHeld | Fetched::Failed => None,
+                    Fetched::Tail {
+                        payload,
+                        len,
+                        recorded,
+                    } => {
+                        self.resume.borrow_mut().sent(u64::from(len)).unwrap();
+                        self.unstored.borrow_mut().insert(payload);
+                        Some((payload, recorded))
+                    }
+                    Fetched::Same
+                    | Fetched::Hole { .. }
+                    | Fetched::Gone
+                    | Fetched::NotHeld
+                    | Fetched::Failed => None,
                 };
                 if good.is_none() {
                     self.vain.set(self.vain.get() + 1);
@@ -326,7 +352,11 @@ impl Peer {
             }
             Action::Disk { job, wish } => {
                 let payload = match &wish {
-                    DiskWish::StoreChunk { payload, .. } => {
+                    DiskWish::StoreChunk { payload, .. }
+                    | DiskWish::ReadStored {
+                        besides: Besides::Join(payload),
+                        ..
+                    } => {
                         let bytes = payloads.take(*payload).expect("a payload is used once");
                         Some((*payload, bytes))
                     }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use tandem_core::action::{DiskWish, Record};
 use tandem_core::error::DiskError;
-use tandem_core::event::DiskDone;
+use tandem_core::event::{DiskDone, Nature};
 use tandem_core::ids::{ChunkHash, CommitId, JobId, PayloadId};
 use tandem_io::payload::Payloads;
 use tandem_sim::choices::Chance;
@@ -63,7 +63,12 @@ impl Store {
                 sighting: folder.find(path).map(|id| folder.sighting(id)),
                 wall: here,
             }),
-            DiskWish::ReadChunk { path, offset, len } => {
+            DiskWish::ReadChunk {
+                path,
+                offset,
+                len,
+                besides,
+            } => {
                 let id = folder.find(path).ok_or(DiskError::NotFound)?;
                 let bytes = folder.bytes(id).ok_or(DiskError::WrongKind)?;
                 let from = usize::try_from(*offset).unwrap().min(bytes.len());
@@ -72,6 +77,7 @@ impl Store {
                 Ok(DiskDone::Chunk {
                     len: u32::try_from(read.len()).unwrap(),
                     hash: ChunkHash::of(&read),
+                    nature: Nature::of(&read, *besides),
                     payload: payloads.put(read),
                     before: folder.print(id),
                     after: folder.print(id),
@@ -106,6 +112,15 @@ impl Store {
                 objects.write(*object, *offset, bytes)?;
                 objects.mark(*object, record).map(|()| DiskDone::Done)
             }
+            DiskWish::StoreHole {
+                object,
+                offset,
+                len,
+                record,
+            } => {
+                objects.write(*object, *offset, &vec![0; *len as usize])?;
+                objects.mark(*object, record).map(|()| DiskDone::Done)
+            }
             DiskWish::MarkSidecar { object, record } => {
                 objects.mark(*object, record).map(|()| DiskDone::Done)
             }
@@ -127,10 +142,24 @@ impl Store {
                 objects.remove(*object);
                 Ok(DiskDone::Done)
             }
-            // Nothing is written here.
-            DiskWish::ReadStored { .. } | DiskWish::Place(_) | DiskWish::Draft { .. } => {
-                Err(DiskError::WrongKind)
+            DiskWish::ReadStored {
+                object,
+                offset,
+                len,
+                besides,
+            } => {
+                let stored = objects.read(*object, *offset, *len);
+                let mut read = stored.ok_or(DiskError::NotFound)?.to_vec();
+                read.extend(payload.into_iter().flatten());
+                Ok(DiskDone::Read {
+                    len: u32::try_from(read.len()).unwrap(),
+                    hash: ChunkHash::of(&read),
+                    nature: Nature::of(&read, *besides),
+                    payload: payloads.put(read.into()),
+                })
             }
+            // Nothing is written here.
+            DiskWish::Place(_) | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use tandem_core::error::DiskError;
-use tandem_core::event::{DiskDone, Event, Fetched, Fingerprint, FsCall, Hint, LinkDown};
+use tandem_core::event::{DiskDone, Event, Fetched, Fingerprint, FsCall, Hint, LinkDown, Nature};
 use tandem_core::ids::{
     ActorId, Arrival, AskId, ChunkHash, ChunkIx, CommitId, Dot, FetchId, Fh, Ino, JobId, LinkId,
     NodeId, ObjectId, PayloadId, PeerId, ReqId,
@@ -128,10 +128,19 @@ fn throw(stage: &mut Stage, name: &str, garbage: &Garbage) {
         },
         Garbage::Fetched(fetch, what) => Event::Fetched {
             fetch: FetchId(fetch),
-            outcome: match what % 6 {
+            outcome: match what % 9 {
                 0 => Fetched::Gone,
                 1 => Fetched::NotHeld,
                 2 => Fetched::Failed,
+                3 => Fetched::Same,
+                4 => Fetched::Hole {
+                    zeros: ChunkHash::of(&[0; 512]),
+                },
+                5 => Fetched::Tail {
+                    payload: park(stage, name),
+                    len: 512,
+                    recorded: ChunkHash(u128::from(what)),
+                },
                 _ => Fetched::Data {
                     payload: park(stage, name),
                     len: 512,
@@ -155,6 +164,7 @@ fn throw(stage: &mut Stage, name: &str, garbage: &Garbage) {
                 want: Want {
                     object,
                     chunk: ChunkIx(chunk),
+                    have: None,
                 },
             }
         }
@@ -178,6 +188,7 @@ fn throw(stage: &mut Stage, name: &str, garbage: &Garbage) {
                     hash: ChunkHash::of(&[1; 512]),
                     before: print,
                     after: print,
+                    nature: Nature::default(),
                 }),
                 4 => Ok(DiskDone::Hashed {
                     len: 512,

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use tandem_core::action::{Action, DiskWish, FsReply, Record, WantState};
+use tandem_core::action::{Action, Besides, DiskWish, FsReply, Record, WantState};
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::engine::{Config, Engine, Host, Invite, Last, Start};
 use tandem_core::error::{DiskError, Fault, FsError};
-use tandem_core::event::DiskDone;
+use tandem_core::event::{DiskDone, Nature};
 use tandem_core::ids::{Arrival, ChunkHash, LinkId, PayloadId, PeerId, ReqId};
 use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
@@ -186,6 +186,10 @@ impl Side {
         if let Some((_, why)) = self.failing.take_if(|(picks, _)| picks(&wish)) {
             let payload = match &wish {
                 DiskWish::StoreChunk { payload, .. } => Some(*payload),
+                DiskWish::ReadStored {
+                    besides: Besides::Join(payload),
+                    ..
+                } => Some(*payload),
                 DiskWish::Draft { wish, .. } => payload_of(wish),
                 _other => None,
             };
@@ -197,7 +201,12 @@ impl Side {
         match wish {
             DiskWish::List { path } => self.files.list(&path),
             DiskWish::Look { path } => Ok(self.files.look(&path)),
-            DiskWish::ReadChunk { path, offset, len } => {
+            DiskWish::ReadChunk {
+                path,
+                offset,
+                len,
+                besides,
+            } => {
                 let (bytes, print) = self.files.read(&path, offset, len)?;
                 let done = DiskDone::Chunk {
                     payload: PayloadId(0),
@@ -205,6 +214,7 @@ impl Side {
                     hash: ChunkHash::of(&bytes),
                     before: print,
                     after: print,
+                    nature: Nature::of(&bytes, besides),
                 };
                 self.payloads.insert(PayloadId(0), bytes);
                 Ok(done)
@@ -230,16 +240,32 @@ impl Side {
                 self.objects.perform(wish)
             }
             DiskWish::Place(wish) => self.place(&wish),
+            DiskWish::StoreHole {
+                object,
+                offset,
+                len,
+                record,
+            } => {
+                let bytes = vec![0; len as usize];
+                self.objects.store(object, offset, &bytes, &record)
+            }
             DiskWish::ReadStored {
                 object,
                 offset,
                 len,
+                besides,
             } => {
-                let bytes = self.objects.read_stored(object, offset, len)?;
+                let tail = match besides {
+                    Besides::Join(tail) => self.payloads.remove(&tail).expect("it was not used up"),
+                    Besides::Nothing | Besides::Prefix(_) => Vec::new(),
+                };
+                let mut bytes = self.objects.read_stored(object, offset, len)?;
+                bytes.extend(tail);
                 let done = DiskDone::Read {
                     payload: PayloadId(0),
                     len: u32::try_from(bytes.len()).unwrap(),
                     hash: ChunkHash::of(&bytes),
+                    nature: Nature::of(&bytes, besides),
                 };
                 self.payloads.insert(PayloadId(0), bytes);
                 Ok(done)
@@ -308,7 +334,8 @@ impl Side {
 /// Returns the bytes that a wish uses up.
 fn payload_of(wish: &DraftWish) -> Option<PayloadId> {
     match wish {
-        DraftWish::Write { payload, .. } | DraftWish::Fill { payload, .. } => Some(*payload),
+        DraftWish::Write { payload, .. } => Some(*payload),
+        DraftWish::Fill { payload, .. } => *payload,
         DraftWish::Open { .. }
         | DraftWish::Resize { .. }
         | DraftWish::Touch { .. }

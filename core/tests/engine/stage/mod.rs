@@ -60,7 +60,7 @@ pub(crate) struct Stage {
     /// Both ends of every connection.
     ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     asks: BTreeMap<AskId, (usize, FetchId)>,
-    fetches: BTreeMap<(usize, FetchId), LinkId>,
+    fetches: BTreeMap<(usize, FetchId), (LinkId, u32)>,
     queue: VecDeque<(usize, Event)>,
     held: BTreeSet<(usize, Held)>,
     waiting: Vec<(Held, usize, Event)>,
@@ -360,7 +360,7 @@ impl Stage {
                     let is_there = self.fetches.remove(&(ix, *fetch)).is_some();
                     if !is_there
                         && let Event::Fetched {
-                            outcome: Fetched::Data { payload, .. },
+                            outcome: Fetched::Data { payload, .. } | Fetched::Tail { payload, .. },
                             ..
                         } = event
                     {
@@ -445,13 +445,18 @@ impl Stage {
             }
             Action::Close { link } => {
                 self.sides[ix].closed.push(link);
-                self.fetches.retain(|(of, _), on| (*of, *on) != (ix, link));
+                self.fetches
+                    .retain(|(of, _), (on, _)| (*of, *on) != (ix, link));
                 self.hang_up((ix, link));
             }
             Action::Fetch {
-                fetch, link, want, ..
+                fetch,
+                link,
+                want,
+                len,
+                ..
             } => {
-                self.fetches.insert((ix, fetch), link);
+                self.fetches.insert((ix, fetch), (link, len));
                 let ask = AskId(self.draw());
                 self.asks.insert(ask, (ix, fetch));
                 if !self.ends.contains_key(&(ix, link)) {

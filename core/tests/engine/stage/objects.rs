@@ -226,6 +226,7 @@ impl Objects {
             | DiskWish::Look { .. }
             | DiskWish::ReadChunk { .. }
             | DiskWish::StoreChunk { .. }
+            | DiskWish::StoreHole { .. }
             | DiskWish::ReadStored { .. }
             | DiskWish::Place(_)
             | DiskWish::Draft { .. } => unreachable!("it is no job of the object store"),
@@ -303,6 +304,9 @@ impl Objects {
             } => {
                 for (from, to) in gaps {
                     if self.step() {
+                        // Without a payload, they are zeros.
+                        let zeros = vec![0; to as usize];
+                        let bytes = if bytes.is_empty() { &zeros } else { bytes };
                         let piece = &bytes[from as usize..to as usize];
                         let file = self.partial.get_mut(&object).ok_or(DiskError::NotFound)?;
                         let len = file.bytes.len();

@@ -256,6 +256,9 @@ impl Script {
                     let spoilt = if computed == recorded { "" } else { ", spoilt" };
                     format!("{fetch} brings {len} bytes{spoilt}")
                 }
+                Fetched::Same => format!("{fetch}: it is the same"),
+                Fetched::Hole { .. } => format!("{fetch}: it is a hole"),
+                Fetched::Tail { len, .. } => format!("{fetch} brings the last {len} bytes"),
                 Fetched::Gone => format!("{fetch}: that is gone"),
                 Fetched::NotHeld => format!("{fetch}: not held"),
                 Fetched::Failed => format!("{fetch} failed"),
@@ -291,7 +294,11 @@ impl Script {
                 path: at,
                 offset,
                 len,
-            } => format!("read {len} bytes at {offset} of {}", path(at)),
+                besides,
+            } => {
+                let besides = words::besides(*besides);
+                format!("read {len} bytes at {offset} of {}{besides}", path(at))
+            }
             DiskWish::LoadObject { object } => format!("find {}", self.object(*object)),
             DiskWish::CreateObject { object, size, .. } => {
                 format!("make {} of {size} bytes", self.object(*object))
@@ -301,6 +308,9 @@ impl Script {
             }
             DiskWish::StoreChunk { object, offset, .. } => {
                 format!("store at {offset} of {}", self.object(*object))
+            }
+            DiskWish::StoreHole { object, offset, .. } => {
+                format!("make a hole at {offset} of {}", self.object(*object))
             }
             DiskWish::MarkSidecar { object, .. } => {
                 format!("mark the sidecar of {}", self.object(*object))
@@ -319,7 +329,12 @@ impl Script {
                 object,
                 offset,
                 len,
-            } => format!("read {len} bytes at {offset} of {}", self.object(*object)),
+                besides,
+            } => {
+                let besides = words::besides(*besides);
+                let object = self.object(*object);
+                format!("read {len} bytes at {offset} of {object}{besides}")
+            }
             DiskWish::Place(wish) => words::place(wish),
             DiskWish::Draft { object, wish } => {
                 format!("{} {}", words::draft(wish), self.object(*object))
@@ -385,8 +400,11 @@ impl Script {
             Action::Fetch {
                 fetch, lane, want, ..
             } => {
+                let have = want
+                    .have
+                    .map_or(String::new(), |have| format!(", having {} bytes", have.len));
                 format!(
-                    "{fetch}: ask for {} of {} on lane {lane}",
+                    "{fetch}: ask for {} of {} on lane {lane}{have}",
                     want.chunk,
                     self.object(want.object)
                 )
@@ -394,6 +412,9 @@ impl Script {
             Action::CloseLanes { node, .. } => format!("close the lanes of {}", self.node(*node)),
             Action::Answer { answer, .. } => match answer {
                 Answer::Data { .. } => "answer: here it is".to_owned(),
+                Answer::Same => "answer: the same".to_owned(),
+                Answer::Hole => "answer: a hole".to_owned(),
+                Answer::Tail { skip, .. } => format!("answer: all but {skip} bytes"),
                 Answer::Gone => "answer: gone".to_owned(),
                 Answer::NotHeld => "answer: not held".to_owned(),
                 Answer::Failed => "answer: failed".to_owned(),

@@ -2,7 +2,7 @@
 
 use tandem_core::engine::Last;
 use tandem_core::event::{Event, Fetched, LinkDown};
-use tandem_core::ids::{AskId, ChunkHash, LinkId, PayloadId, PeerId};
+use tandem_core::ids::{AskId, ChunkHash, FetchId, LinkId, PayloadId, PeerId};
 use tandem_core::message::Answer;
 
 use super::{Held, Stage};
@@ -100,6 +100,16 @@ impl Stage {
         self.muted.contains(&a) || self.muted.contains(&b)
     }
 
+    /// Returns the fetch of `name` that was asked for last and is not answered.
+    pub(crate) fn asked(&mut self, name: &str) -> FetchId {
+        let ix = self.ix(name);
+        let waiting = self.fetches.keys().filter(|(of, _)| *of == ix);
+        waiting
+            .map(|(_, fetch)| *fetch)
+            .next_back()
+            .expect("it has asked")
+    }
+
     /// A stranger with a key of its own connects to `name`; returns its link.
     pub(crate) fn connect(&mut self, name: &str, key: u8) -> LinkId {
         let link = LinkId(self.draw() * 2 + 1);
@@ -133,41 +143,59 @@ impl Stage {
     /// Takes an answer, and its bytes, to whoever asked.
     pub(super) fn bring(&mut self, ix: usize, ask: AskId, answer: Answer) {
         let asker = self.asks.remove(&ask);
+        let used = answer.payload().map(|payload| {
+            let bytes = self.sides[ix].payloads.remove(&payload);
+            bytes.expect("it was not used up")
+        });
+        let Some((to, fetch)) = asker else {
+            return;
+        };
+        let skip = match answer {
+            Answer::Tail { skip, .. } => skip as usize,
+            _ => 0,
+        };
+        let mut sent = used.map(|bytes| bytes[skip..].to_vec());
+        if let Some(bytes) = sent.as_mut()
+            && self.sides[to].spoil > 0
+        {
+            self.sides[to].spoil -= 1;
+            bytes[0] ^= 1;
+        }
+        let bytes = sent.unwrap_or_default();
+        let len = u32::try_from(bytes.len()).unwrap();
+        let computed = ChunkHash::of(&bytes);
         let outcome = match answer {
-            Answer::Data { hash, payload } => {
-                let mut bytes = self.sides[ix]
-                    .payloads
-                    .remove(&payload)
-                    .expect("it was not used up");
-                let Some((to, _)) = asker else {
-                    return;
-                };
-                if self.sides[to].spoil > 0 {
-                    self.sides[to].spoil -= 1;
-                    bytes[0] ^= 1;
-                }
-                let payload = PayloadId(self.draw());
-                let len = u32::try_from(bytes.len()).unwrap();
-                let computed = ChunkHash::of(&bytes);
-                self.sides[to].payloads.insert(payload, bytes);
-                Fetched::Data {
-                    payload,
-                    len,
-                    computed,
-                    recorded: hash,
-                }
+            Answer::Data { hash, .. } => Fetched::Data {
+                payload: self.park(to, bytes),
+                len,
+                computed,
+                recorded: hash,
+            },
+            Answer::Tail { hash, .. } => Fetched::Tail {
+                payload: self.park(to, bytes),
+                len,
+                recorded: hash,
+            },
+            Answer::Same => Fetched::Same,
+            Answer::Hole => {
+                let len = self.fetches.get(&(to, fetch)).map_or(0, |asked| asked.1);
+                let zeros = ChunkHash::of(&vec![0; len as usize]);
+                Fetched::Hole { zeros }
             }
             Answer::Gone => Fetched::Gone,
             Answer::NotHeld => Fetched::NotHeld,
             Answer::Failed => Fetched::Failed,
         };
-        let Some((to, fetch)) = asker else {
-            return;
-        };
         if self.fetches.contains_key(&(to, fetch)) && !self.is_muted(ix, to) {
             self.push(Held::Chunks, to, Event::Fetched { fetch, outcome });
-        } else if let Fetched::Data { payload, .. } = outcome {
+        } else if let Fetched::Data { payload, .. } | Fetched::Tail { payload, .. } = outcome {
             self.sides[to].payloads.remove(&payload);
         }
+    }
+
+    fn park(&mut self, ix: usize, bytes: Vec<u8>) -> PayloadId {
+        let payload = PayloadId(self.draw());
+        self.sides[ix].payloads.insert(payload, bytes);
+        payload
     }
 }

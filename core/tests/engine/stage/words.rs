@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tandem_core::action::{Record, Shown};
+use tandem_core::action::{Besides, Record, Shown};
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::edit::{Edit, Make};
 use tandem_core::event::{DiskDone, FsCall, Seen, Sighting};
@@ -282,5 +282,14 @@ pub(super) fn place(wish: &PlaceWish) -> String {
         PlaceWish::Dress { at: on, .. } => format!("dress {}", at(on)),
         PlaceWish::Look { at: on } => format!("look for {}", at(on)),
         PlaceWish::Harden => "sync the folder".to_owned(),
+    }
+}
+
+/// Says what else is done with bytes that are read.
+pub(super) fn besides(besides: Besides) -> String {
+    match besides {
+        Besides::Nothing => String::new(),
+        Besides::Prefix(len) => format!(", hashing the first {len} too"),
+        Besides::Join(_) => ", and what came behind them".to_owned(),
     }
 }

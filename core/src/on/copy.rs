@@ -1,0 +1,426 @@
+//! Chunks are made of bytes that are here: of an earlier version, or of what a file of ours held.
+//!
+//! Law (P1, P5): what is here is named when a chunk is asked for, so that only what differs comes
+//! over the wire; a chunk that its version says is as the base's is not asked for at all. Either
+//! way bytes are taken by reading and hashing them, and are stored as any that came: only if all
+//! of the chunk has the hash that it should have. Where it has not, the chunk is asked for whole.
+
+use alloc::vec::Vec;
+
+use crate::action::{Besides, DiskWish};
+use crate::engine::Engine;
+use crate::error::DiskError;
+use crate::event::DiskDone;
+use crate::fetch::download::Download;
+use crate::fetch::record::Record;
+use crate::fetch::sidecar::Sidecar;
+use crate::ids::{ChunkHash, ChunkIx, NodeId, ObjectId, PayloadId};
+use crate::limits::COPIES_MAX;
+use crate::message::{Have, Role};
+use crate::object::{Fare, Object, Parcel, Stage};
+use crate::on::disk::Job;
+use crate::records::Holding;
+
+/// Bytes that are here and may be a chunk's, or its beginning.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// In which object they lie, at the chunk's own offset: an ancestor, or the object itself.
+    pub from: ObjectId,
+    /// What they are.
+    pub have: Have,
+}
+
+/// A chunk that is being made of bytes that are here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copying {
+    /// Of which object.
+    pub object: ObjectId,
+    /// Which chunk.
+    pub chunk: ChunkIx,
+    /// What its hash must be.
+    pub hash: ChunkHash,
+    /// What it took.
+    pub fare: Fare,
+}
+
+impl Engine {
+    /// Keeps what is here of a version that was superseded, while the newer one fills; gives it
+    /// up where that spares nobody anything.
+    pub(crate) fn retire(&mut self, object: ObjectId) {
+        let holds = match self.objects.get(&object) {
+            Some(kept) => {
+                let here = kept.held().have() > 0 || kept.claims().have() > 0;
+                here || matches!(kept.stage, Stage::Finishing | Stage::Complete)
+            }
+            None => self.kept.contains_key(&object),
+        };
+        // A guest has one file for all versions of a target: the next one takes its place. A
+        // host's versions go where it shares them.
+        let is_of_use = match self.config.role {
+            Role::Sparse => holds && self.fills(object.node),
+            Role::Full | Role::Guest => false,
+        };
+        // The file of a draft bears the name of what is beneath it.
+        let is_drafted = self.drafts_on.contains_key(&object) || self.is_settling(object);
+        if !is_of_use || is_drafted {
+            self.doom(object);
+            return;
+        }
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.whole = false;
+            kept.wanted.clear();
+            let fetches: Vec<_> = kept.asked.values().copied().collect();
+            for parcel in core::mem::take(&mut kept.arrived) {
+                self.give_up(parcel);
+            }
+            for fetch in fetches {
+                if let Some(fetch) = self.fetches.get_mut(&fetch) {
+                    fetch.is_of_use = false;
+                }
+            }
+            self.close_idle_lanes(object);
+        }
+        self.keep_ancestor(object);
+    }
+
+    /// Keeps an object as an ancestor.
+    pub(crate) fn keep_ancestor(&mut self, object: ObjectId) {
+        let objects = &self.objects;
+        let held = |object: ObjectId| {
+            let kept = objects.get(&object);
+            kept.map_or(u64::MAX, |kept| match kept.stage {
+                Stage::Complete | Stage::Finishing => kept.size(),
+                Stage::Unknown
+                | Stage::Loading
+                | Stage::Absent
+                | Stage::Creating
+                | Stage::Partial
+                | Stage::Syncing
+                | Stage::Broken => kept.held().have_bytes(),
+            })
+        };
+        let gone = self.ancestors.keep(object, held);
+        if !self.objects.contains_key(&object) {
+            self.ancestors.is_unknown(object);
+        }
+        if let Some(gone) = gone {
+            self.doom(gone);
+        }
+    }
+
+    /// Returns whether an object is an ancestor.
+    pub(crate) fn is_ancestor(&self, object: ObjectId) -> bool {
+        self.ancestors.has(object)
+    }
+
+    /// An object is asked for again: it is no ancestor, and is filled as any other.
+    pub(crate) fn unretire(&mut self, object: ObjectId) {
+        if !self.ancestors.has(object) {
+            return;
+        }
+        self.ancestors.forget(object);
+        if let Some(kept) = self.objects.get_mut(&object)
+            && kept.stage == Stage::Partial
+            && kept.writer.is_none()
+        {
+            // It was looked at to be read from, not to be gone on with.
+            kept.stage = Stage::Unknown;
+        }
+    }
+
+    /// Returns whether a file has a version of which not all is here.
+    fn fills(&self, node: NodeId) -> bool {
+        self.tree.node(node).is_some()
+            && self.tree.registers().versions_of(node).any(|content| {
+                let is_complete = |kept: &Object| kept.stage == Stage::Complete;
+                let object = content.object();
+                !content.is_empty()
+                    && self.kept.get(&object) != Some(&Holding::Complete)
+                    && !self.objects.get(&object).is_some_and(is_complete)
+            })
+    }
+
+    /// Gives up the ancestors of a file once they spare nobody anything.
+    pub(crate) fn review_ancestors(&mut self, node: NodeId) {
+        if self.ancestors.of(node).next().is_some() && !self.fills(node) {
+            let over: Vec<ObjectId> = self.ancestors.of(node).collect();
+            for object in over {
+                self.doom(object);
+            }
+        }
+    }
+
+    /// Has the ancestors of a file looked at that nobody has looked at since the start; false
+    /// while that is under way.
+    pub(crate) fn recall_ancestors(&mut self, node: NodeId) -> bool {
+        for object in self.ancestors.look(node) {
+            self.job(Job::Recalled(object), DiskWish::LoadObject { object });
+        }
+        self.ancestors.are_known(node)
+    }
+
+    /// The disk has told what is stored of an ancestor.
+    pub(crate) fn on_recalled(&mut self, object: ObjectId, outcome: Result<DiskDone, DiskError>) {
+        self.ancestors.looked(object);
+        if self.ancestors.has(object) && !self.objects.contains_key(&object) {
+            match outcome {
+                Ok(DiskDone::Loaded {
+                    sidecar,
+                    partial,
+                    complete,
+                }) => match self.recalled(object, sidecar, partial, complete) {
+                    Some(found) => {
+                        self.objects.insert(object, found);
+                    }
+                    None => self.doom(object),
+                },
+                Ok(other) => self.drop_payload(Ok(other)),
+                // It is named to nobody, and goes with the others.
+                Err(_) => {}
+            }
+        }
+        let waiting: Vec<ObjectId> = self
+            .objects
+            .iter()
+            .filter(|(at, kept)| at.node == object.node && !kept.wanted.is_empty())
+            .map(|(at, _)| *at)
+            .collect();
+        for object in waiting {
+            self.queue(object);
+        }
+    }
+
+    /// Returns an ancestor as its files tell of it. Its size is on no record: of a complete file
+    /// it is that of the file, and its chunks are as large as those of the version that fills.
+    fn recalled(
+        &self,
+        object: ObjectId,
+        sidecar: Option<Vec<u8>>,
+        partial: Option<u64>,
+        complete: Option<u64>,
+    ) -> Option<Object> {
+        let backoff = self.fetch_backoff();
+        if let Some(size) = complete {
+            let (_, chunk_size) = self.current(object.node)?;
+            let mut found = Object::new(size, chunk_size, backoff, self.now)?;
+            found.stage = Stage::Complete;
+            return Some(found);
+        }
+        let sidecar = Sidecar::decode(&sidecar?, Some((object, partial?))).ok()?;
+        let header = sidecar.header();
+        let mut found = Object::new(
+            header.file_size,
+            header.chunk_size,
+            backoff.clone(),
+            self.now,
+        )?;
+        found.stage = Stage::Partial;
+        found.download = Download::resume(&sidecar, self.now, backoff);
+        Some(found)
+    }
+
+    /// Returns what is here in the place of a chunk: what was found in the object's own file, or
+    /// what an ancestor of its file has there, the newest first.
+    pub(crate) fn held_for(&self, object: ObjectId, chunk: ChunkIx) -> Option<Held> {
+        let kept = self.objects.get(&object)?;
+        if kept.plain.contains(&chunk) {
+            return None;
+        }
+        let (_, len) = kept.held().chunk_range(chunk);
+        if let Some(&hash) = kept.found.get(&chunk) {
+            let have = Have { len, hash };
+            return Some(Held { from: object, have });
+        }
+        let held = |from| self.chunk_of(from, chunk, kept.held().chunk_size());
+        let all = self.ancestors.of(object.node).filter(|at| *at != object);
+        all.filter_map(held).find(|held| held.have.len <= len)
+    }
+
+    /// Returns what an ancestor has at a chunk's place, if its chunks have this size.
+    fn chunk_of(&self, from: ObjectId, chunk: ChunkIx, chunk_size: u32) -> Option<Held> {
+        let kept = self.objects.get(&from)?;
+        if kept.held().chunk_size() != chunk_size || chunk.0 >= kept.held().total() {
+            return None;
+        }
+        let recorded = || self.hashes.get(&from)?.get(&chunk).copied();
+        let hash = match kept.stage {
+            Stage::Partial | Stage::Syncing => kept.download.hash(chunk)?,
+            Stage::Finishing | Stage::Complete => kept.download.hash(chunk).or_else(recorded)?,
+            Stage::Unknown | Stage::Loading | Stage::Absent | Stage::Creating | Stage::Broken => {
+                return None;
+            }
+        };
+        let (_, len) = kept.held().chunk_range(chunk);
+        let have = Have { len, hash };
+        Some(Held { from, have })
+    }
+
+    /// Returns the base's chunk where a version says that its own is the same, and the base's is
+    /// here.
+    fn base_of(&self, object: ObjectId, chunk: ChunkIx) -> Option<Held> {
+        let base = self.tree.registers().content(object)?.same_as(chunk)?;
+        let kept = self.objects.get(&object)?;
+        let from = ObjectId {
+            node: object.node,
+            version: base,
+        };
+        if !self.ancestors.has(from) || kept.plain.contains(&chunk) {
+            return None;
+        }
+        let held = self.chunk_of(from, chunk, kept.held().chunk_size())?;
+        (held.have.len == kept.held().chunk_range(chunk).1).then_some(held)
+    }
+
+    /// Returns whether a chunk need not be asked for.
+    pub(crate) fn is_as_base(&self, object: ObjectId, chunk: ChunkIx) -> bool {
+        self.base_of(object, chunk).is_some()
+    }
+
+    /// Takes a wanted chunk from the base; false if there is no room, or no such chunk there.
+    pub(crate) fn copy_one(&mut self, object: ObjectId, chunk: ChunkIx) -> bool {
+        if self.copies >= COPIES_MAX {
+            return false;
+        }
+        let Some(held) = self.base_of(object, chunk) else {
+            return false;
+        };
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.wanted.remove(&chunk);
+        }
+        self.copies += 1;
+        let fare = Fare {
+            link: None,
+            len: held.have.len,
+            wire: 0,
+        };
+        self.take_held(object, chunk, held, held.have.hash, None, fare);
+        true
+    }
+
+    /// Takes what can be had without anybody being asked, while nobody can be.
+    pub(crate) fn pump_copies(&mut self) {
+        let waiting: Vec<ObjectId> = self.demand.iter().copied().collect();
+        for object in waiting {
+            if self.copies >= COPIES_MAX {
+                return;
+            }
+            let says = |object| self.tree.registers().content(object)?.changed.as_ref();
+            if says(object).is_none() || !self.recall_ancestors(object.node) {
+                continue;
+            }
+            let Some(kept) = self.objects.get(&object).filter(|kept| !kept.pausing) else {
+                continue;
+            };
+            let chunks: Vec<ChunkIx> = kept.wanted.iter().copied().collect();
+            for chunk in chunks {
+                self.copy_one(object, chunk);
+            }
+        }
+    }
+
+    /// Makes a chunk of bytes that are here, and of those in `tail` behind them.
+    pub(crate) fn take_held(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        held: Held,
+        hash: ChunkHash,
+        tail: Option<PayloadId>,
+        fare: Fare,
+    ) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            self.give_up(Parcel {
+                chunk,
+                hash,
+                payload: tail,
+                fare,
+            });
+            return;
+        };
+        if held.from == object {
+            self.prove_found(object, chunk, hash, fare);
+            return;
+        }
+        kept.copying.insert(chunk);
+        let (offset, _) = kept.held().chunk_range(chunk);
+        let copying = Copying {
+            object,
+            chunk,
+            hash,
+            fare,
+        };
+        let wish = DiskWish::ReadStored {
+            object: held.from,
+            offset,
+            len: held.have.len,
+            besides: tail.map_or(Besides::Nothing, Besides::Join),
+        };
+        self.object_job(object, Job::Copied(copying), wish);
+    }
+
+    /// Bytes were read that may be a chunk's.
+    pub(crate) fn on_copied(&mut self, copying: Copying, outcome: Result<DiskDone, DiskError>) {
+        let Copying {
+            object,
+            chunk,
+            hash,
+            fare,
+        } = copying;
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.copying.remove(&chunk);
+        }
+        match outcome {
+            Ok(DiskDone::Read {
+                payload,
+                len,
+                hash: found,
+                nature,
+            }) if len == fare.len && found == hash => {
+                let mut parcel = Parcel {
+                    chunk,
+                    hash,
+                    payload: Some(payload),
+                    fare,
+                };
+                if nature.zeros {
+                    parcel.payload = None;
+                    self.act(crate::action::Action::Drop { payload });
+                }
+                self.store_chunk(object, parcel);
+            }
+            other => {
+                // What was here is not what it was thought to be, or can't be read: no fault of
+                // the chunk's owner, who is asked for all of it.
+                self.drop_payload(other);
+                self.landed(fare);
+                if let Some(kept) = self.objects.get_mut(&object) {
+                    kept.plain.insert(chunk);
+                }
+                self.want_again(object, chunk);
+            }
+        }
+    }
+
+    /// What was found in an object's own file is what its owner has: its record is all it lacks.
+    fn prove_found(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash, fare: Fare) {
+        self.landed(fare);
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        let is_found = kept.found.remove(&chunk) == Some(hash);
+        let (true, Stage::Partial, Some(writer)) = (is_found, kept.stage, kept.writer.as_mut())
+        else {
+            self.want_again(object, chunk);
+            return;
+        };
+        let record = writer.append(Record::Chunk { chunk, hash }).to_vec();
+        kept.download.arrived(self.now, chunk, hash);
+        kept.soft = true;
+        self.counters.bytes_spared += u64::from(fare.len);
+        let wish = DiskWish::MarkSidecar { object, record };
+        self.object_job(object, Job::Marked(object), wish);
+        self.want_progress(object);
+        self.wake(object);
+        self.finish_if_complete(object);
+    }
+}
