@@ -22,6 +22,9 @@ use crate::version::VersionVector;
 pub(crate) struct Outbox {
     /// Everything up to here was sent, or is known to the peer.
     pub cursor: Arrival,
+    /// Everything up to here the peer was told that it has had: less than `cursor` while
+    /// something below is replaced and the new is not stored, since a kill would bring it back.
+    pub said: Arrival,
     /// Everything up to here was acknowledged.
     pub acked: Arrival,
     /// What the peer is known to know.
@@ -87,6 +90,9 @@ impl Outbox {
             return None;
         }
         self.cursor = reached;
+        let hole = registers.first_hole(self.said);
+        let had = hole.map_or(reached, |hole| Arrival(hole.0 - 1).min(reached));
+        self.said = self.said.max(had);
         self.in_flight += 1;
         if news {
             // What is sent in order on one link need not be sent again on it.
@@ -94,7 +100,7 @@ impl Outbox {
             self.told = true;
         }
         Some(Batch {
-            upto: reached,
+            upto: self.said,
             registers: batch,
             knowledge: news.then(|| knowledge.clone()),
         })

@@ -64,6 +64,7 @@ impl Engine {
             After::Answer { ask, answer } => self.answer(ask, answer),
             After::Tell { upto, knowledge } => {
                 self.told.0 = self.told.0.max(upto);
+                self.tree.are_stored(self.told.0);
                 self.told.1.merge(&knowledge);
             }
             After::Put(node) => self.put(node),

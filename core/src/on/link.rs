@@ -280,6 +280,7 @@ impl Engine {
             greeted.takes_changes = hello.takes_changes;
             greeted.outbox = Outbox {
                 cursor: start,
+                said: start,
                 acked: start,
                 theirs: hello.knowledge,
                 heard: BTreeSet::new(),

@@ -94,6 +94,9 @@ pub struct Registers {
     pub(super) arrivals: BTreeMap<Arrival, Slot>,
     /// The versions of all nodes that have more than one.
     pub(super) siblings: BTreeSet<(Dot, NodeId)>,
+    /// What was replaced by something that may not be stored yet: the arrival of the new, and that
+    /// of the old. Should the new be lost, the old is held again.
+    pub(super) holes: BTreeSet<(Arrival, Arrival)>,
     pub(super) last: Arrival,
     pub(super) lamport: Lamport,
 }
@@ -114,6 +117,7 @@ impl Registers {
             entry_ids: BTreeMap::new(),
             arrivals: BTreeMap::new(),
             siblings: BTreeSet::new(),
+            holes: BTreeSet::new(),
             last: Arrival(0),
             lamport: Lamport(0),
         };
@@ -155,6 +159,18 @@ impl Registers {
         self.arrivals
             .range((Excluded(arrival), Unbounded))
             .map(|(&arrival, &slot)| (arrival, self.at(arrival, slot)))
+    }
+
+    /// Takes in that everything up to `arrival` is stored: nothing brings back what it replaced.
+    pub fn are_stored(&mut self, arrival: Arrival) {
+        self.holes = self.holes.split_off(&(Arrival(arrival.0 + 1), Arrival(0)));
+    }
+
+    /// Returns the first arrival after `from` at which something was held that may be held again:
+    /// a peer that was not sent it yet must not be told that it has had everything up to there.
+    pub fn first_hole(&self, from: Arrival) -> Option<Arrival> {
+        let old = self.holes.iter().map(|&(_, old)| old);
+        old.filter(|old| *old > from).min()
     }
 
     /// Returns the newest arrival; 0 if nothing arrived.

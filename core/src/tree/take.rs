@@ -44,6 +44,7 @@ impl Registers {
             previous.map(|parent| self.intern(parent));
             let held = &mut self.entries[ix.0];
             self.arrivals.remove(&held.arrival);
+            self.holes.insert((arrival, held.arrival));
             self.cells[held.parent.0].kids -= 1;
             held.arrival = arrival;
             held.register = entry;
@@ -83,6 +84,7 @@ impl Registers {
                 return Applied::Known;
             }
             self.arrivals.remove(&held.arrival);
+            self.holes.insert((arrival, held.arrival));
         }
         cell.attrs = Some(Held {
             arrival,
@@ -117,10 +119,12 @@ impl Registers {
             self.siblings.remove(&(held.register.stamp.dot, cell.id));
         }
         let arrivals = &mut self.arrivals;
+        let holes = &mut self.holes;
         cell.contents.retain(|held| {
             let gone = content.supersedes(held.register.stamp.dot);
             if gone {
                 arrivals.remove(&held.arrival);
+                holes.insert((arrival, held.arrival));
                 replaced.push(RegisterKey::Content(held.register.object()));
             }
             !gone
@@ -129,6 +133,7 @@ impl Registers {
             let gone = content.supersedes(held.register.object.version);
             if gone {
                 arrivals.remove(&held.arrival);
+                holes.insert((arrival, held.arrival));
                 replaced.push(RegisterKey::Digest(held.register.object));
             }
             !gone
@@ -163,6 +168,7 @@ impl Registers {
                 return Applied::Known;
             }
             self.arrivals.remove(&held.arrival);
+            self.holes.insert((arrival, held.arrival));
             *held = Held {
                 arrival,
                 register: digest,

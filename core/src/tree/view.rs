@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::iter;
 use core::ops::Bound::{Excluded, Unbounded};
 
-use crate::ids::{Dot, EntryId, NodeId, ObjectId};
+use crate::ids::{Arrival, Dot, EntryId, NodeId, ObjectId};
 use crate::time::WallTime;
 use crate::tree::arena::Arena;
 use crate::tree::cycle::Level;
@@ -128,6 +128,11 @@ impl Tree {
     /// Returns the registers.
     pub fn registers(&self) -> &Registers {
         &self.registers
+    }
+
+    /// Takes in that every register up to `arrival` is stored.
+    pub fn are_stored(&mut self, arrival: Arrival) {
+        self.registers.are_stored(arrival);
     }
 
     /// Returns the node that `name` stands for in `dir`.
