@@ -175,9 +175,10 @@ impl Script {
             }
             Op::Rename(from, to, _) => spots.extend([from, to]),
             Op::Write(..) | Op::Cut(..) | Op::Read(_) => {
-                let ino = match op {
-                    Op::Cut(Some(ino), _) => Some(*ino),
-                    _ => self.file.map(|(_, ino)| ino),
+                let ino = if let Op::Cut(Some(ino), _) = op {
+                    Some(*ino)
+                } else {
+                    self.file.map(|(_, ino)| ino)
                 };
                 let ino = ino.filter(|ino| !kernel.attrs.contains_key(ino))?;
                 return Some(FsCall::GetAttr { ino });
@@ -202,9 +203,10 @@ impl Script {
             });
         }
         // The oracles have to know what it is that an edit replaces.
-        let set = match op {
-            Op::Set(ino, _) => Some(*ino),
-            _ => None,
+        let set = if let Op::Set(ino, _) = op {
+            Some(*ino)
+        } else {
+            None
         };
         let stands = spots.iter().filter_map(|spot| kernel.entries.get(*spot));
         let mut inodes = stands.flatten().copied().chain(set);

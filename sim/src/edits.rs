@@ -73,9 +73,10 @@ impl World {
         if !peer.config.writable {
             return;
         }
-        let bytes = match edit {
-            Edit::Write { payload, .. } => peer.payloads.get(payload).cloned(),
-            _ => None,
+        let bytes = if let Edit::Write { payload, .. } = edit {
+            peer.payloads.get(payload).cloned()
+        } else {
+            None
         };
         let bytes = bytes.unwrap_or_default();
         let (now, kernel) = (self.now, &peer.kernel);
@@ -117,7 +118,17 @@ impl World {
                     .filter(|shown| shown.nlink <= 1)
                     .map(Seeing::Removes)
             }
-            _ => None,
+            Edit::Create { .. }
+            | Edit::Make { .. }
+            | Edit::Link { .. }
+            | Edit::RemoveDir { .. }
+            | Edit::Rename { .. }
+            | Edit::SetAttr { .. }
+            | Edit::SetXattr { .. }
+            | Edit::RemoveXattr { .. }
+            | Edit::Flush { .. }
+            | Edit::Sync { .. }
+            | Edit::SyncDir { .. } => None,
         };
         peer.seeing.extend(seeing.map(|seeing| (req, seeing)));
         let history = &mut self.folder.history;

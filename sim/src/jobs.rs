@@ -43,13 +43,14 @@ pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
 
 /// Returns the other object that a wish is about, if it has a second.
 pub(crate) fn becomes(wish: &DiskWish) -> Option<ObjectId> {
-    match wish {
-        DiskWish::Draft {
-            wish: DraftWish::Settle { object, .. },
-            ..
-        } => Some(*object),
-        _ => None,
-    }
+    let DiskWish::Draft {
+        wish: DraftWish::Settle { object, .. },
+        ..
+    } = wish
+    else {
+        return None;
+    };
+    Some(*object)
 }
 
 /// Returns the payload that a wish uses up.

@@ -114,11 +114,12 @@ impl Kernel {
     }
 
     fn locks_of(&self, call: &FsCall) -> Vec<Ino> {
-        let through = match call {
-            FsCall::Edit(Edit::Write { fh, .. }) => self.open.get(fh).map(|opened| opened.ino),
-            FsCall::ReadDir { fh, .. } => self.open.get(fh).map(|opened| opened.ino),
-            _ => None,
-        };
+        let through =
+            if let FsCall::Edit(Edit::Write { fh, .. }) | FsCall::ReadDir { fh, .. } = call {
+                self.open.get(fh).map(|opened| opened.ino)
+            } else {
+                None
+            };
         locks(call).into_iter().chain(through).collect()
     }
 
@@ -168,9 +169,9 @@ impl Kernel {
         reach: &mut Reach,
     ) {
         self.take_in(req, call, reply, bytes, reach);
-        let shown = match reply {
-            FsReply::Created { shown, .. } | FsReply::Entry(shown) | FsReply::Attr(shown) => shown,
-            _ => return,
+        let (FsReply::Created { shown, .. } | FsReply::Entry(shown) | FsReply::Attr(shown)) = reply
+        else {
+            return;
         };
         if !self.may_keep(req, shown.ino) {
             self.attrs.remove(&shown.ino);

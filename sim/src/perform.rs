@@ -355,9 +355,10 @@ impl World {
         };
         let mut bytes = Vec::new();
         if let Ok(FsReply::Data(stored)) = &result {
-            let ino = match &call {
-                FsCall::Read { fh, .. } => peer.kernel.open.get(fh).map(|opened| opened.ino),
-                _ => None,
+            let ino = if let FsCall::Read { fh, .. } = &call {
+                peer.kernel.open.get(fh).map(|opened| opened.ino)
+            } else {
+                None
             };
             // A file that is cut meanwhile is read again.
             let is_cut = ino.is_some_and(|ino| peer.kernel.is_changing(ino));

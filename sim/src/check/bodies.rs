@@ -26,7 +26,7 @@ enum Op {
     Write(usize, Arc<Vec<u8>>),
     Resize(usize),
     /// One of them, of which nobody knows how much was done.
-    Torn(Box<Op>),
+    Torn(Box<Self>),
 }
 
 impl Op {
@@ -148,6 +148,10 @@ const QUIET: u64 = 500_000_000;
 impl Bodies {
     /// An application makes a call; `size` is what the kernel knows of an inode's size, `of` the
     /// inode of a handle.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are what there is to know of a call"
+    )]
     pub fn asked(
         &mut self,
         now: u64,

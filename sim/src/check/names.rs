@@ -264,9 +264,12 @@ impl Names {
         let mut happened: BTreeMap<u64, Vec<(bool, Spot)>> = BTreeMap::new();
         for (spot, claim) in &mut self.claims {
             let here = found.get(spot).copied();
-            let fits = |target: Target| match target {
-                Target::Is(_) if power => here.is_some(),
-                target => target.fits(here),
+            let fits = |target: Target| {
+                if power && matches!(target, Target::Is(_)) {
+                    here.is_some()
+                } else {
+                    target.fits(here)
+                }
             };
             let could: Vec<usize> = (claim.must..claim.states.len())
                 .filter(|at| fits(claim.states[*at].target))
