@@ -59,6 +59,9 @@ impl Engine {
                 }
                 Change::Attributes { node } => self.forget_inode(node, false),
                 Change::Content { node, from, to } => {
+                    // What was being fetched for it was another version.
+                    self.folder.placing.fetching.remove(&node);
+                    self.folder.placing.stuck.remove(&node);
                     if from.is_some() && to.is_some() {
                         self.forget_inode(node, true);
                         self.refresh_handles(node);

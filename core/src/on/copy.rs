@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::action::{Besides, DiskWish};
 use crate::engine::Engine;
 use crate::error::DiskError;
-use crate::event::DiskDone;
+use crate::event::{DiskDone, Fingerprint};
 use crate::fetch::download::Download;
 use crate::fetch::record::Record;
 use crate::fetch::sidecar::Sidecar;
@@ -20,6 +20,7 @@ use crate::message::{Have, Role};
 use crate::object::{Fare, Object, Parcel, Stage};
 use crate::on::disk::Job;
 use crate::records::Holding;
+use crate::tree::name::Name;
 
 /// Bytes that are here and may be a chunk's, or its beginning.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,18 @@ pub(crate) struct Copying {
     pub hash: ChunkHash,
     /// What it took.
     pub fare: Fare,
+}
+
+/// Where a chunk lies in a plain file of the shared folder.
+#[derive(Debug)]
+struct PlainBase {
+    path: Vec<Name>,
+    /// In bytes.
+    offset: u64,
+    /// In bytes.
+    len: u32,
+    /// The file's fingerprint.
+    print: Fingerprint,
 }
 
 impl Engine {
@@ -271,15 +284,47 @@ impl Engine {
         (held.have.len == kept.held().chunk_range(chunk).1).then_some(held)
     }
 
+    /// Returns where the same chunk lies in the plain file that stands in the shared folder, where
+    /// a version says that its own is as that of the version which the file holds.
+    fn plain_base_of(&self, object: ObjectId, chunk: ChunkIx) -> Option<PlainBase> {
+        if self.config.role != Role::Full {
+            return None;
+        }
+        let base = self.tree.registers().content(object)?.same_as(chunk)?;
+        let kept = self.objects.get(&object)?;
+        let node = object.node;
+        let placed = self.folder.placed(node)?;
+        let is_held = placed.version == base && !self.folder.rechecks.contains_key(&node);
+        if !is_held || kept.plain.contains(&chunk) {
+            return None;
+        }
+        let (offset, len) = kept.held().chunk_range(chunk);
+        let has_all = offset.checked_add(len.into())? <= placed.print.size;
+        let chunk_size = u64::from(kept.held().chunk_size());
+        // Of a file that was longer the last chunk says nothing of a shorter one's.
+        let is_whole = u64::from(len) == chunk_size || offset + u64::from(len) == placed.print.size;
+        let path = self.folder.standing.path(node)?;
+        (has_all && is_whole).then_some(PlainBase {
+            path,
+            offset,
+            len,
+            print: placed.print,
+        })
+    }
+
     /// Returns whether a chunk need not be asked for.
     pub(crate) fn is_as_base(&self, object: ObjectId, chunk: ChunkIx) -> bool {
-        self.base_of(object, chunk).is_some()
+        self.base_of(object, chunk).is_some() || self.plain_base_of(object, chunk).is_some()
     }
 
     /// Takes a wanted chunk from the base; false if there is no room, or no such chunk there.
     pub(crate) fn copy_one(&mut self, object: ObjectId, chunk: ChunkIx) -> bool {
         if self.copies >= COPIES_MAX {
             return false;
+        }
+        if let Some(base) = self.plain_base_of(object, chunk) {
+            self.copy_plain(object, chunk, base);
+            return true;
         }
         let Some(held) = self.base_of(object, chunk) else {
             return false;
@@ -295,6 +340,84 @@ impl Engine {
         };
         self.take_held(object, chunk, held, held.have.hash, None, fare);
         true
+    }
+
+    /// Reads a chunk of the plain file that holds the base.
+    fn copy_plain(&mut self, object: ObjectId, chunk: ChunkIx, base: PlainBase) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.wanted.remove(&chunk);
+            kept.copying.insert(chunk);
+        }
+        self.copies += 1;
+        let PlainBase {
+            path,
+            offset,
+            len,
+            print,
+        } = base;
+        let job = Job::CopiedPlain {
+            object,
+            chunk,
+            len,
+            print,
+        };
+        let wish = DiskWish::ReadChunk {
+            path,
+            offset,
+            len,
+            besides: Besides::Nothing,
+        };
+        self.object_job(object, job, wish);
+    }
+
+    /// A chunk of the plain file was read: it is the base's only if the file was the one that
+    /// holds the base, before and after.
+    pub(crate) fn on_copied_plain(
+        &mut self,
+        (object, chunk): (ObjectId, ChunkIx),
+        len: u32,
+        print: Fingerprint,
+        outcome: Result<DiskDone, DiskError>,
+    ) {
+        let fare = Fare {
+            link: None,
+            len,
+            wire: 0,
+        };
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.copying.remove(&chunk);
+        }
+        match outcome {
+            Ok(DiskDone::Chunk {
+                payload,
+                len: found,
+                hash,
+                before,
+                after,
+                nature,
+            }) if found == len && before == print && after == print => {
+                let mut parcel = Parcel {
+                    chunk,
+                    hash,
+                    payload: Some(payload),
+                    fare,
+                };
+                if nature.zeros {
+                    parcel.payload = None;
+                    self.act(crate::action::Action::Drop { payload });
+                }
+                self.store_chunk(object, parcel);
+            }
+            other => {
+                self.drop_payload(other);
+                self.landed(fare);
+                if let Some(kept) = self.objects.get_mut(&object) {
+                    kept.plain.insert(chunk);
+                }
+                self.look_at_node(object.node);
+                self.want_again(object, chunk);
+            }
+        }
     }
 
     /// Takes what can be had without anybody being asked, while nobody can be.

@@ -3,7 +3,7 @@
 use crate::draft::DraftJob;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
-use crate::event::DiskDone;
+use crate::event::{DiskDone, Fingerprint};
 use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, NodeId, ObjectId};
 use crate::object::Fare;
 use crate::on::copy::Copying;
@@ -63,6 +63,17 @@ pub(crate) enum Job {
     },
     /// Bytes are read that may be a chunk's.
     Copied(Copying),
+    /// A chunk of a plain file is read that may be an object's.
+    CopiedPlain {
+        /// Of which object.
+        object: ObjectId,
+        /// Which chunk.
+        chunk: ChunkIx,
+        /// How many bytes it has.
+        len: u32,
+        /// The file's fingerprint.
+        print: Fingerprint,
+    },
     /// A claim is hashed.
     Checked {
         /// Of which object.
@@ -141,6 +152,15 @@ impl Engine {
             Job::Copied(copying) => {
                 self.on_copied(copying, outcome);
                 self.job_ended(copying.object);
+            }
+            Job::CopiedPlain {
+                object,
+                chunk,
+                len,
+                print,
+            } => {
+                self.on_copied_plain((object, chunk), len, print, outcome);
+                self.job_ended(object);
             }
             Job::Checked { object, chunk } => {
                 let found = match outcome {

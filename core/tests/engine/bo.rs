@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 
 use tandem_core::event::{Event, Fetched};
 use tandem_core::ids::{
-    ActorId, Arrival, ChunkHash, Dot, EntryId, Lamport, LinkId, NodeId, ObjectId, PayloadId,
+    ActorId, Arrival, ChunkHash, ChunkIx, Dot, EntryId, Lamport, LinkId, NodeId, ObjectId,
+    PayloadId,
 };
 use tandem_core::label::Label;
 use tandem_core::message::{Batch, FolderId, Hello, Message, PROTOCOL, Role};
 use tandem_core::time::{Duration, WallTime};
 use tandem_core::tree::name::{Name, TargetPath};
 use tandem_core::tree::register::{Attrs, Body, Content, Entry, Kind, Register, Stamp, Xattrs};
+use tandem_core::tree::runs::Runs;
 use tandem_core::version::VersionVector;
 
 use crate::stage::{CHUNK, Stage, TICKET};
@@ -32,6 +34,10 @@ pub(crate) struct Bo {
     /// What he knew when he last listened.
     pub(crate) knows: VersionVector,
     bytes: BTreeMap<ObjectId, Vec<u8>>,
+    /// The last version that he heard of, of each file.
+    versions: BTreeMap<NodeId, Dot>,
+    /// The chunks that he has of versions of which he has not all.
+    has_only: BTreeMap<ObjectId, Vec<u32>>,
     unsaid: Vec<Register>,
     said: Vec<Register>,
     /// Whether he answers who asks for chunks.
@@ -60,6 +66,8 @@ impl Bo {
             attrs: BTreeMap::new(),
             knows: VersionVector::new(),
             bytes: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            has_only: BTreeMap::new(),
             unsaid: Vec::new(),
             said: Vec::new(),
             serves: true,
@@ -104,7 +112,10 @@ impl Bo {
                     Register::Attrs(attrs) => {
                         self.attrs.insert(attrs.node, attrs);
                     }
-                    Register::Content(_) | Register::Digest(_) => {}
+                    Register::Content(content) => {
+                        self.versions.insert(content.node, content.stamp.dot);
+                    }
+                    Register::Digest(_) => {}
                 }
             }
             if let Some(knowledge) = batch.knowledge {
@@ -221,6 +232,27 @@ impl Bo {
         version
     }
 
+    /// Returns the version of a file of which he heard last.
+    pub(crate) fn version_of(&self, node: NodeId) -> Dot {
+        self.versions[&node]
+    }
+
+    /// Says of the last version that he wrote that it is as `base` but in these chunks, and has
+    /// the bytes of no others.
+    pub(crate) fn only_changed(&mut self, base: Dot, chunks: &[u32]) {
+        let Some(Register::Content(content)) = self.unsaid.last_mut() else {
+            panic!("he wrote no version");
+        };
+        content.base = Some(base);
+        let mut changed = Runs::default();
+        for chunk in chunks {
+            changed.insert(ChunkIx(*chunk));
+        }
+        content.changed = Some(changed);
+        let object = content.object();
+        self.has_only.insert(object, chunks.to_vec());
+    }
+
     /// Gives a file a further name.
     pub(crate) fn link(&mut self, node: NodeId, parent: NodeId, text: &str) {
         self.say_entry(node, parent, text);
@@ -312,7 +344,10 @@ impl Bo {
             return false;
         }
         let (_, fetch, want) = stage.unanswered.remove(0);
+        let has_only = self.has_only.get(&want.object);
+        let lacks = has_only.is_some_and(|chunks| !chunks.contains(&want.chunk.0));
         let outcome = match self.bytes.get(&want.object) {
+            _ if lacks => Fetched::NotHeld,
             None => Fetched::NotHeld,
             Some(bytes) => {
                 let from = want.chunk.0 as usize * CHUNK as usize;

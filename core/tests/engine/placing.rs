@@ -566,3 +566,66 @@ fn a_power_loss_at_any_step_of_placing_loses_nothing_and_makes_nothing_up() {
     }
     assert!(steps > 40, "the story has only {steps} steps");
 }
+
+/// A version that was superseded while it was fetched left its file for fetched, and the next was
+/// never asked for.
+#[test]
+fn a_version_that_is_superseded_while_it_is_fetched_makes_room_for_the_next() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    bo.write(a, &[9; 700]);
+    bo.tell(&mut stage);
+    bo.write(a, &[8; 900]);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("a", &[8; 900])]);
+    is_quiet(&mut stage);
+}
+
+/// Bo changed a chunk of a file of which he never read the others: they are in ada's own file, and
+/// nowhere else.
+#[test]
+fn what_a_version_says_is_as_before_is_taken_from_the_file_that_stands() {
+    let mut before = vec![1; 1_600];
+    before[512..1_024].fill(2);
+    let mut stage = ada(&[("a", &before)]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    let base = bo.version_of(a);
+    let mut after = before.clone();
+    after[600] = 9;
+    bo.write(a, &after);
+    bo.only_changed(base, &[1]);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("a", &after)]);
+    is_quiet(&mut stage);
+}
+
+/// The same, and a program writes to the file before it was looked at: what it wrote is no part of
+/// bo's version, and is kept.
+#[test]
+fn a_file_that_is_another_by_now_is_no_base() {
+    let before = vec![1; 1_600];
+    let mut stage = ada(&[("a", &before)]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    let base = bo.version_of(a);
+    let mut after = before.clone();
+    after[600] = 9;
+    bo.write(a, &after);
+    bo.only_changed(base, &[1]);
+    let hers = vec![7; 1_600];
+    stage.side("ada").files.write("a", &hers);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let found: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
+    assert!(found.contains(&hers), "{found:?}");
+    for bytes in &found {
+        assert!(*bytes == hers || *bytes == after || *bytes == before);
+    }
+}
