@@ -8,7 +8,10 @@ use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::fetch::backoff::Backoff;
+use crate::fetch::bitmap::ChunkBitmap;
 use crate::fetch::download::Download;
+use crate::fetch::error::SidecarError;
+use crate::fetch::kdbitmap::version_of;
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
 use crate::ids::{ChunkHash, ChunkIx, ObjectId, ReqId};
@@ -219,10 +222,19 @@ impl Engine {
         // A partial file beside a record that says complete was killed before the rename, or is a
         // later one whose own record a power loss took: its sidecar tells what is in it.
         kept.stage = Stage::Absent;
+        let chunk_size = kept.held().chunk_size();
         let found = sidecar.filter(|_| partial == Some(size));
-        let read = found.map(|bytes| Sidecar::decode(&bytes, Some((object, size))));
+        let read = found.map(|bytes| read_sidecar(&bytes, object, size, salt));
         match read {
-            Some(Ok(found)) if found.header().chunk_size == kept.held().chunk_size() => {
+            Some(Ok((found, rewritten))) if found.header().chunk_size == chunk_size => {
+                if let Some(record) = rewritten {
+                    // A kill in between leaves a sidecar that says nothing.
+                    let len = 0;
+                    let cut = DiskWish::CutSidecar { object, len };
+                    self.object_job(object, Job::Marked(object), cut);
+                    let mark = DiskWish::MarkSidecar { object, record };
+                    self.object_job(object, Job::Marked(object), mark);
+                }
                 self.adopt(object, &found, salt);
             }
             Some(Ok(_)) => {
@@ -787,5 +799,24 @@ impl Engine {
         let node = object.node;
         let is_current = |content: &Content| content.stamp.dot == object.version;
         self.tree.node(node).is_some() && self.tree.registers().versions_of(node).any(is_current)
+    }
+}
+
+/// Reads a sidecar, of version 2 or 1: what that one lists are claims without hashes. Of version
+/// 1, returns the bytes that it is rewritten to.
+fn read_sidecar(
+    bytes: &[u8],
+    object: ObjectId,
+    size: u64,
+    salt: u64,
+) -> Result<(Sidecar, Option<Vec<u8>>), SidecarError> {
+    match version_of(bytes) {
+        Ok(1) => {
+            let listed = ChunkBitmap::decode(bytes, Some(size))?;
+            let found = Sidecar::from_v1(listed, object, salt);
+            let rewritten = found.encode(salt);
+            Ok((found, Some(rewritten)))
+        }
+        Ok(_) | Err(_) => Sidecar::decode(bytes, Some((object, size))).map(|found| (found, None)),
     }
 }

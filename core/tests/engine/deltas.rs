@@ -2,8 +2,11 @@
 
 use tandem_core::engine::Last;
 use tandem_core::event::{Event, Fetched};
-use tandem_core::ids::{ChunkHash, Fh};
+use tandem_core::ids::{ActorId, Arrival, ChunkHash, ChunkIx, Dot, Fh, Lamport};
+use tandem_core::message::{Batch, Message};
 use tandem_core::time::Duration;
+use tandem_core::tree::register::{Content, Register, Stamp};
+use tandem_core::tree::runs::Runs;
 
 use crate::stage::{Held, Stage};
 
@@ -150,4 +153,97 @@ fn what_was_not_named_is_not_the_same_s32() {
     assert_eq!(stage.bytes("bo", read), book()[..10]);
     let zeros = ChunkHash::of(&[0; 512]);
     assert_ne!(zeros, ChunkHash::of(&book()[..512]));
+}
+
+/// A sidecar of version 1 lists chunks and gives no hashes. Those that are there cost nothing, and
+/// those that are not, themselves.
+#[test]
+fn what_version_1_lists_is_named_and_proven() {
+    let mut stage = Stage::new(&["bo"]);
+    stage.side("ada").files.write("book", &book());
+    stage.start("ada", Last::Clean);
+    stage.start("bo", Last::Clean);
+    let fh = stage.open("bo", "book");
+    let read = stage.read("bo", fh, 600, 900);
+    stage.bytes("bo", read);
+    stage.kill("bo");
+    stage.side("bo").objects.list_all_in_version_1();
+    stage.start("bo", Last::Killed);
+    let fh = stage.open("bo", "book");
+    reads(&mut stage, fh, &book());
+    assert_eq!(fetched(&mut stage), 2_148 - 2 * 512);
+    assert_eq!(stage.side("bo").objects.count(), 1);
+}
+
+/// What was named and proven stays so: its record is that of any chunk.
+#[test]
+fn what_version_1_listed_is_a_claim_with_a_hash_after_a_kill() {
+    let mut stage = Stage::new(&["bo"]);
+    stage.side("ada").files.write("book", &book());
+    stage.start("ada", Last::Clean);
+    stage.start("bo", Last::Clean);
+    let fh = stage.open("bo", "book");
+    let read = stage.read("bo", fh, 600, 900);
+    stage.bytes("bo", read);
+    stage.kill("bo");
+    stage.side("bo").objects.list_all_in_version_1();
+    for _ in 0..2 {
+        stage.start("bo", Last::Killed);
+        let fh = stage.open("bo", "book");
+        let read = stage.read("bo", fh, 600, 900);
+        assert_eq!(stage.bytes("bo", read), book()[600..1_500]);
+        assert_eq!(fetched(&mut stage), 0);
+        stage.kill("bo");
+        stage.mute("ada");
+    }
+}
+
+/// A version whose author says which chunk it changed: the others are taken from the base, and
+/// nobody is asked, nor need anybody be there.
+#[test]
+fn what_a_version_says_is_as_its_base_is_not_asked_for() {
+    let (mut stage, fh) = bo_has_read();
+    let mut held = stage.side("bo").registers().into_iter();
+    let base = held.find_map(|register| match register {
+        Register::Content(content) => Some(content),
+        _ => None,
+    });
+    let base = base.unwrap();
+    let dot = Dot {
+        actor: ActorId(0xc0),
+        counter: 1,
+    };
+    let mut context = base.context.clone();
+    context.cover(base.stamp.dot);
+    let mut changed = Runs::default();
+    changed.insert(ChunkIx(2));
+    let new = Content {
+        stamp: Stamp {
+            lamport: Lamport(base.stamp.lamport.0 + 1),
+            dot,
+        },
+        context,
+        base: Some(base.stamp.dot),
+        changed: Some(changed),
+        ..base
+    };
+    let link = stage.links("bo")[0];
+    let said = Batch {
+        upto: Arrival(100),
+        registers: vec![Register::Content(new)],
+        knowledge: None,
+    };
+    stage.mute("ada");
+    stage.said("bo", link, Message::Registers(said));
+    stage.cut();
+    let asked = stage.side("bo").engine().counters().chunks_asked;
+    for (offset, len) in [(0, 1_024), (1_536, 612)] {
+        let read = stage.read("bo", fh, offset, len);
+        let from = usize::try_from(offset).unwrap();
+        let upto = from + usize::try_from(len).unwrap();
+        assert_eq!(stage.bytes("bo", read), book()[from..upto]);
+    }
+    assert_eq!(stage.side("bo").engine().counters().chunks_asked, asked);
+    let other = stage.read("bo", fh, 1_024, 1);
+    assert_eq!(stage.answer("bo", other), None, "that one has changed");
 }

@@ -144,8 +144,10 @@ fn a_harmed_sidecar_is_found_and_the_result_exact_s29_s32() {
     );
 }
 
-/// Version 1 sidecars whose counters lie, or that are of another size, are refused; an honest
-/// one's bits are claims, which save what verifies.
+/// Version 1 sidecars whose counters lie, or that are of another size, are refused. The bits of
+/// one that is well made are claims: what is there is hashed and named, and only what its owner
+/// does not find the same is served. So true claims cost what is missing, and lies what they lie
+/// about.
 #[test]
 fn a_lying_version_1_sidecar_is_refused_s29() {
     let half = Half::new();
@@ -162,19 +164,50 @@ fn a_lying_version_1_sidecar_is_refused_s29() {
         bytes
     };
     let all = (1 << total) - 1;
-    for (what, is_said, sidecar) in [
-        ("all claimed", false, version_1(SIZE, total, all)),
-        ("a lying counter", true, version_1(SIZE, total, 1)),
-        ("of another size", true, version_1(SIZE - 1, total, all)),
-        ("bits beyond the end", true, version_1(SIZE, 64, u64::MAX)),
+    // What is there, whatever any sidecar says of it: the rest of the file is a hole.
+    let bytes = fs::read(&kept).unwrap();
+    let truth = pattern(1, 0, usize::try_from(SIZE).unwrap());
+    let chunk = usize::try_from(CHUNK).unwrap();
+    let pieces = bytes.chunks(chunk).zip(truth.chunks(chunk)).enumerate();
+    let (mut there, mut held) = (0u64, 0);
+    for (ix, (piece, true_piece)) in pieces {
+        if piece == true_piece {
+            there |= 1 << ix;
+            held += piece.len() as u64;
+        }
+    }
+    let count = there.count_ones();
+    assert!(0 < count && count < total, "{count} of {total} are there");
+    for (what, is_said, sidecar, served_max) in [
+        (
+            "all claimed",
+            false,
+            version_1(SIZE, total, all),
+            SIZE - held,
+        ),
+        ("no lie", false, version_1(SIZE, count, there), SIZE - held),
+        ("a lying counter", true, version_1(SIZE, total, 1), SIZE),
+        (
+            "of another size",
+            true,
+            version_1(SIZE - 1, total, all),
+            SIZE,
+        ),
+        (
+            "bits beyond the end",
+            true,
+            version_1(SIZE, 64, u64::MAX),
+            SIZE,
+        ),
     ] {
         let _ = fs::remove_file(half.out.join("big"));
         half.copy(&kept, &half.partial);
         fs::write(&half.sidecar, sidecar).unwrap();
-        let (said, _) = half.finish(what);
+        let (said, served) = half.finish(what);
+        assert_eq!(is_said, said.contains("starts over"), "{what}: {said}");
         assert!(
-            !is_said || said.contains("starts over"),
-            "{what}: nothing was said: {said}"
+            served <= served_max,
+            "{what}: {served} bytes were served; {served_max} were missing"
         );
     }
 }

@@ -9,6 +9,7 @@ use tandem_core::action::{DiskWish, Stored};
 use tandem_core::draft_wish::{DraftFrom, DraftWish};
 use tandem_core::error::DiskError;
 use tandem_core::event::DiskDone;
+use tandem_core::fetch::bitmap::ChunkBitmap;
 use tandem_core::ids::{ChunkHash, ObjectId};
 use tandem_core::time::WallTime;
 
@@ -143,6 +144,16 @@ impl Objects {
             sidecar.ok_or(DiskError::NotFound)?.extend(record);
         }
         Ok(DiskDone::Done)
+    }
+
+    /// Has every sidecar be one of version 1 that lists all chunks.
+    pub(crate) fn list_all_in_version_1(&mut self) {
+        for (object, file) in &self.partial {
+            let len = u64::try_from(file.bytes.len()).unwrap();
+            let mut all = ChunkBitmap::with_chunk_size(len, 512).unwrap();
+            all.set_range(0, len);
+            self.sidecars.insert(*object, all.encode());
+        }
     }
 
     pub(super) fn read_stored(
