@@ -23,7 +23,7 @@ use crate::ids::{
 };
 use crate::inodes::Inodes;
 use crate::label::Label;
-use crate::limits::{CHUNK_SIZE, COUNTER_MAX};
+use crate::limits::{CHUNK_SIZE, COUNTER_MAX, RESTING_MAX};
 use crate::link::Links;
 use crate::message::{FolderId, Role, Secret};
 use crate::object::Object;
@@ -35,6 +35,7 @@ use crate::on::serve::Serving;
 use crate::on::tell::Tell;
 use crate::on::want::Wanting;
 use crate::records::{self, Bound, Holding, Myself};
+use crate::resting::Resting;
 use crate::rng::Rng;
 use crate::status::Counters;
 use crate::time::{Duration, Time};
@@ -70,6 +71,8 @@ pub struct Config {
     pub read_deadline: Duration,
     /// Attempts at a chunk without progress before its reads fail.
     pub retries: u32,
+    /// Complete files of which all is kept in memory.
+    pub resting: usize,
     /// How often a silent link is probed.
     pub heartbeat: Duration,
     /// Heartbeats that may stay unanswered before a link is gone.
@@ -112,6 +115,7 @@ impl Config {
             chunk_size: CHUNK_SIZE,
             read_deadline: Duration::from_secs(30),
             retries: 5,
+            resting: RESTING_MAX,
             heartbeat: Duration::from_secs(5),
             misses: 3,
             writable: false,
@@ -176,6 +180,8 @@ pub struct Engine {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     /// The versions of files of which something is on disk, and how much.
     pub(crate) kept: BTreeMap<ObjectId, Holding>,
+    /// The complete ones among `objects`.
+    pub(crate) resting: Resting,
     /// Objects that have chunks to ask for, in the order of their first want.
     pub(crate) ancestors: Ancestors,
     /// Chunks that are being made of what is here, with nobody asked.
@@ -248,6 +254,7 @@ impl Engine {
             kept: BTreeMap::new(),
             ancestors: Ancestors::default(),
             copies: 0,
+            resting: Resting::default(),
             demand: VecDeque::new(),
             fetches: BTreeMap::new(),
             folder: Folder::default(),
@@ -293,6 +300,11 @@ impl Engine {
             Event::Fetched { fetch, outcome } => self.on_fetched(fetch, outcome),
             Event::Asked { link, ask, want } => self.on_asked(link, ask, want),
             Event::Disk { job, outcome } => self.on_disk(job, outcome),
+            Event::Unreadable {
+                object,
+                offset,
+                len,
+            } => self.on_unreadable(object, offset, len),
             Event::Committed { commit, outcome } => self.on_committed(commit, outcome),
             Event::Hint(hint) => self.on_hint(hint),
             Event::Stop => self.on_stop(),

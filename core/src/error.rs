@@ -122,6 +122,28 @@ pub enum Fault {
         /// Our reason.
         why: crate::message::Refusal,
     },
+    /// Our metadata lack updates that a joiner knows: they were rebuilt, or restored from a copy.
+    #[error(
+        "{name} ({peer}) knows changes that are lost here, since the metadata of this folder were \
+         rebuilt or restored; it has to join again with a new store"
+    )]
+    Forgot {
+        /// Who knows them.
+        peer: PeerId,
+        /// What it calls itself.
+        name: Label,
+    },
+    /// The host's metadata lack updates that we know.
+    #[error(
+        "{name} ({peer}) has lost changes that are known here, since its metadata were rebuilt or \
+         restored; what is here can still be read; to go on, join again with a new store (--store)"
+    )]
+    HostForgot {
+        /// The host.
+        peer: PeerId,
+        /// What it calls itself.
+        name: Label,
+    },
     /// A chunk did not come.
     #[error("{chunk} of {object:?} did not come after {attempts} attempts")]
     ChunkMissing {
@@ -149,6 +171,12 @@ pub enum Fault {
         object: ObjectId,
         /// Which chunk.
         chunk: ChunkIx,
+    },
+    /// Bytes that were stored can't be read any more.
+    #[error("{path} can't be read from the store; it is fetched again")]
+    Unreadable {
+        /// Of which file.
+        path: String,
     },
     /// The disk refused a job.
     #[error("{what}: {why}")]

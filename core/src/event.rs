@@ -6,7 +6,7 @@ use crate::action::Besides;
 use crate::edit::Edit;
 use crate::error::DiskError;
 use crate::ids::{
-    AskId, ChunkHash, CommitId, FetchId, Fh, Ino, JobId, LinkId, PayloadId, PeerId, ReqId,
+    AskId, ChunkHash, CommitId, FetchId, Fh, Ino, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId,
 };
 use crate::message::{Message, Want};
 use crate::time::WallTime;
@@ -69,6 +69,16 @@ pub enum Event {
         ask: AskId,
         /// For what.
         want: Want,
+    },
+    /// Bytes of an object that a reply pointed to could not be read, and not only because another
+    /// version has taken their place.
+    Unreadable {
+        /// Which object.
+        object: ObjectId,
+        /// Where in it.
+        offset: u64,
+        /// How many bytes.
+        len: u32,
     },
     /// A disk job has finished.
     Disk {

@@ -40,7 +40,8 @@ mod on;
 mod placing;
 mod reconcile;
 mod records;
+mod resting;
 mod standing;
 mod timers;
 
-pub use records::is_record;
+pub use records::{Owned, is_record};

@@ -69,6 +69,10 @@ pub const LANES: u32 = 4;
 /// HTTP/2 connection carries.
 pub const LANE_FILES_MAX: usize = 64;
 
+/// Complete files of which more is kept in memory than that they are complete: a kilobyte each, and
+/// one look at the disk for each that is read again after so many others; by eye.
+pub const RESTING_MAX: usize = 1_024;
+
 /// Listings of directories under way at once: keeps a disk queue busy without filling memory.
 pub const LISTS_IN_FLIGHT_MAX: usize = 4;
 

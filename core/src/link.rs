@@ -100,6 +100,18 @@ pub(crate) enum Barred {
     /// It is somebody else.
     #[error("another key answers at its address; ask for a new ticket")]
     WrongKey,
+    /// The host that it is has lost updates that are known here.
+    #[error(
+        "its metadata were rebuilt or restored, and changes that are known here are lost there; \
+         stop, and join again with a new store (--store)"
+    )]
+    HostForgot,
+    /// It knows updates that were lost here.
+    #[error(
+        "the metadata of this folder were rebuilt or restored, and changes that it knows are lost \
+         here; it has to join again with a new store"
+    )]
+    Forgot,
 }
 
 impl Barred {
@@ -107,6 +119,8 @@ impl Barred {
     pub(crate) fn is_passing(self) -> bool {
         match self {
             Self::Refused(why) => why.is_passing(),
+            // It comes in, and is hung up on when it tells what was lost.
+            Self::HostForgot | Self::Forgot => true,
             Self::WrongKey => false,
         }
     }
@@ -131,6 +145,8 @@ pub(crate) struct Peer {
     pub heard: Option<Time>,
     /// Why it does not let us in.
     pub refused: Option<Barred>,
+    /// Whether it was said that one of us has lost what the other knows.
+    pub parted: bool,
     /// Where we stand in its stream.
     pub cursor: Option<Cursor>,
     /// Whether it takes changes, as it last said.
@@ -149,6 +165,7 @@ impl Peer {
             gone: Some(now),
             heard: None,
             refused: None,
+            parted: false,
             cursor: None,
             takes_changes: None,
         }

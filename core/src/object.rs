@@ -106,6 +106,8 @@ pub(crate) struct Object {
     pub doomed: bool,
     /// Whether the disk has refused a job on it, and was not obliging since.
     pub refused: bool,
+    /// Whether it could not be read while it was being put in its place: nothing of it is here.
+    pub spoilt: bool,
     /// Whether it waits for its backoff.
     pub pausing: bool,
     /// Whether the attempts ran out.
@@ -149,6 +151,7 @@ impl Object {
             jobs: 0,
             doomed: false,
             refused: false,
+            spoilt: false,
             pausing: false,
             exhausted: false,
             is_elsewhere: false,
@@ -181,6 +184,7 @@ impl Object {
     /// Returns whether a range is readable as it is.
     pub(crate) fn is_readable(&self, offset: u64, len: u32) -> bool {
         match self.stage {
+            Stage::Syncing | Stage::Finishing if self.spoilt => false,
             Stage::Complete | Stage::Finishing => true,
             Stage::Partial | Stage::Syncing => self.download.has_range(offset, u64::from(len)),
             Stage::Unknown | Stage::Loading | Stage::Absent | Stage::Creating | Stage::Broken => {
@@ -193,6 +197,7 @@ impl Object {
     /// answered.
     pub(crate) fn may_be_here(&self, offset: u64, len: u32) -> bool {
         match self.stage {
+            Stage::Syncing | Stage::Finishing if self.spoilt => false,
             Stage::Unknown | Stage::Loading | Stage::Finishing | Stage::Complete => true,
             Stage::Partial | Stage::Syncing => self
                 .download
@@ -229,6 +234,7 @@ impl Object {
     /// Forgets what was known of the disk, to look again.
     pub(crate) fn break_off(&mut self) {
         self.stage = Stage::Broken;
+        self.spoilt = false;
         self.writer = None;
         self.syncing = None;
         self.wanted.clear();

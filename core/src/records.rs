@@ -5,6 +5,7 @@
 //! a byte that names its layout, so that a later one can be told. `docs/FORMATS.md` has the table.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use serde::de::DeserializeOwned;
@@ -353,6 +354,59 @@ impl Stored {
             _ => return None,
         };
         rest.0.is_empty().then_some(stored)
+    }
+}
+
+/// Which objects of a store are of use, as far as its records tell.
+#[derive(Debug)]
+pub struct Owned {
+    objects: BTreeSet<ObjectId>,
+    knowledge: VersionVector,
+}
+
+impl Owned {
+    /// Reads what the records of a store tell; to be asked before the engine is made of them.
+    /// `None` while not all versions are known, since the store is new or was built anew: then
+    /// whatever lies there may be of use.
+    pub fn read(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<Self> {
+        let mut knowledge = None;
+        let mut objects = BTreeSet::new();
+        for (key, value) in stored {
+            match Stored::parse(key, value)? {
+                Stored::Myself(me) => knowledge = me.complete.then_some(me.knowledge),
+                Stored::Object(object, _) => {
+                    objects.insert(object);
+                }
+                Stored::Draft(node, draft) => {
+                    objects.insert(draft.file);
+                    let version = draft.version;
+                    objects.insert(ObjectId { node, version });
+                }
+                Stored::Register(_, Register::Content(content)) => {
+                    objects.insert(content.object());
+                }
+                Stored::Register(
+                    _,
+                    Register::Entry(_) | Register::Attrs(_) | Register::Digest(_),
+                )
+                | Stored::Inode(..)
+                | Stored::Peer(..)
+                | Stored::Bound(..)
+                | Stored::Placed(..)
+                | Stored::Stands(..)
+                | Stored::Parked(..)
+                | Stored::Intent(..)
+                | Stored::Hash(..) => {}
+            }
+        }
+        let knowledge = knowledge?;
+        Some(Self { objects, knowledge })
+    }
+
+    /// Tells whether an object is of use, or may be: it is on record, or its version is one that
+    /// is known, or that is not known yet.
+    pub fn has(&self, object: ObjectId) -> bool {
+        self.objects.contains(&object) || !self.knowledge.covers(object.version)
     }
 }
 

@@ -58,6 +58,8 @@ pub enum What {
     ClockJump,
     /// A joiner's process is killed, and what it stored is damaged before it starts again.
     Rot,
+    /// A complete file vanishes from a joiner's store, or can't be read any more.
+    Vanish,
     /// The hostile peer comes.
     Hostile,
 }
@@ -79,6 +81,7 @@ impl What {
             | Self::Want
             | Self::ClockJump
             | Self::Rot
+            | Self::Vanish
             | Self::Hostile => false,
         }
     }
@@ -98,6 +101,12 @@ const JOB_STATES: usize = 10;
 /// Draws the plan of a run.
 pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
     let mut plan = Vec::new();
+    // What was written there may be nowhere else: nobody could bring it back.
+    let vanishes = if config.writable == 0 {
+        config.vanishes
+    } else {
+        0
+    };
     let kinds = [
         (What::Cut, config.cuts),
         (What::Kill, config.kills),
@@ -111,6 +120,7 @@ pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
         (What::ClockJump, config.clock_jumps),
         (What::Rot, config.rots),
         (What::Hostile, config.hostile),
+        (What::Vanish, vanishes),
     ];
     for (what, count) in kinds {
         for _ in 0..count {
@@ -278,6 +288,7 @@ impl World {
                 self.folder.jump(wall);
             }
             What::Rot => self.rot(1 + chance.index(self.config.joiners), &mut chance),
+            What::Vanish => self.vanish(1 + chance.index(self.config.joiners), &mut chance),
             What::Hostile => self.hostile_comes(chance),
         }
         Ok(())
@@ -337,6 +348,16 @@ impl World {
             }
         }
         self.after(again, Item::Start(p));
+    }
+
+    /// Has a complete file of a joiner go bad, while it runs or does not.
+    fn vanish(&mut self, p: usize, chance: &mut crate::choices::Chance) {
+        let peer = &mut self.peers[p];
+        if let Some(object) = peer.objects.go_bad(chance) {
+            reach!(self.reach, "rot: complete file");
+            peer.caused.disk = true;
+            peer.resume.forget(object);
+        }
     }
 
     /// Lets nothing of what one side sends come through for a while, and no dial.

@@ -90,6 +90,10 @@ pub struct Config {
     pub clock_jumps: u64,
     /// Damages to what a stopped peer has stored that are planned.
     pub rots: u64,
+    /// Complete files that go bad beneath a peer that runs, as planned.
+    pub vanishes: u64,
+    /// Complete files of which all is kept in memory.
+    pub resting: usize,
     /// Sessions of a hostile peer that are planned.
     pub hostile: u64,
     /// Changes by outside programs that are planned.
@@ -215,6 +219,12 @@ impl Config {
                 0
             },
             write_kinds: chance.some_of(u16::MAX),
+            resting: chance.index(6),
+            vanishes: if chance.often(250) && !calm {
+                chance.between(1, 6)
+            } else {
+                0
+            },
         }
     }
 
@@ -271,6 +281,8 @@ impl Config {
             sleeps: 0,
             clock_jumps: 0,
             rots: 0,
+            vanishes: 0,
+            resting: 2,
             hostile: 0,
             edits: 0,
             edit_kinds: u16::MAX,

@@ -214,6 +214,7 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
         Event::Hint(Hint::Path { settled: true, .. }) => ("hint", "settled"),
         Event::Hint(Hint::Path { .. }) => ("hint", "growing"),
         Event::Hint(Hint::Subtree { .. }) => ("hint", "subtree"),
+        Event::Unreadable { .. } => ("disk", "can't be read"),
         Event::Stop => ("stop", ""),
         Event::Want { .. } => ("want", ""),
     }
@@ -258,6 +259,9 @@ pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
             Fault::ChunkMissing { .. } => ("fault", "chunk missing"),
             Fault::ChunkCorrupt { .. } => ("fault", "chunk corrupt"),
             Fault::ChunkRotten { .. } => ("fault", "chunk rotten"),
+            Fault::Unreadable { .. } => ("fault", "unreadable"),
+            Fault::Forgot { .. } => ("fault", "we forgot"),
+            Fault::HostForgot { .. } => ("fault", "the host forgot"),
             Fault::Disk { .. } => ("fault", "disk"),
             Fault::Store { .. } => ("fault", "store"),
             Fault::Sidecar { .. } => ("fault", "sidecar"),

@@ -3,7 +3,7 @@
 //! Law: nothing here decides. What takes time goes into the queue and comes back as an event of
 //! the same start of the process, or never.
 
-use tandem_core::action::{Action, FsReply, Invalidation, WantState};
+use tandem_core::action::{Action, FsReply, Invalidation, Stored, WantState};
 use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, ReqId};
@@ -374,7 +374,7 @@ impl World {
                     peer.callers.insert(req, (caller, call, tries + 1));
                     // What a job has done to the file the engine is told in this time.
                     let told = crate::config::MS.max(self.config.disk_time);
-                    self.after(told, Item::Again(p, boot, req));
+                    self.after(told, Item::Again(p, boot, req, *stored));
                     return Ok(());
                 }
             }
@@ -552,12 +552,21 @@ impl World {
         }
     }
 
-    /// Makes a call again whose bytes could not be read.
-    pub(crate) fn again(&mut self, p: usize, boot: u64, req: ReqId) -> Verdict {
+    /// Makes a call again whose bytes could not be read; if they are not elsewhere by now, the
+    /// engine is told first.
+    pub(crate) fn again(&mut self, p: usize, boot: u64, req: ReqId, stored: Stored) -> Verdict {
         let peer = &self.peers[p];
         match peer.callers.get(&req) {
-            Some((_, call, _)) if peer.boot == boot => {
+            Some((_, call, tries)) if peer.boot == boot => {
                 let call = call.clone();
+                if *tries > 1 {
+                    let unreadable = Event::Unreadable {
+                        object: stored.object,
+                        offset: stored.offset,
+                        len: stored.len,
+                    };
+                    self.tell(p, boot, unreadable)?;
+                }
                 self.tell(p, boot, Event::Fs { req, call })
             }
             _ => Ok(()),
@@ -611,8 +620,9 @@ impl World {
             let read = peer.objects.read(object, 0, u32::MAX);
             let whole = read
                 .is_some_and(|bytes| bytes.len() as u64 == size && self.folder.history.had(bytes));
-            // Nothing is stored of an empty file.
-            if size > 0 && !(whole && peer.objects.is_complete(object)) {
+            // Nothing is stored of an empty file, and one may have gone bad since.
+            let is_here = whole && peer.objects.is_complete(object);
+            if size > 0 && !is_here && !peer.objects.is_bad(object) {
                 let what = format!("{object:?} is said to be all here, and is not");
                 return Err(Failure::safety("P1", what));
             }

@@ -321,6 +321,7 @@ const EXPECTED: &[&str] = &[
     "reply: target",
     "reply: value",
     "rot: chunk",
+    "rot: complete file",
     "rot: metadata set aside",
     "rot: sidecar",
     "says: ack",

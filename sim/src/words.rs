@@ -65,6 +65,7 @@ pub(crate) fn event(event: &Event) -> (Topic, String) {
         } => (Topic::Disk, format!("commit: {error:?}")),
         Event::Hint(Hint::Path { path, .. }) => (Topic::Disk, format!("hint: {}", joined(path))),
         Event::Hint(Hint::Subtree { path }) => (Topic::Disk, format!("rescan: /{}", joined(path))),
+        Event::Unreadable { offset, .. } => (Topic::Disk, format!("can't be read: @{offset}")),
         Event::Stop => (Topic::Call, "asked to stop".to_owned()),
         Event::Want { path, .. } => (Topic::Call, format!("wants all of {}", joined(path))),
     }
@@ -268,6 +269,7 @@ pub(crate) fn planned(what: What) -> Option<&'static str> {
         What::Sleep => Some("a machine sleeps"),
         What::ClockJump => Some("the host's wall clock jumps"),
         What::Rot => Some("stored bytes rot"),
+        What::Vanish => Some("a stored file goes bad"),
         What::Hostile => Some("the hostile peer comes"),
         What::Cut
         | What::Stall

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use tandem_core::action::{FsReply, WantState};
+use tandem_core::action::{FsReply, Stored, WantState};
 use tandem_core::engine::{self, Engine, Host, Invite, Last, Start};
 use tandem_core::error::FsError;
 use tandem_core::event::{Event, FsCall, Hint, LinkDown};
@@ -58,7 +58,7 @@ pub(crate) enum Item {
     Job(usize, u64, JobId),
     Commit(usize, u64),
     User(usize, u64, usize),
-    Again(usize, u64, ReqId),
+    Again(usize, u64, ReqId, Stored),
     Planned(usize),
     Strike(usize, usize),
     Write(Box<Writer>),
@@ -209,6 +209,7 @@ impl World {
         let mut config = engine::Config::new(key(n), Label::lossy(name), role);
         config.chunk_size = self.config.chunk_size;
         config.read_deadline = Duration::from_nanos(self.config.read_deadline);
+        config.resting = self.config.resting;
         config.retries = self.config.retries;
         config.heartbeat = Duration::from_nanos(self.config.heartbeat);
         config.writable = match n {
@@ -399,7 +400,7 @@ impl World {
             Item::Job(p, boot, job) => self.job(p, boot, job),
             Item::Commit(p, boot) => self.commit(p, boot),
             Item::User(p, boot, thread) => self.user(p, boot, thread),
-            Item::Again(p, boot, req) => self.again(p, boot, req),
+            Item::Again(p, boot, req, stored) => self.again(p, boot, req, stored),
             Item::Planned(n) => self.planned(n),
             Item::Strike(n, p) => self.strike(n, p, true),
             Item::Write(writer) => self.write(*writer),

@@ -91,6 +91,8 @@ pub(crate) enum Job {
     Removed(ObjectId),
     /// Something is done to the shared folder.
     Place(Deed),
+    /// The files of an object that can't be read are removed, to be made anew.
+    Cleared(ObjectId),
 }
 
 impl Engine {
@@ -192,6 +194,13 @@ impl Engine {
                 match outcome {
                     Ok(DiskDone::Done) => self.on_finished(object),
                     other => self.object_refused(object, "putting in its place", other),
+                }
+                self.job_ended(object);
+            }
+            Job::Cleared(object) => {
+                match outcome {
+                    Ok(DiskDone::Done) | Err(DiskError::NotFound) => {}
+                    other => self.object_refused(object, "removing what can't be read of", other),
                 }
                 self.job_ended(object);
             }

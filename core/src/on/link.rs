@@ -184,11 +184,17 @@ impl Engine {
             let ours = self.hello(peer, None);
             self.say(link, Message::Hello(ours));
         }
+        let parted = self
+            .is_parted(&hello)
+            .then(|| (hello.role, hello.name.clone()));
         if self.me.folder.is_none() {
             self.me.folder = hello.folder;
             self.news = true;
         }
         self.greet(link, peer, hello);
+        if let Some((role, name)) = parted {
+            self.tell_parted(peer, role, name);
+        }
     }
 
     /// Decides whether a peer is let in (or, if we dialled it, whether it is whom we meant).
@@ -237,6 +243,7 @@ impl Engine {
     /// guest and the first joining peer that present it.
     fn is_paired(&mut self, peer: PeerId, hello: &Hello) -> bool {
         let is_guest = hello.role == Role::Guest;
+        let is_parted = self.is_parted(hello);
         let invites: alloc::vec::Vec<Invite> = self.config.invites.clone();
         for invite in invites {
             let bound = self.bound.entry(invite.id).or_default();
@@ -249,6 +256,10 @@ impl Engine {
                 return true;
             }
             if place.is_none() && hello.secret == Some(invite.secret) {
+                if is_parted {
+                    // It can't go on; the place stays free for the store that takes its place.
+                    return true;
+                }
                 *place = Some(peer);
                 let value = records::encode(bound);
                 self.commits.put(records::bound(invite.id), value);

@@ -217,6 +217,7 @@ impl Engine {
             self.wake(object);
             self.want_done(object);
             self.review_ancestors(object.node);
+            self.rest(object);
             return;
         }
         // A partial file beside a record that says complete was killed before the rename, or is a
@@ -473,12 +474,7 @@ impl Engine {
             kept.download.confirmed(chunk, hash);
         } else {
             // After a power loss that is no rot: the record may have outlived its bytes.
-            kept.download.lost(chunk);
-            if let Some(writer) = kept.writer.as_mut() {
-                let record = writer.append(Record::Lost { chunk }).to_vec();
-                let wish = DiskWish::MarkSidecar { object, record };
-                self.object_job(object, Job::Marked(object), wish);
-            }
+            self.lose_chunk(object, chunk);
         }
         self.wake(object);
         self.finish_if_complete(object);
@@ -640,10 +636,44 @@ impl Engine {
             kept.stage = Stage::Complete;
             kept.writer = None;
             kept.soft = false;
+            if kept.spoilt {
+                self.start_over(object);
+                return;
+            }
             self.close_idle_lanes(object);
             self.wake(object);
             self.want_done(object);
             self.review_ancestors(object.node);
+            self.rest(object);
+        }
+    }
+
+    /// Notes that a complete object was of use, and forgets the ones that were not for longest.
+    fn rest(&mut self, object: ObjectId) {
+        let is_complete = |kept: &Object| kept.stage == Stage::Complete;
+        if !self.objects.get(&object).is_some_and(is_complete) {
+            return;
+        }
+        self.resting.used(object);
+        while let Some(oldest) = self.resting.beyond(self.config.resting) {
+            // One that cannot be spared at this moment comes to rest again when it is closed.
+            let is_spare = |kept: &Object| {
+                is_complete(kept)
+                    && !kept.doomed
+                    && !kept.whole
+                    && kept.jobs == 0
+                    && kept.readers.is_empty()
+                    && kept.asked.is_empty()
+                    && kept.asks.is_empty()
+            };
+            let is_written = self.drafts_on.contains_key(&oldest) || self.is_settling(oldest);
+            let is_in_use = is_written || self.is_ancestor(oldest);
+            if !is_in_use && self.objects.get(&oldest).is_some_and(is_spare) {
+                self.close_idle_lanes(oldest);
+                self.objects.remove(&oldest);
+                self.timers.cancel(Timer::Harden(oldest));
+                self.timers.cancel(Timer::Retry(oldest));
+            }
         }
     }
 
@@ -744,6 +774,7 @@ impl Engine {
         }
         self.close_idle_lanes(object);
         self.objects.remove(&object);
+        self.resting.gone(object);
         self.timers.cancel(Timer::Harden(object));
         self.timers.cancel(Timer::Retry(object));
         if self.kept.remove(&object).is_some() {
@@ -789,7 +820,9 @@ impl Engine {
     pub(crate) fn closed(&mut self, object: ObjectId) {
         self.unwant_idle(object);
         self.close_idle_lanes(object);
-        if !self.is_needed(object) && !self.is_ancestor(object) {
+        if self.is_needed(object) {
+            self.rest(object);
+        } else if !self.is_ancestor(object) {
             self.doom(object);
         }
     }

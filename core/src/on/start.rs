@@ -57,6 +57,7 @@ impl Engine {
                 }
                 Stored::Object(object, holding) => objects.push((object, holding)),
                 Stored::Placed(node, placed, worn) => {
+                    past.cover(placed.version);
                     self.folder.place(node, placed);
                     if let Some(worn) = worn {
                         self.folder.wear(node, worn);
@@ -87,7 +88,8 @@ impl Engine {
         // A store that tells of updates of ours which its own count has not reached is damaged, or
         // was put together of several.
         let is_torn = past.counter(self.me.actor) > self.me.counter;
-        if (start.last == Last::Lost || is_torn || self.me.counter >= COUNTER_MAX) && !is_new {
+        let is_old = start.last == Last::Lost || self.me.counter >= COUNTER_MAX;
+        if is_torn || (is_old && !is_new) {
             self.reincarnate();
         }
         if start.last == Last::Clean {

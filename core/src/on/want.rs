@@ -73,7 +73,7 @@ impl Engine {
             want.object = Some(object);
         }
         self.demand_whole(object);
-        self.want_progress(object);
+        self.tell_progress(object, &[req]);
         self.want_done(object);
     }
 
@@ -92,11 +92,18 @@ impl Engine {
 
     /// Tells how far a wanted file has come.
     pub(crate) fn want_progress(&mut self, object: ObjectId) {
+        let wants = self.wants_of(object);
+        self.tell_progress(object, &wants);
+    }
+
+    /// Tells these, and nobody else who wants the same: many wants of one file are looked for at
+    /// once, and each would tell all.
+    fn tell_progress(&mut self, object: ObjectId, wants: &[ReqId]) {
         let Some(kept) = self.objects.get(&object).filter(|kept| kept.whole) else {
             return;
         };
         let (have, size) = (kept.download.bytes(), kept.size());
-        for req in self.wants_of(object) {
+        for &req in wants {
             let state = WantState::Progress { have, size };
             self.act(Action::Wanted { req, state });
         }

@@ -218,6 +218,104 @@ fn a_version_is_superseded_while_a_read_waits_for_it() {
     );
 }
 
+/// A complete file vanished beneath bo, or its disk can't read it: each read was answered with an
+/// error until the next start.
+#[test]
+fn a_complete_file_that_can_not_be_read_is_fetched_again() {
+    let (mut stage, fh) = bo_reads();
+    let (req, wanted) = (ReqId(stage.draw()), path("photo"));
+    stage.event("bo", Event::Want { req, path: wanted });
+    stage.trace();
+    let before = stage.side("bo").engine().counters().chunks_fetched;
+    let object = stage.side("bo").objects.newest().unwrap();
+    stage.side("bo").objects.lose();
+    let (offset, len) = (600, 100);
+    let unreadable = Event::Unreadable {
+        object,
+        offset,
+        len,
+    };
+    stage.event("bo", unreadable.clone());
+    let read = stage.read("bo", fh, offset, len);
+    stage.wait(secs(2));
+    assert_eq!(stage.bytes("bo", read), photo()[600..700]);
+    insta::assert_snapshot!(stage.trace());
+    let fetched = stage.side("bo").engine().counters().chunks_fetched - before;
+    assert_eq!(fetched, 1, "what is read, and no more");
+    let faults = stage.side("bo").faults.clone();
+    assert!(
+        matches!(&faults[..], [Fault::Unreadable { path }] if path == "/photo"),
+        "{faults:?}"
+    );
+    // After a kill nothing is believed that was only there before.
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    let fh = stage.open("bo", "photo");
+    let read = stage.read("bo", fh, 0, 1_600);
+    stage.wait(secs(2));
+    assert_eq!(stage.bytes("bo", read), photo());
+}
+
+#[test]
+fn a_chunk_of_a_partial_file_that_can_not_be_read_is_fetched_again() {
+    let (mut stage, fh) = bo_reads();
+    let object = stage.side("bo").objects.newest().unwrap();
+    let (offset, len) = (600, 100);
+    let before = stage.side("bo").engine().counters().chunks_fetched;
+    let unreadable = Event::Unreadable {
+        object,
+        offset,
+        len,
+    };
+    stage.event("bo", unreadable.clone());
+    let read = stage.read("bo", fh, offset, len);
+    assert_eq!(stage.bytes("bo", read), photo()[600..700]);
+    let fetched = stage.side("bo").engine().counters().chunks_fetched - before;
+    assert_eq!(fetched, 1, "the chunk, and no other");
+    // With the link gone there is no other place to have it from.
+    stage.mute("ada");
+    stage.wait(secs(60));
+    stage.event("bo", unreadable);
+    let read = stage.read("bo", fh, offset, len);
+    assert_eq!(stage.answer("bo", read), Some(Err(FsError::Io)));
+}
+
+/// Ada's metadata were set aside as damaged and built anew: bo was hung up on without a word, each
+/// time it told of what she had lost.
+#[test]
+fn a_host_that_has_lost_its_past_and_its_joiner_say_so_once() {
+    let mut stage = Stage::new(&["bo"]);
+    for name in ["ada", "bo"] {
+        // Where changes are taken, what was lost is told again.
+        stage.side(name).config.writable = false;
+    }
+    stage.side("ada").files.write("photo", &photo());
+    stage.start("ada", Last::Clean);
+    stage.start("bo", Last::Clean);
+    let fh = stage.open("bo", "photo");
+    let read = stage.read("bo", fh, 600, 100);
+    assert_eq!(stage.bytes("bo", read), photo()[600..700]);
+    let (ada, bo) = (stage.side("ada").config.me, stage.side("bo").config.me);
+    stage.kill("ada");
+    stage.side("ada").store.clear();
+    stage.side("ada").seed += 1_000;
+    stage.start("ada", Last::Lost);
+    stage.wait(secs(90));
+    let told = |fault: &&Fault| matches!(fault, Fault::Forgot { peer, .. } if *peer == bo);
+    assert_eq!(stage.side("ada").faults.iter().filter(told).count(), 1);
+    let told = |fault: &&Fault| matches!(fault, Fault::HostForgot { peer, .. } if *peer == ada);
+    assert_eq!(stage.side("bo").faults.iter().filter(told).count(), 1);
+    for (name, words) in [("ada", "lost here"), ("bo", "join again")] {
+        let now = stage.now;
+        let status = stage.side(name).engine().status(now);
+        let why = status.peers[0].refused.clone().unwrap_or_default();
+        assert!(why.contains(words), "{why}");
+    }
+    // What is here is still here.
+    let read = stage.read("bo", fh, 600, 100);
+    assert_eq!(stage.bytes("bo", read), photo()[600..700]);
+}
+
 // Links that break.
 
 #[test]

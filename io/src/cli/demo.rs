@@ -31,6 +31,9 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long a peer may take to end before it is killed.
 const END_WITHIN: Duration = Duration::from_secs(20);
 
+/// Has a peer stop when its standard input ends.
+const END_WITH_INPUT: &str = "--end-with-input";
+
 /// The size of the large file that is made, in bytes.
 const LARGE: u64 = 256 * 1024 * 1024;
 
@@ -73,6 +76,7 @@ fn play(stage: &Stage, folder: &Path, stop: &Receiver<()>, say: &Say) -> Result<
         "the host",
         &[
             "share".as_ref(),
+            END_WITH_INPUT.as_ref(),
             folder.as_os_str(),
             "--listen".as_ref(),
             "127.0.0.1:0".as_ref(),
@@ -88,6 +92,7 @@ fn play(stage: &Stage, folder: &Path, stop: &Receiver<()>, say: &Say) -> Result<
         "the joiner",
         &[
             "join".as_ref(),
+            END_WITH_INPUT.as_ref(),
             ticket.as_os_str(),
             mnt.as_os_str(),
             "--store".as_ref(),
@@ -216,7 +221,7 @@ struct Peer {
     what: &'static str,
     child: Child,
     lines: Receiver<String>,
-    /// Held so that it ends with this process's.
+    /// Held, so that the peer ends with this process, whatever ends it.
     _input: Option<ChildStdin>,
 }
 

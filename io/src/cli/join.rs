@@ -28,6 +28,9 @@ pub(super) struct Join {
     /// Say that it is ready as a JSON object
     #[arg(long)]
     json: bool,
+    /// Stop when the standard input ends, with the process that holds the other side of it
+    #[arg(long, hide = true)]
+    end_with_input: bool,
 }
 
 /// What is said when the folder is mounted.
@@ -54,6 +57,7 @@ impl Join {
             point,
             name: self.name,
             writable: TAKES_CHANGES,
+            end_with_input: self.end_with_input,
         };
         let running = join(&home, &options)?;
         let place = running.place().display().to_string();

@@ -41,6 +41,9 @@ pub(super) struct Share {
     /// Say that it is ready as a JSON object
     #[arg(long)]
     json: bool,
+    /// Stop when the standard input ends, with the process that holds the other side of it
+    #[arg(long, hide = true)]
+    end_with_input: bool,
 }
 
 /// What is said when the folder is shared.
@@ -67,6 +70,7 @@ impl Share {
             name: self.name,
             accept_deletes: self.accept_deletes,
             owners: self.owners,
+            end_with_input: self.end_with_input,
         };
         let running = share(&home, &options)?;
         let shown = options.ticket_file.is_none();

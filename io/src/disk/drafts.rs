@@ -53,7 +53,7 @@ const PENS_MAX: usize = 128;
 const JOURNAL_LEN_MAX: u64 = 256 * 1024 * 1024;
 
 /// What the name of a journal ends with.
-const JOURNAL: &str = ".kddraft";
+pub(crate) const JOURNAL: &str = ".kddraft";
 
 impl Drafts {
     /// Keeps the drafts of a store of objects.

@@ -4,7 +4,7 @@
 //! Law: two objects never share a place at the same time, and no name of a user's choosing
 //! decides where the store of a joined folder puts anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use tandem_core::ids::ObjectId;
+use tandem_core::ids::{ActorId, Dot, NodeId, ObjectId};
 
+use crate::disk::drafts::JOURNAL;
+use crate::disk::objects::NEW;
 use crate::disk::open_directory;
 
 /// A name in a directory that is held open, or in a directory in it.
@@ -187,16 +189,103 @@ pub(crate) fn object_name(object: ObjectId) -> String {
     )
 }
 
+/// Returns what an object is called in a store, and the directory in which it stands once it is
+/// complete.
+fn object_place(object: ObjectId) -> (String, String) {
+    let name = object_name(object);
+    let [.., last] = xxhash_rust::xxh3::xxh3_64(name.as_bytes()).to_be_bytes();
+    (name, format!("{last:02x}"))
+}
+
+/// Returns the object that is called so, and what stands behind its name.
+fn object_called(name: &str) -> Option<(ObjectId, &str)> {
+    let (name, rest) = name.split_at_checked(NAME_LEN)?;
+    let mut numbers = name
+        .split('-')
+        .map(|word| u64::from_str_radix(word, 16).ok());
+    let mut dot = || {
+        let (actor, counter) = (ActorId(numbers.next()??), numbers.next()??);
+        Some(Dot { actor, counter })
+    };
+    let object = ObjectId {
+        node: NodeId(dot()?),
+        version: dot()?,
+    };
+    // Whatever is written in another way is not ours.
+    (object_name(object) == name).then_some((object, rest))
+}
+
+impl Store {
+    /// Removes what is left of objects that are of no use: a kill may come between the record of
+    /// an object and its files. What is not called as an object is, where one would stand, is not
+    /// ours and stays; so does all of an object that is written to. Returns how many files went.
+    /// To be called before anything uses the store.
+    pub fn sweep(&self, is_of_use: impl Fn(ObjectId) -> bool) -> Result<u64, Errno> {
+        let partial = names_in(&self.partial)?;
+        let drafts = partial.iter().filter_map(|name| {
+            let (object, rest) = object_called(name)?;
+            rest.starts_with(JOURNAL).then_some(object)
+        });
+        let drafts: BTreeSet<ObjectId> = drafts.collect();
+        let is_left = |name: &str| {
+            let (object, rest) = object_called(name)?;
+            let is_ours = ["", SIDECAR, NEW, ".kdbitmap.new"].contains(&rest);
+            let is_kept = drafts.contains(&object) || is_of_use(object);
+            (is_ours && !is_kept).then_some(object)
+        };
+        let mut gone = 0;
+        for name in partial {
+            if is_left(&name).is_some() {
+                gone += remove_file(&Spot::new(&self.partial, name))?;
+            }
+        }
+        for sub in names_in(&self.objects)? {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let Ok(dir) = rustix::fs::openat(&self.objects, sub.as_str(), flags, Mode::empty())
+            else {
+                continue;
+            };
+            let dir = Arc::new(dir);
+            for name in names_in(&dir)? {
+                let stands = is_left(&name)
+                    .is_some_and(|object| object_place(object) == (name.clone(), sub.clone()));
+                if stands {
+                    gone += remove_file(&Spot::new(&dir, name))?;
+                }
+            }
+        }
+        Ok(gone)
+    }
+}
+
+/// Lists a directory; names that are not UTF-8 are not ours, and are left out.
+fn names_in(dir: &OwnedFd) -> Result<Vec<String>, Errno> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        if let Ok(name) = entry?.file_name().to_str() {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes a regular file; returns how many went.
+fn remove_file(spot: &Spot) -> Result<u64, Errno> {
+    match spot.len()? {
+        Some(_) => spot.remove().map(|()| 1),
+        None => Ok(0),
+    }
+}
+
 impl Places for Store {
     fn place(&self, object: ObjectId) -> Option<Place> {
-        let name = object_name(object);
-        let [.., last] = xxhash_rust::xxh3::xxh3_64(name.as_bytes()).to_be_bytes();
+        let (name, sub) = object_place(object);
         let partial = Spot::new(&self.partial, &name);
         Some(Place {
             sidecar: partial.beside(SIDECAR),
             partial,
             complete: Spot {
-                sub: Some(format!("{last:02x}")),
+                sub: Some(sub),
                 ..Spot::new(&self.objects, name)
             },
             ours: true,
@@ -283,6 +372,9 @@ impl Places for Targets {
     }
 }
 
+/// The length of an object's name: four numbers and what stands between them.
+const NAME_LEN: usize = 4 * 16 + 3;
+
 /// What the name of a sidecar ends with.
 const SIDECAR: &str = ".kdbitmap";
 
@@ -316,6 +408,59 @@ mod tests {
         let long = |last: char| OsString::from("x".repeat(254) + &last.to_string());
         let (a, b) = (partial_name(&long('a')), partial_name(&long('b')));
         assert_ne!(a, b);
-        assert!(a.len() + SIDECAR.len() + ".new".len() <= 255);
+        assert!(a.len() + SIDECAR.len() + NEW.len() <= 255);
+    }
+
+    /// A kill came between an object's record, which said that it was superseded, and the removal
+    /// of its files: they lay in the store for ever. What somebody put there is his.
+    #[test]
+    fn a_sweep_takes_what_nobody_owns_and_nothing_else() {
+        let object = |counter| {
+            let actor = ActorId(0xabc);
+            ObjectId {
+                node: NodeId(Dot { actor, counter }),
+                version: Dot { actor, counter },
+            }
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let put = |path: &Path| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        };
+        let (kept, left) = (object_place(object(1)), object_place(object(2)));
+        let (partial, objects) = (Path::new("partial"), Path::new("objects"));
+        let draft = object_name(object(4));
+        let stays = [
+            partial.join(&draft),
+            partial.join(draft.clone() + JOURNAL),
+            partial.join(&kept.0),
+            partial.join(kept.0.clone() + SIDECAR),
+            objects.join(&kept.1).join(&kept.0),
+            partial.join("letter.txt"),
+            partial.join(left.0.clone() + ".bak"),
+            partial.join(left.0.to_uppercase()),
+            objects.join("zz").join(&left.0),
+            objects.join(&left.1).join(left.0.clone() + "~"),
+            PathBuf::from(&left.0),
+        ];
+        let goes = [
+            partial.join(&left.0),
+            partial.join(left.0.clone() + SIDECAR),
+            partial.join(left.0.clone() + NEW),
+            partial.join(left.0.clone() + SIDECAR + NEW),
+            objects.join(&left.1).join(&left.0),
+        ];
+        stays.iter().chain(&goes).for_each(|path| put(path));
+        std::fs::create_dir(dir.path().join(partial).join(object_name(object(3)))).unwrap();
+        assert_eq!(store.sweep(|it| it == object(1)), Ok(5));
+        for path in stays {
+            assert!(dir.path().join(&path).exists(), "{}", path.display());
+        }
+        for path in goes {
+            assert!(!dir.path().join(&path).exists(), "{}", path.display());
+        }
+        assert_eq!(store.sweep(|it| it == object(1)), Ok(0));
     }
 }

@@ -267,7 +267,17 @@ impl Requests {
                     );
                     reply.error(Errno::EIO);
                 }
-                Err(_) => {
+                Err(error) => {
+                    // At first another version, or the complete file, may have taken its place
+                    // between the engine's answer and here.
+                    let lost = (failed > 0).then(|| {
+                        tracing::debug!("{stored:?} can't be read from the store: {error}");
+                        Event::Unreadable {
+                            object: stored.object,
+                            offset: stored.offset,
+                            len: stored.len,
+                        }
+                    });
                     let req = self.park(Pending::Read {
                         reply,
                         fh,
@@ -276,7 +286,7 @@ impl Requests {
                         failed: failed + 1,
                     });
                     let call = FsCall::Read { fh, offset, len };
-                    return vec![Event::Fs { req, call }];
+                    return lost.into_iter().chain([Event::Fs { req, call }]).collect();
                 }
             }
             Vec::new()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tandem_core::Owned;
 use tandem_core::engine::{Config, Host};
 use tandem_core::label::Label;
 use tandem_core::message::Role;
@@ -40,6 +41,8 @@ pub struct JoinOptions {
     pub writable: bool,
     /// Settings.
     pub settings: Settings,
+    /// Whether it stops at the end of its standard input: whoever holds that has ended.
+    pub end_with_input: bool,
 }
 
 /// Returns the home of the store for `point`: where `store` says, where the ticket's folder is
@@ -106,12 +109,19 @@ pub fn join(home: &Home, options: &JoinOptions) -> Result<Running, NodeError> {
         writable: options.writable,
         ..Config::new(identity.peer(), facts.name.clone(), Role::Sparse)
     };
+    let owned = Owned::read(&opened.records);
     let base = Base::make(config, opened, home.dir())?;
+    if options.end_with_input {
+        base.end_with_input();
+    }
     let sink = Arc::clone(&base.driver) as Arc<dyn Sink>;
     let places = Store::open(home.holder()).map_err(|why| NodeError::Home {
         path: home.holder().to_owned(),
         why,
     })?;
+    if let Some(owned) = owned {
+        sweep(&places, &owned);
+    }
     let objects = Arc::new(Objects::new(Arc::new(places)));
     let net = dialler(&base, identity, &ticket)?;
     let disk = Disk::start(
@@ -148,6 +158,15 @@ pub fn join(home: &Home, options: &JoinOptions) -> Result<Running, NodeError> {
             note_end(running.stop());
             Err(error)
         }
+    }
+}
+
+/// Removes what a kill has left in a store; what can't be removed costs room, and nothing else.
+fn sweep(places: &Store, owned: &Owned) {
+    match places.sweep(|object| owned.has(object)) {
+        Ok(0) => {}
+        Ok(gone) => tracing::debug!("{gone} files of versions that are gone were removed"),
+        Err(why) => tracing::warn!("the store could not be swept: {why}"),
     }
 }
 

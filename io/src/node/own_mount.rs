@@ -99,6 +99,7 @@ pub(super) fn mount(
         name: Some(facts.name.as_str().to_owned()),
         writable: own.writable,
         settings: own.settings.clone(),
+        end_with_input: false,
     };
     join(&home_of(home), &options)
 }

@@ -91,6 +91,17 @@ impl Base {
         })
     }
 
+    /// Asks for an end when the standard input ends: with the process that holds the other side of
+    /// it, whatever ended that one.
+    pub(super) fn end_with_input(&self) {
+        let driver = Arc::clone(&self.driver);
+        std::thread::spawn(move || {
+            // What comes is of no interest; an error is an end too.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            driver.notice(Notice::StopAsked);
+        });
+    }
+
     /// Waits until the folder behind `ticket` is known: until the first exchange is complete.
     ///
     /// # Errors

@@ -54,6 +54,8 @@ pub struct ShareOptions {
     pub writable: bool,
     /// Settings.
     pub settings: Settings,
+    /// Whether it stops at the end of its standard input: whoever holds that has ended.
+    pub end_with_input: bool,
 }
 
 /// Returns the home of the folder at `dir`, which must be there and no part of a mount of ours.
@@ -110,6 +112,9 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
     };
     let me = identity.peer();
     let base = Base::make(config, opened, home.dir())?;
+    if options.end_with_input {
+        base.end_with_input();
+    }
     let sink = Arc::clone(&base.driver) as Arc<dyn Sink>;
     let net = listen(&base, identity, options, &mut facts)?;
     home.write(&facts)?;

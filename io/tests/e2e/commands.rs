@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
@@ -187,4 +188,34 @@ fn demo_plays_and_cleans_up() {
         fs::read(dir.join("file")).unwrap() == read,
         "the demo changed the folder"
     );
+}
+
+/// A demo that is killed can't say goodbye; its two peers end with it all the same, in good order.
+#[test]
+fn demo_that_is_killed_takes_its_peers_along() {
+    let world = World::new();
+    let dir = world.mkdir("dir");
+    write_file(&dir.join("file"), 1, CHUNK);
+    let tmp = world.mkdir("tmp");
+    let user = world.user("mo").with("TMPDIR", tmp.to_str().unwrap());
+    let mut demo: Running = user.start([OsStr::new("demo"), dir.as_os_str()]);
+    assert!(!demo.line(SOON).is_empty());
+    assert_eq!(world.mounts().len(), 1);
+    let peers = || {
+        let all = fs::read_dir("/proc").unwrap();
+        let lines = all.filter_map(|it| fs::read(it.ok()?.path().join("cmdline")).ok());
+        let here = dir.as_os_str().as_bytes();
+        let tmp = tmp.as_os_str().as_bytes();
+        let is_ours = |line: &Vec<u8>| {
+            let mut words = line.split(|&byte| byte == 0);
+            words.any(|word| word == here || word.starts_with(tmp))
+        };
+        lines.filter(is_ours).count()
+    };
+    assert_eq!(peers(), 3, "the demo, a host and a joiner");
+    demo.kill();
+    until("nothing is mounted", || {
+        world.mounts().is_empty().then_some(())
+    });
+    until("the peers have ended", || (peers() == 0).then_some(()));
 }

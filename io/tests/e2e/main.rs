@@ -18,6 +18,8 @@ mod host_mount;
 mod reads;
 mod resume;
 mod sidecar;
+mod store;
 mod tree;
+mod unprivileged;
 mod writes;
 mod writes_hard;

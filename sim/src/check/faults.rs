@@ -48,12 +48,13 @@ impl Caused {
             Fault::MuchMissing { .. } => false,
             Fault::Protocol { peer, .. }
             | Fault::Turned { peer, .. }
+            | Fault::Forgot { peer, .. }
             | Fault::Refused { peer, .. }
                 if Some(*peer) == hostile =>
             {
                 true
             }
-            Fault::Protocol { .. } => false,
+            Fault::Protocol { .. } | Fault::Forgot { .. } | Fault::HostForgot { .. } => false,
             Fault::Refused { why, .. } | Fault::Turned { why, .. } => match why {
                 Refusal::Busy => self.link || self.crash,
                 Refusal::NotPaired | Refusal::Protocol | Refusal::OtherFolder | Refusal::Broken => {
@@ -65,7 +66,7 @@ impl Caused {
             }
             Fault::ChunkCorrupt { .. } => self.corrupt,
             Fault::ChunkRotten { .. } => self.crash || self.power,
-            Fault::Disk { .. } => self.disk,
+            Fault::Disk { .. } | Fault::Unreadable { .. } => self.disk,
             Fault::Store { .. } => self.commit,
             Fault::Sidecar { .. } => self.crash || self.power,
             // A kill takes nothing that proves what was written.

@@ -191,6 +191,8 @@ pub(super) struct Stored {
     pub(super) complete_sure: bool,
     /// The journal of a draft.
     pub(super) draft: Log,
+    /// Whether the complete file can't be read.
+    pub(super) bad: bool,
 }
 
 /// What `DiskWish::LoadObject` brings: the sidecar, and the lengths of the two files.
@@ -221,6 +223,7 @@ impl Objects {
         });
         stored.partial = Some(Image::new(usize::try_from(size).unwrap_or(0)));
         stored.partial_sure = false;
+        stored.bad = false;
     }
 
     /// Appends to the sidecar.
@@ -290,7 +293,7 @@ impl Objects {
     /// Reads stored bytes, from the complete file if there is one. `None` when there is neither
     /// file; fewer bytes than asked for at the end of it.
     pub fn read(&self, object: ObjectId, at: u64, len: u32) -> Option<&[u8]> {
-        let stored = self.0.get(&object)?;
+        let stored = self.0.get(&object).filter(|stored| !stored.bad)?;
         let image = stored.complete.as_ref().or(stored.partial.as_ref())?;
         let at = usize::try_from(at)
             .unwrap_or(usize::MAX)
@@ -330,6 +333,24 @@ impl Objects {
     /// Tells whether nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Has a complete file vanish, or be unreadable from here on; returns of which object.
+    pub fn go_bad(&mut self, chance: &mut Chance) -> Option<ObjectId> {
+        let good = |stored: &&ObjectId| self.0[stored].complete.is_some() && !self.0[stored].bad;
+        let some: Vec<ObjectId> = self.0.keys().filter(good).copied().collect();
+        let object = *chance.pick(&some)?;
+        let stored = self.0.get_mut(&object)?;
+        stored.bad = true;
+        if chance.often(500) {
+            stored.complete = None;
+        }
+        Some(object)
+    }
+
+    /// Tells whether a complete file has gone bad and nobody has cleared it away.
+    pub fn is_bad(&self, object: ObjectId) -> bool {
+        self.0.get(&object).is_some_and(|stored| stored.bad)
     }
 
     /// Flips a bit of a sidecar; returns of which object.
@@ -376,6 +397,7 @@ impl Objects {
                 reach!(reach, "power: undid a rename");
                 stored.partial = stored.complete.take();
                 stored.partial_sure = true;
+                stored.bad = false;
             }
             if let Some(journal) = &mut stored.sidecar {
                 journal.lose_power(chance, reach);

@@ -27,6 +27,7 @@ enum Garbage {
     Fetched(u64, u8),
     Asked(u64, u32),
     Disk(u64, u8),
+    Unreadable(u64, u32),
     Committed(u64, bool),
     Hint(u8),
     Stop,
@@ -44,6 +45,7 @@ fn garbage() -> impl Strategy<Value = Garbage> {
         4 => (0..6u64, any::<u8>()).prop_map(|(fetch, what)| Garbage::Fetched(fetch, what)),
         3 => (id(), any::<u32>()).prop_map(|(link, chunk)| Garbage::Asked(link, chunk)),
         6 => (0..12u64, any::<u8>()).prop_map(|(job, what)| Garbage::Disk(job, what)),
+        2 => (any::<u64>(), any::<u32>()).prop_map(|(at, len)| Garbage::Unreadable(at, len)),
         3 => (0..12u64, any::<bool>()).prop_map(|(commit, holds)| Garbage::Committed(commit, holds)),
         1 => any::<u8>().prop_map(Garbage::Hint),
         1 => Just(Garbage::Stop),
@@ -202,6 +204,16 @@ fn throw(stage: &mut Stage, name: &str, garbage: &Garbage) {
                 _ => Err(DiskError::Io),
             },
         },
+        Garbage::Unreadable(at, len) => {
+            let Some(object) = stage.side(name).objects.newest() else {
+                return;
+            };
+            Event::Unreadable {
+                object,
+                offset: at % 2_000,
+                len,
+            }
+        }
         Garbage::Committed(commit, holds) => Event::Committed {
             commit: CommitId(commit),
             outcome: if holds {

@@ -373,6 +373,7 @@ impl Stage {
                 | Event::Dialled { .. }
                 | Event::Accepted { .. }
                 | Event::Disk { .. }
+                | Event::Unreadable { .. }
                 | Event::Committed { .. }
                 | Event::Hint(_)
                 | Event::Stop

@@ -83,6 +83,20 @@ impl Objects {
         found.expect("something is stored").get_mut().bytes[offset] ^= 1;
     }
 
+    /// Loses all files, beneath whoever holds them.
+    pub(crate) fn lose(&mut self) {
+        self.partial.clear();
+        self.complete.clear();
+        self.sidecars.clear();
+    }
+
+    /// Returns the newest object of which anything is stored.
+    pub(crate) fn newest(&self) -> Option<ObjectId> {
+        let partial = self.partial.last_key_value();
+        let newest = partial.or_else(|| self.complete.last_key_value());
+        newest.map(|(object, _)| *object)
+    }
+
     /// Returns the sidecars that are stored.
     pub(crate) fn sidecars(&self) -> Vec<(ObjectId, Vec<u8>)> {
         let one = |(object, sidecar): (&ObjectId, &Vec<u8>)| (*object, sidecar.clone());

@@ -280,6 +280,14 @@ impl Script {
             },
             Event::Hint(Hint::Path { path: at, .. }) => format!("watcher: look at {}", path(at)),
             Event::Hint(Hint::Subtree { path: at }) => format!("watcher: look below {}", path(at)),
+            Event::Unreadable {
+                object,
+                offset,
+                len,
+            } => format!(
+                "{len} bytes at {offset} of {} can't be read",
+                self.object(*object)
+            ),
             Event::Stop => "is told to stop".to_owned(),
             Event::Want { req, path: at } => format!("{req}: get all of {}", path(at)),
         };
