@@ -760,7 +760,18 @@ mod tests {
             // A new journal says the same as what it was made of.
             let again = Journal::decode(&self.journal).unwrap();
             let again = Overlay::recover(&again.header, &again.records, self.version, len, false);
-            assert_eq!(again.overlay, overlay);
+            // It marks what was only filled up; where all from some chunk on counts as changed,
+            // that says nothing more.
+            let said = |overlay: &Overlay| {
+                let mut overlay = overlay.clone();
+                if let Some(beyond) = overlay.beyond {
+                    overlay
+                        .marked
+                        .remove(u64::from(beyond.0)..u64::from(u32::MAX));
+                }
+                overlay
+            };
+            assert_eq!(said(&again.overlay), said(&overlay));
             self.overlay = overlay;
         }
 

@@ -109,9 +109,13 @@ impl Engine {
             return false;
         }
         let standing = &self.folder.standing;
-        let nodes = self.folder.missing.keys();
-        let nodes = nodes.filter_map(|(dir, name)| standing.lookup(*dir, name));
-        let missing: usize = nodes.map(|node| standing.weigh(node)).sum();
+        let spots = || self.folder.missing.keys();
+        let found = |(dir, name): &Spot| Some((*dir, standing.lookup(*dir, name)?));
+        let gone: BTreeSet<NodeId> = spots().filter_map(found).map(|(_, node)| node).collect();
+        // What is missing with its directory is counted with it, and once.
+        let is_top = |dir: NodeId| !standing.ancestors(dir).any(|at| gone.contains(&at));
+        let tops = spots().filter_map(found).filter(|(dir, _)| is_top(*dir));
+        let missing: usize = tops.map(|(_, node)| standing.weigh(node)).sum();
         let known = standing.nodes().count();
         if missing <= MISSING_UNASKED_MAX || missing * 2 <= known {
             return false;
