@@ -83,6 +83,8 @@ pub(crate) enum Op {
         /// Whose request, if anybody waits.
         req: Option<ReqId>,
     },
+    /// The bytes of its last version are synced; what was written since stays what it is.
+    Harden,
 }
 
 /// What a job on a draft was for.

@@ -37,6 +37,8 @@ pub struct Opened {
     pub ino: Ino,
     /// Whether of a directory.
     pub dir: bool,
+    /// Whether it may be written through.
+    pub write: bool,
 }
 
 /// What the kernel holds of one mount.
@@ -196,8 +198,12 @@ impl Kernel {
         match (edit, reply) {
             (Edit::Create { parent, name, .. }, FsReply::Created { shown, fh, .. }) => {
                 self.found(*parent, name.clone(), shown);
-                let (ino, dir) = (shown.ino, false);
-                self.open.insert(*fh, Opened { ino, dir });
+                let opened = Opened {
+                    ino: shown.ino,
+                    dir: false,
+                    write: true,
+                };
+                self.open.insert(*fh, opened);
             }
             (
                 Edit::Make { parent, name, .. } | Edit::Link { parent, name, .. },
@@ -303,19 +309,27 @@ impl Kernel {
                 self.entries.insert((*parent, name.clone()), None);
             }
             (_, FsReply::Attr(shown)) => drop(self.attrs.insert(shown.ino, *shown)),
-            (FsCall::Open { ino, .. }, FsReply::Opened { fh, keep_cache }) => {
+            (FsCall::Open { ino, write }, FsReply::Opened { fh, keep_cache }) => {
                 if *keep_cache {
                     reach!(reach, "keep cache: yes");
                 } else {
                     reach!(reach, "keep cache: no");
                     self.pages.remove(ino);
                 }
-                let ino = *ino;
-                self.open.insert(*fh, Opened { ino, dir: false });
+                let opened = Opened {
+                    ino: *ino,
+                    dir: false,
+                    write: *write,
+                };
+                self.open.insert(*fh, opened);
             }
             (FsCall::OpenDir { ino }, FsReply::OpenedDir { fh }) => {
-                let ino = *ino;
-                self.open.insert(*fh, Opened { ino, dir: true });
+                let opened = Opened {
+                    ino: *ino,
+                    dir: true,
+                    write: false,
+                };
+                self.open.insert(*fh, opened);
             }
             (FsCall::ReadDir { fh, plus, .. }, FsReply::Items(items)) => {
                 let Some(opened) = self.open.get(fh).copied() else {

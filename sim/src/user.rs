@@ -80,12 +80,7 @@ impl Thread {
                 script.finish();
             }
             match script.next(&mut self.chance, scene) {
-                Next::Call(call, bytes) => {
-                    if let FsCall::Release { fh } = &call {
-                        scene.kernel.open.remove(fh);
-                    }
-                    return Some((call, bytes));
-                }
+                Next::Call(call, bytes) => return Some((call, bytes)),
                 Next::Pause => return None,
                 Next::Done => self.script = None,
             }
@@ -144,12 +139,10 @@ impl Thread {
             }
             State::ClosingDir(fh) => {
                 self.state = State::Idle;
-                kernel.open.remove(&fh);
                 Some(FsCall::ReleaseDir { fh })
             }
             State::Closing(fh) => {
                 self.state = State::Idle;
-                kernel.open.remove(&fh);
                 Some(FsCall::Release { fh })
             }
         }

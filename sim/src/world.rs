@@ -617,7 +617,15 @@ impl World {
         }
         let peer = &mut self.peers[p];
         if let FsCall::Release { fh } | FsCall::ReleaseDir { fh } = &call {
-            peer.kernel.open.remove(fh);
+            let closed = peer.kernel.open.remove(fh);
+            let ino = closed.filter(|closed| !closed.dir).map(|closed| closed.ino);
+            let is_written = |ino| {
+                let mut open = peer.kernel.open.values();
+                open.any(|opened| opened.ino == ino && opened.write)
+            };
+            if let Some(ino) = ino.filter(|ino| !is_written(*ino)) {
+                peer.bodies.released(ino, &mut self.folder.history);
+            }
         }
         if caller != Caller::Nobody {
             peer.kernel.begins(req, &call);

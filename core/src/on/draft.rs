@@ -129,7 +129,7 @@ impl Engine {
                     self.reply(req, Err(why));
                 }
             }
-            Op::Touch { .. } => {}
+            Op::Touch { .. } | Op::Harden => {}
         }
     }
 

@@ -90,7 +90,7 @@ impl Engine {
             {
                 draft.syncing = true;
                 self.draft_syncs += 1;
-                draft.queue.push_back(Op::Sync { req: None });
+                draft.queue.push_back(Op::Harden);
                 self.pump_draft(node);
             }
         }
@@ -140,6 +140,11 @@ impl Engine {
                 if let Some(req) = req {
                     self.reply_stored(req, FsReply::Done);
                 }
+                Turn::Next
+            }
+            Some(Op::Harden) => {
+                draft.queue.pop_front();
+                self.sync_ended(node);
                 Turn::Next
             }
             Some(&Op::Sync { req }) => {
@@ -230,6 +235,14 @@ impl Engine {
                 self.pop_op(node);
                 self.publish(node);
                 self.sync_draft(node, req);
+                Turn::Next
+            }
+            Some(Op::Harden) => {
+                if !draft.flying.is_empty() || draft.journaling {
+                    return Turn::Wait;
+                }
+                self.pop_op(node);
+                self.sync_draft(node, None);
                 Turn::Next
             }
         }

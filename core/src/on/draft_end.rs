@@ -434,7 +434,7 @@ impl Engine {
                 self.change_draft(node, op, end, wall);
             }
             Op::Resize { size, wall, .. } => self.change_draft(node, op, size, wall),
-            Op::Touch { .. } => {}
+            Op::Touch { .. } | Op::Harden => {}
             Op::Publish { req } => {
                 if let Some(draft) = self.drafts.get_mut(&node) {
                     draft.queue.push_back(op);

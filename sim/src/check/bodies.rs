@@ -58,6 +58,18 @@ impl Op {
         }
     }
 
+    /// It was made on what was there before, or on any content that there is.
+    fn crossed(&self, before: Option<&Body>, history: &mut History) {
+        let before = before.into_iter().flat_map(Body::contents);
+        let on: Vec<_> = before.chain(history.contents()).collect();
+        for (mut cells, shortest) in on {
+            let mut sizes = (shortest, cells.len());
+            self.apply(&mut cells);
+            self.lengthen(&mut sizes);
+            history.written(cells, sizes.0);
+        }
+    }
+
     /// Frees what it would have changed, if nobody knows whether it did.
     fn free(&self, cells: &mut Vec<u16>, sizes: &mut (usize, usize)) {
         match self {
@@ -116,6 +128,9 @@ pub type Left = (Ino, Vec<u16>, Vec<Arc<Vec<u16>>>);
 #[derive(Clone, Debug)]
 enum Pending {
     Change(Ino, Op),
+    /// A change during which another version took the place of what was there: it was made on
+    /// that, or on what had been there before, as given.
+    Crossed(Ino, Op, Option<Box<Body>>),
     /// A sync, of what was acknowledged by then.
     Sync(Ino, usize),
     Close(Ino),
@@ -208,7 +223,7 @@ impl Bodies {
                     body.note(history);
                 }
             }
-            None => {}
+            Some(Pending::Crossed(..)) | None => {}
         }
         if let Some(pending) = pending {
             self.pending.insert(req, pending);
@@ -245,6 +260,12 @@ impl Bodies {
                 body.owed = false;
                 return Answered::Changed(ino);
             }
+            Pending::Crossed(ino, op, before) if good || torn => {
+                let op = if good { op } else { Op::Torn(Box::new(op)) };
+                op.crossed(before.as_deref(), history);
+                return Answered::Changed(ino);
+            }
+            Pending::Crossed(..) => {}
             Pending::Sync(ino, upto) => {
                 if let Some(body) = self.files.get_mut(&ino).filter(|_| good) {
                     for op in body.since.drain(..upto.min(body.since.len())) {
@@ -262,6 +283,14 @@ impl Bodies {
             }
         }
         Answered::Nothing
+    }
+
+    /// A handle was closed, and nobody has the file open for writing: what is there may be a
+    /// version.
+    pub fn released(&mut self, ino: Ino, history: &mut History) {
+        if let Some(body) = self.files.get_mut(&ino) {
+            body.note(history);
+        }
     }
 
     /// A file has lost its last name: what is written to it from here on is nobody's.
@@ -296,22 +325,39 @@ impl Bodies {
     }
 
     /// Another version took the place of what was written.
+    ///
+    /// A change that is under way is made on what was there or on what is there now: either way
+    /// its content is one that somebody wrote.
     pub fn superseded(&mut self, ino: Ino, history: &mut History) {
-        if let Some(mut body) = self.files.remove(&ino) {
+        let mut before = self.files.remove(&ino);
+        if let Some(body) = &mut before {
             body.note(history);
+        }
+        for pending in self.pending.values_mut() {
+            if let Pending::Change(of, op) = pending
+                && *of == ino
+            {
+                *pending = Pending::Crossed(ino, op.clone(), before.clone().map(Box::new));
+            }
         }
     }
 
     /// The process ended. Returns what is owed of what was written.
     pub fn crash(&mut self, power: bool, history: &mut History) -> Vec<Left> {
         for pending in std::mem::take(&mut self.pending).into_values() {
-            if let Pending::Change(ino, op) = pending
-                && let Some(body) = self.files.get_mut(&ino)
-            {
-                op.free(&mut body.cells, &mut body.sizes);
-                body.since.push(Op::Torn(Box::new(op)));
-                body.noted = false;
-                body.owed = false;
+            match pending {
+                Pending::Change(ino, op) => {
+                    if let Some(body) = self.files.get_mut(&ino) {
+                        op.free(&mut body.cells, &mut body.sizes);
+                        body.since.push(Op::Torn(Box::new(op)));
+                        body.noted = false;
+                        body.owed = false;
+                    }
+                }
+                Pending::Crossed(_, op, before) => {
+                    Op::Torn(Box::new(op)).crossed(before.as_deref(), history);
+                }
+                Pending::Sync(..) | Pending::Close(_) => {}
             }
         }
         self.files.retain(|_, body| !body.nameless);
@@ -456,22 +502,29 @@ impl Body {
         if std::mem::replace(&mut self.noted, true) {
             return;
         }
+        for (cells, shortest) in self.contents() {
+            history.written(cells, shortest);
+        }
+    }
+
+    /// Returns what its content may be, each with the shortest length that it may have.
+    fn contents(&self) -> Vec<(Vec<u16>, usize)> {
         let mut cells = self.cells.clone();
         cells.resize(self.sizes.1, FREE);
         let shortest = self.sizes.0;
         if !cells.contains(&BENEATH) {
-            history.written(cells, shortest);
-            return;
+            return vec![(cells, shortest)];
         }
-        for beneath in &self.beneath {
+        let over = |beneath: &Arc<Vec<u16>>| {
             let mut whole = cells.clone();
             for (cell, byte) in whole.iter_mut().zip(beneath.iter()) {
                 if *cell == BENEATH {
                     *cell = *byte;
                 }
             }
-            history.written(whole, shortest);
-        }
+            (whole, shortest)
+        };
+        self.beneath.iter().map(over).collect()
     }
 
     /// What was not synced may be lost, each for itself.

@@ -116,6 +116,16 @@ impl History {
         all
     }
 
+    /// Returns every content of every file, each with the shortest length that it may have.
+    pub fn contents(&self) -> Vec<(Vec<u16>, usize)> {
+        let cells = |content: &Arc<Vec<u8>>| content.iter().map(|byte| u16::from(*byte)).collect();
+        let placed = self.versions.iter().map(|(_, content)| cells(content));
+        let placed = placed.map(|cells: Vec<u16>| (cells.clone(), cells.len()));
+        let written = self.written.iter();
+        let written = written.map(|(cells, shortest)| (cells.to_vec(), *shortest));
+        placed.chain(written).collect()
+    }
+
     /// Tells whether `bytes` is a piece of a content that was written through a mount.
     fn is_piece_of_written(&self, offset: u64, asked: u64, bytes: &[u8]) -> bool {
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
