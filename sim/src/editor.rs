@@ -129,8 +129,12 @@ impl Script {
         }
     }
 
-    /// Leaves out all but what has to be.
+    /// Leaves out all but what has to be; done twice it changes nothing.
     pub fn finish(&mut self) {
+        let is_end = |op: &Op| matches!(op, Op::Flush | Op::Release);
+        if self.file.is_some() && !self.ops.is_empty() && self.ops.iter().all(is_end) {
+            return;
+        }
         self.ops.clear();
         if self.file.is_some() {
             self.ops.extend([Op::Flush, Op::Release]);
