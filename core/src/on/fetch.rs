@@ -424,15 +424,33 @@ impl Engine {
                     // The file was deleted: no newer version will come in its place.
                     self.exhaust(object);
                 } else {
-                    self.ask_elsewhere(object);
-                    self.want_again(object, chunk);
-                    self.pause(object, Some(GONE_RETRY));
+                    self.not_there(object, chunk);
                 }
             }
             Fetched::Failed => {
                 self.landed_bytes(link, len);
                 self.try_again(object, chunk);
             }
+        }
+    }
+
+    /// The owner of a file has not this version of it any more. Of the one that is shown, a newer
+    /// one is on its way here; of one that is not, as what lies beneath a draft, nobody has it
+    /// but under the name of the version that was made of it.
+    fn not_there(&mut self, object: ObjectId, chunk: ChunkIx) {
+        self.ask_elsewhere(object);
+        let is_shown = self
+            .current(object.node)
+            .is_some_and(|(now, _)| now == object);
+        let is_elsewhere = self
+            .objects
+            .get(&object)
+            .is_some_and(|kept| kept.is_elsewhere);
+        if is_shown || is_elsewhere {
+            self.want_again(object, chunk);
+            self.pause(object, Some(GONE_RETRY));
+        } else {
+            self.exhaust(object);
         }
     }
 

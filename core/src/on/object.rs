@@ -170,7 +170,7 @@ impl Engine {
                 };
                 self.object_job(object, Job::Checked { object, chunk }, wish);
             }
-        } else if kept.lacks(chunk) && kept.wanted.insert(chunk) {
+        } else if !kept.exhausted && kept.lacks(chunk) && kept.wanted.insert(chunk) {
             self.queue(object);
         }
     }
