@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use crate::draft::journal::{JournalWriter, Record};
 use crate::draft::overlay::{Overlay, Plan};
 use crate::draft_wish::DraftFrom;
-use crate::ids::{Arrival, ChunkHash, ChunkIx, Dot, ObjectId, PayloadId, ReqId};
+use crate::ids::{Arrival, AskId, ChunkHash, ChunkIx, Dot, NodeId, ObjectId, PayloadId, ReqId};
 use crate::object::{Fare, Object};
 use crate::records::{DraftBase, DraftRecord};
 use crate::time::{Time, WallTime};
@@ -153,6 +153,8 @@ pub(crate) struct Draft {
     pub from: DraftFrom,
     /// The last version that was published of it: at first the one on which it began.
     pub version: Dot,
+    /// The node whose version that is: of a conflict copy that nobody has edited, the other one.
+    pub of: NodeId,
     /// That version's size in bytes.
     pub published_size: u64,
     /// The last version of which the journal says that it was published.
@@ -184,6 +186,10 @@ pub(crate) struct Draft {
     pub soft: bool,
     /// Whether it waits to be synced.
     pub syncing: bool,
+    /// Chunks of what is beneath that a peer has asked for.
+    pub lent: BTreeSet<ChunkIx>,
+    /// Peers that wait for a chunk of it.
+    pub asks: BTreeSet<AskId>,
     /// Reads that wait until it was found.
     pub readers: BTreeSet<ReqId>,
     /// Hashes of chunks, for the sidecar of what it settles as.
@@ -210,6 +216,7 @@ impl Draft {
             file,
             from,
             version: file.version,
+            of: file.node,
             published_size: size,
             journaled: file.version,
             stage: Stage::Base,
@@ -228,6 +235,8 @@ impl Draft {
             hold: None,
             soft: false,
             syncing: false,
+            lent: BTreeSet::new(),
+            asks: BTreeSet::new(),
             readers: BTreeSet::new(),
             hashes: BTreeMap::new(),
             keeps_base: false,
@@ -237,6 +246,14 @@ impl Draft {
             pausing: false,
             attended: false,
             again: false,
+        }
+    }
+
+    /// Returns the object that its last version is.
+    pub(crate) fn last(&self) -> ObjectId {
+        ObjectId {
+            node: self.of,
+            version: self.version,
         }
     }
 

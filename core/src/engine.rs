@@ -40,7 +40,7 @@ use crate::rng::Rng;
 use crate::status::Counters;
 use crate::time::{Duration, Time};
 use crate::timers::Timers;
-use crate::tree::register::{Register, Stamp};
+use crate::tree::register::{Register, RegisterKey, Stamp};
 use crate::tree::store::Applied;
 use crate::tree::view::Tree;
 use crate::version::VersionVector;
@@ -184,6 +184,9 @@ pub struct Engine {
     pub(crate) resting: Resting,
     /// Objects that have chunks to ask for, in the order of their first want.
     pub(crate) ancestors: Ancestors,
+    /// Objects of versions made here that are not shown any more, and stay until a full replica
+    /// holds them, or what was made of them.
+    pub(crate) kept_back: BTreeSet<ObjectId>,
     /// Chunks that are being made of what is here, with nobody asked.
     pub(crate) copies: u32,
     pub(crate) demand: VecDeque<ObjectId>,
@@ -253,6 +256,7 @@ impl Engine {
             objects: BTreeMap::new(),
             kept: BTreeMap::new(),
             ancestors: Ancestors::default(),
+            kept_back: BTreeSet::new(),
             copies: 0,
             resting: Resting::default(),
             demand: VecDeque::new(),
@@ -414,6 +418,11 @@ impl Engine {
             self.news = true;
         }
         self.on_changes(changes);
+        if let (RegisterKey::Digest(of) | RegisterKey::Content(of), Applied::Stored { .. }) =
+            (key, &applied)
+        {
+            self.review_kept_back(of.node);
+        }
         applied
     }
 

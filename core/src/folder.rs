@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::action::Placed;
 use crate::event::{Fingerprint, Sighting};
 use crate::fetch::backoff::Backoff;
-use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, NodeId};
+use crate::ids::{AskId, ChunkHash, ChunkIx, Dot, JobId, NodeId};
 use crate::limits::{GROWING_MAX, LOOKS_IN_FLIGHT_MAX, QUIET};
 use crate::placing::Placing;
 use crate::standing::Standing;
@@ -144,6 +144,8 @@ pub(crate) struct Folder {
     pub standing: Standing,
     placed: BTreeMap<NodeId, Placed>,
     worn: BTreeMap<NodeId, Worn>,
+    /// Of files that peers made: the version that stands, and the one on which that was made.
+    pub lineage: BTreeMap<NodeId, (Dot, Dot)>,
     by_file: BTreeMap<FileKey, NodeId>,
     /// Directories that wait to be listed.
     pub to_list: VecDeque<NodeId>,
@@ -202,6 +204,7 @@ impl Folder {
     pub(crate) fn forget(&mut self, node: NodeId) {
         self.displace(node);
         self.worn.remove(&node);
+        self.lineage.remove(&node);
     }
 
     fn displace(&mut self, node: NodeId) {

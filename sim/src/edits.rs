@@ -130,6 +130,19 @@ impl World {
             | Edit::Sync { .. }
             | Edit::SyncDir { .. } => None,
         };
+        let removed = match edit {
+            Edit::Unlink { parent, name } => Some((*parent, name.clone())),
+            Edit::Rename {
+                to_parent, to_name, ..
+            } => Some((*to_parent, to_name.clone())),
+            _ => None,
+        };
+        let is_blind = |spot| match kernel.entries.get(&spot) {
+            Some(Some(ino)) => !kernel.attrs.contains_key(ino),
+            Some(None) => false,
+            None => true,
+        };
+        peer.removed_blindly |= removed.is_some_and(is_blind);
         peer.seeing.extend(seeing.map(|seeing| (req, seeing)));
         let history = &mut self.folder.history;
         let bodies = &mut peer.bodies;
@@ -238,8 +251,11 @@ impl World {
 
     /// Notes what rests in files that are open: it may be shown anywhere.
     pub(crate) fn note_rest(&mut self) {
-        for peer in &mut self.peers {
-            peer.bodies.rest(self.now, &mut self.folder.history);
+        for (p, peer) in self.peers.iter_mut().enumerate() {
+            for (ino, cells, beneath) in peer.bodies.rest(self.now, &mut self.folder.history) {
+                let author = Author::Mount(p, ino);
+                self.kept.published(self.now, author, cells, beneath, false);
+            }
         }
     }
 }

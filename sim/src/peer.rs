@@ -171,6 +171,9 @@ pub struct Peer {
     pub names: Names,
     /// See `names`.
     pub bodies: Bodies,
+    /// Whether an application removed a name of which the kernel did not know what it was: a file
+    /// that has none left may be that.
+    pub removed_blindly: bool,
     /// What was read through each handle: from and to.
     pub reads: BTreeMap<Fh, Vec<(u64, u64)>>,
     /// What edits under way are on top of.

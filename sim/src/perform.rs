@@ -536,6 +536,9 @@ impl World {
             (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => {
                 self.folder.past.judge_any(shown)?;
                 peer.bodies.shown(shown.ino, shown.size)?;
+                if shown.nlink == 0 && peer.removed_blindly {
+                    peer.bodies.unnamed(shown.ino);
+                }
                 peer.handles.shown(shown)
             }
             (_, Ok(FsReply::Items(items))) => items.iter().try_for_each(|item| {

@@ -295,7 +295,8 @@ impl World {
             let walk = self.folder.walk();
             let files = walk.into_iter().filter_map(|(_, id)| self.folder.bytes(id));
             let files: Vec<_> = files.collect();
-            self.kept.judge(&files, &lost.into_iter().collect())?;
+            let skip = lost.into_iter().collect();
+            self.kept.judge(&files, &skip, &self.folder.history)?;
         }
         for p in (HOST + 1..=self.config.joiners).filter(|p| lost != Some(*p)) {
             self.check_caches(p)?;

@@ -270,6 +270,7 @@ impl World {
             writing: BTreeMap::new(),
             names: Names::default(),
             bodies: Bodies::default(),
+            removed_blindly: false,
             reads: BTreeMap::new(),
             seeing: BTreeMap::new(),
             hears: false,

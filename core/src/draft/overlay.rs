@@ -420,6 +420,22 @@ impl Overlay {
             && self.start(chunk) < self.base_size
     }
 
+    /// Returns the chunks that are not the ones beneath, as runs of first and count.
+    pub fn unlike_base(&self) -> Vec<(ChunkIx, u32)> {
+        let mut unlike = self.whole.clone();
+        for &chunk in self.parts.keys() {
+            unlike.insert(one(chunk));
+        }
+        let end = u64::from(self.chunks(self.size));
+        let same_end = self.limit.min(self.size);
+        if self.limit < self.base_size || self.size != self.base_size {
+            unlike.insert(u64::from(self.chunk_of(same_end).0)..end);
+        }
+        unlike.remove(end..u64::from(u32::MAX));
+        let run = |run: Range<u64>| (ChunkIx(narrow(run.start)), narrow(run.end - run.start));
+        unlike.iter().map(run).collect()
+    }
+
     /// Returns whether the chunk beneath can't simply be put in its place: ours would be lost.
     pub fn is_mixed(&self, chunk: ChunkIx) -> bool {
         let end = self.start(chunk) + u64::from(self.chunk_size);

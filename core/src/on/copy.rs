@@ -60,6 +60,9 @@ impl Engine {
     /// Keeps what is here of a version that was superseded, while the newer one fills; gives it
     /// up where that spares nobody anything.
     pub(crate) fn retire(&mut self, object: ObjectId) {
+        if self.keep_back(object) {
+            return;
+        }
         let holds = match self.objects.get(&object) {
             Some(kept) => {
                 let here = kept.held().have() > 0 || kept.claims().have() > 0;
@@ -294,7 +297,12 @@ impl Engine {
         let kept = self.objects.get(&object)?;
         let node = object.node;
         let placed = self.folder.placed(node)?;
-        let is_held = placed.version == base && !self.folder.rechecks.contains_key(&node);
+        let stands = ObjectId {
+            node,
+            version: placed.version,
+        };
+        let is_held = (placed.version == base || self.is_between(stands, base, object))
+            && !self.folder.rechecks.contains_key(&node);
         if !is_held || kept.plain.contains(&chunk) {
             return None;
         }

@@ -24,9 +24,8 @@ impl Engine {
 
     /// Returns whether an object is one that a draft is about to become.
     pub(crate) fn is_settling(&self, object: ObjectId) -> bool {
-        self.drafts
-            .get(&object.node)
-            .is_some_and(|draft| draft.version == object.version && draft.file != object)
+        self.draft_of(object)
+            .is_some_and(|draft| draft.file != object)
     }
 
     /// Sees to it that what is beneath a draft has a file that can be written to.
@@ -225,7 +224,7 @@ impl Engine {
         let draft = self.drafted(object).and_then(|node| self.drafts.get(&node));
         draft.is_some_and(|draft| {
             let is_absent = !draft.overlay.is_whole(chunk, draft.beneath(&self.objects));
-            is_absent && !draft.overlay.is_base(chunk)
+            is_absent && (!draft.overlay.is_base(chunk) || draft.lent.contains(&chunk))
         })
     }
 
@@ -237,6 +236,9 @@ impl Engine {
             .objects
             .get(&object)
             .is_some_and(|kept| kept.is_elsewhere);
+        if is_elsewhere && draft.is_none() {
+            return self.base_version(object, chunk).unwrap_or(object.version);
+        }
         draft
             .filter(|draft| is_elsewhere && draft.overlay.is_base(chunk))
             .map_or(object.version, |draft| draft.version)
@@ -250,6 +252,16 @@ impl Engine {
             .is_some_and(|draft| draft.version != object.version);
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.is_elsewhere = is_published && !kept.is_elsewhere;
+        }
+    }
+
+    /// What is beneath a draft can't be had: whoever has asked for it is told.
+    pub(crate) fn lend_no_more(&mut self, object: ObjectId) {
+        if let Some(node) = self.drafted(object)
+            && let Some(draft) = self.drafts.get_mut(&node)
+        {
+            draft.lent.clear();
+            self.serve_later(node);
         }
     }
 
@@ -289,6 +301,9 @@ impl Engine {
         };
         self.drafts_on.remove(&draft.file);
         self.timers.cancel(crate::timers::Timer::Quiet(node));
+        for ask in draft.asks {
+            self.serve(ask);
+        }
         for req in draft.readers {
             self.read_again(req);
         }

@@ -70,6 +70,9 @@ impl Engine {
                     Some(draft) if draft.again => {}
                     Some(draft) => {
                         draft.attended = false;
+                        if matches!(draft.stage, Stage::Open | Stage::Settling) {
+                            self.serve_later(node);
+                        }
                         return;
                     }
                     None => return,

@@ -21,34 +21,49 @@ use crate::on::draft_disk::Turn;
 use crate::on::seen::day_of;
 use crate::records::{self, Holding};
 use crate::timers::Timer;
-use crate::tree::register::{Body, Content, Register};
+use crate::tree::conflict;
+use crate::tree::register::{Body, Content, Entry, Register};
 use crate::tree::runs::{Run, Runs};
 
 /// Chunks that are hashed at once for a sidecar.
 const HASHES_AT_ONCE: u32 = 4;
 
 impl Engine {
+    /// Returns whether what is written to a file is somebody's: it has a name, or lost its last
+    /// one to a peer, who did not know of the edit. That beats the delete (P3).
+    pub(crate) fn is_owed(&self, node: NodeId) -> bool {
+        let mut entries = self.tree.registers().entries_of(node);
+        let is_elsewhere = |entry: &Entry| entry.stamp.dot.actor != self.me.actor;
+        self.tree.node(node).is_some() || entries.any(is_elsewhere)
+    }
+
     /// Makes a version of what was changed, if anything was and the file has a name.
     pub(crate) fn publish(&mut self, node: NodeId) {
         let Some(draft) = self.drafts.get_mut(&node) else {
             return;
         };
         draft.born = None;
-        if !draft.overlay.is_changed() || self.tree.node(node).is_none() {
+        if !draft.overlay.is_changed() || !self.is_owed(node) {
             return;
         }
+        let Some(draft) = self.drafts.get_mut(&node) else {
+            return;
+        };
         let (size, chunk_size) = (draft.overlay.size(), draft.overlay.chunk_size());
         let (base, mtime, wall) = (draft.version, draft.mtime, draft.wall);
-        let runs = draft.overlay.changed().into_iter();
+        // Of what lies beneath: whoever has that need not have had what was published since.
+        let is_of_node = draft.file.node == node;
+        let began = if is_of_node { draft.file.version } else { base };
+        let runs = draft.overlay.unlike_base().into_iter();
         let runs: Vec<Run> = runs.map(|(first, count)| Run { first, count }).collect();
         // A conflict copy was made on a version of another node.
-        let can_say = runs.len() <= CHANGED_RUNS_MAX && draft.file.node == node;
+        let can_say = runs.len() <= CHANGED_RUNS_MAX && is_of_node;
         let changed = can_say.then(|| Runs::parse(runs).ok()).flatten();
         let (context, beside) = self.tree.registers().context_for(node, Some(base));
         let stamp = self.stamp();
         if let Some(draft) = self.drafts.get_mut(&node) {
             let version = stamp.dot;
-            draft.version = version;
+            (draft.version, draft.of) = (version, node);
             draft.published_size = size;
             draft.changed_at = None;
             let record = Record::Published { version, size };
@@ -69,7 +84,7 @@ impl Engine {
             day: day_of(wall),
             mtime,
             body: Body::File { size, chunk_size },
-            base: Some(base),
+            base: Some(began),
             changed,
         }));
         if let Some(ino) = ino.filter(|_| is_new) {
@@ -143,18 +158,24 @@ impl Engine {
         };
         let ino = self.inodes.get(node);
         let is_open = ino.is_some_and(|ino| self.handles.opens_of(ino) > 0);
-        let is_named = self.tree.node(node).is_some();
         if !draft.is_idle() || is_open {
             return Turn::Wait;
         }
         draft.born = None;
         let is_changed = draft.overlay.is_changed();
-        if is_named && is_changed {
+        let (object, file) = (draft.last(), draft.file);
+        if is_changed && self.is_owed(node) {
             // Its time comes.
             return Turn::Wait;
         }
-        let version = draft.version;
-        let is_wanted = self.is_needed(ObjectId { node, version });
+        let is_begun = object != file;
+        let is_wanted = self.is_needed(object) || !self.may_go(object);
+        if is_wanted && is_begun && !self.is_held(object) && !self.is_draft_whole(node) {
+            // What is not here of it can be had as nothing but what is beneath, until a full
+            // replica holds it.
+            self.want_unfilled(node);
+            return Turn::Wait;
+        }
         self.end_draft(node, is_wanted)
     }
 
@@ -204,7 +225,7 @@ impl Engine {
         let Some(draft) = self.drafts.get(&node) else {
             return;
         };
-        let (file, version) = (draft.file, draft.version);
+        let (file, last) = (draft.file, draft.last());
         let keeps_base = draft.keeps_base;
         let readers = if keeps_base {
             Vec::new()
@@ -212,7 +233,6 @@ impl Engine {
             self.forget_stored(file);
             self.drop_object(file)
         };
-        let last = ObjectId { node, version };
         if last != file && !self.is_needed(last) {
             self.forget_hashes(last);
         }
@@ -234,7 +254,7 @@ impl Engine {
         let Some(draft) = self.drafts.get_mut(&node) else {
             return false;
         };
-        let version = draft.version;
+        let (version, object) = (draft.version, draft.last());
         let shown = self.tree.node(node).map(|view| view.version);
         if shown.is_none_or(|shown| shown == Some(version)) {
             return false;
@@ -242,7 +262,7 @@ impl Engine {
         if !draft.is_idle() {
             return true;
         }
-        let is_wanted = self.is_needed(ObjectId { node, version });
+        let is_wanted = self.is_needed(object) || !self.may_go(object);
         let Some(draft) = self.drafts.get_mut(&node) else {
             return false;
         };
@@ -252,13 +272,37 @@ impl Engine {
                 self.pump_draft(node);
                 return true;
             }
-            if self.want_unfilled(node) {
-                // Its bytes are needed, and can't be set apart yet.
-                return false;
+            if !self.is_draft_whole(node) && object.node == node {
+                // What it lacks can be had as nothing but what is beneath.
+                self.set_draft_aside(node);
+                return true;
             }
         }
         self.end_draft(node, is_wanted);
         true
+    }
+
+    /// Has a draft go with the conflict copy that shows its last version, or is where that is
+    /// kept: what waits to be written is written to the version that its file shows.
+    fn set_draft_aside(&mut self, node: NodeId) {
+        self.timers.cancel(Timer::Quiet(node));
+        self.sync_ended(node);
+        self.drafts_to_sync.remove(&node);
+        let Some(mut draft) = self.drafts.remove(&node) else {
+            return;
+        };
+        let copy = conflict::copy_of(draft.version);
+        let queue = core::mem::take(&mut draft.queue);
+        draft.attended = false;
+        self.commits.remove(records::draft(node));
+        let record = records::encode(&draft.record());
+        self.commits.put(records::draft(copy), record);
+        self.drafts_on.insert(draft.file, copy);
+        self.drafts.insert(copy, draft);
+        self.pump_draft(copy);
+        for op in queue {
+            self.do_anew(node, op);
+        }
     }
 
     /// Has a draft recorded as the object that its last version is.
@@ -266,8 +310,7 @@ impl Engine {
         let Some(draft) = self.drafts.get(&node) else {
             return;
         };
-        let version = draft.version;
-        let object = ObjectId { node, version };
+        let object = draft.last();
         let is_all = self.is_draft_whole(node);
         if !is_all && !self.has_hashes(node) {
             return;
@@ -305,8 +348,7 @@ impl Engine {
         if draft.overlay.is_base(chunk) {
             return self.objects.get(&draft.file)?.download.hash(chunk);
         }
-        let version = draft.version;
-        let recorded = self.hashes.get(&ObjectId { node, version });
+        let recorded = self.hashes.get(&draft.last());
         let recorded = recorded.and_then(|hashes| hashes.get(&chunk)).copied();
         recorded.or_else(|| draft.hashes.get(&chunk).copied())
     }
@@ -358,8 +400,7 @@ impl Engine {
         if draft.stage != Stage::Settling {
             return;
         }
-        let version = draft.version;
-        let object = ObjectId { node, version };
+        let object = draft.last();
         let sidecar = if self.is_draft_whole(node) {
             None
         } else {
@@ -408,8 +449,7 @@ impl Engine {
         let Some(draft) = self.drafts.get(&node) else {
             return;
         };
-        let (file, version) = (draft.file, draft.version);
-        let object = ObjectId { node, version };
+        let (file, object) = (draft.file, draft.last());
         if object != file {
             self.forget_stored(file);
         }

@@ -17,6 +17,7 @@ use crate::ids::{Arrival, ChunkIx, NodeId, ObjectId};
 use crate::object;
 use crate::records::{DraftBase, DraftRecord};
 use crate::time::WallTime;
+use crate::tree::conflict;
 
 impl Engine {
     /// Takes in the record of a draft.
@@ -28,6 +29,10 @@ impl Engine {
         };
         let mut draft = Draft::new(record.file, from, self.config.chunk_size, 0);
         draft.version = record.version;
+        let is_aside = conflict::copied(node) == Some(record.version);
+        if record.version != record.file.version && !is_aside {
+            draft.of = node;
+        }
         draft.journaled = record.version;
         draft.stage = Stage::Loading;
         draft.lost = lost;
@@ -42,7 +47,9 @@ impl Engine {
     pub(crate) fn load_drafts(&mut self) {
         let nodes: Vec<NodeId> = self.drafts.keys().copied().collect();
         for node in nodes {
-            if self.tree.node(node).is_none() {
+            let last = self.drafts.get(&node).map(Draft::last);
+            let may_go = last.is_none_or(|last| self.may_go(last));
+            if may_go && !self.is_owed(node) {
                 self.remove_draft(node);
             } else {
                 self.draft_job(node, DraftJob::Loaded, DraftWish::Load);
@@ -107,8 +114,8 @@ impl Engine {
         let Some(draft) = self.drafts.get(&node) else {
             return;
         };
-        let (file, version) = (draft.file, draft.version);
-        let object = ObjectId { node, version };
+        let file = draft.file;
+        let object = draft.last();
         let has_ended = object != file && self.kept.contains_key(&object);
         let size = match self.tree.registers().content(object).map(|it| &it.body) {
             Some(crate::tree::register::Body::File { size, .. }) => *size,

@@ -7,24 +7,25 @@
 
 use crate::action::{Action, DiskWish};
 use crate::commits::After;
-use crate::draft::Stage;
+use crate::draft::{Draft, Stage};
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::event::DiskDone;
-use crate::ids::{AskId, ChunkHash, ChunkIx, ObjectId};
+use crate::ids::{AskId, ChunkHash, ChunkIx, NodeId, ObjectId};
 use crate::message::Answer;
 use crate::object;
 use crate::on::disk::Job;
 use crate::on::serve::{besides, shape};
 use crate::records;
-use crate::tree::register::Body;
 
 /// Where a chunk that is asked for stands.
 enum Standing {
     /// In the file of this object.
     Here(ObjectId),
-    /// It will be known in a moment.
-    Soon,
+    /// It will be known in a moment, when more is known of this object.
+    Soon(ObjectId),
+    /// It will be known when the draft of this node goes on.
+    Later(NodeId),
     /// Not here.
     Absent,
     /// It was rewritten.
@@ -38,12 +39,7 @@ impl Engine {
             return;
         };
         let (object, chunk) = (serving.want.object, serving.want.chunk);
-        let body = self
-            .tree
-            .registers()
-            .content(object)
-            .map(|content| content.body.clone());
-        let Some(Body::File { size, chunk_size }) = body else {
+        let Some((size, chunk_size)) = self.sizes_of(object) else {
             let is_old = self.me.knowledge.covers(object.version);
             self.answer(
                 ask,
@@ -75,9 +71,16 @@ impl Engine {
                 };
                 self.job(Job::ServeStored { ask, file }, wish);
             }
-            Standing::Soon => {
-                if let Some(kept) = self.objects.get_mut(&object) {
+            Standing::Soon(at) => {
+                if let Some(kept) = self.objects.get_mut(&at) {
                     kept.asks.insert(ask);
+                } else {
+                    self.answer(ask, Answer::Failed);
+                }
+            }
+            Standing::Later(node) => {
+                if let Some(draft) = self.drafts.get_mut(&node) {
+                    draft.asks.insert(ask);
                 } else {
                     self.answer(ask, Answer::Failed);
                 }
@@ -95,9 +98,9 @@ impl Engine {
         size: u64,
         chunk_size: u32,
     ) -> Standing {
-        if let Some(draft) = self.drafts.get(&object.node)
-            && draft.version == object.version
-        {
+        if let Some(draft) = self.draft_of(object) {
+            let node = self.drafts_on.get(&draft.file).copied();
+            let node = node.unwrap_or(object.node);
             return match draft.stage {
                 Stage::Open | Stage::Settling => {
                     if draft.overlay.has_changed(chunk) || draft.is_flying(chunk) {
@@ -105,24 +108,35 @@ impl Engine {
                     } else if draft.overlay.is_whole(chunk, draft.beneath(&self.objects)) {
                         Standing::Here(draft.file)
                     } else {
-                        // Where a part of it is ours, the rest is on its way.
-                        self.want_unfilled(object.node);
-                        Standing::Absent
+                        self.lend(node, chunk)
                     }
                 }
-                Stage::Base
-                | Stage::Recording
+                // Of one that has not begun, what is beneath is the version.
+                Stage::Base if draft.file != object => Standing::Absent,
+                Stage::Base => self.standing_stored(object, chunk, size, chunk_size),
+                Stage::Recording
                 | Stage::Closed
                 | Stage::Loading
                 | Stage::Opening
-                | Stage::Broken
-                | Stage::Removing => Standing::Absent,
+                | Stage::Broken => Standing::Later(node),
+                Stage::Removing => Standing::Absent,
             };
         }
         if self.drafts_on.contains_key(&object) {
             // It was written over.
             return Standing::Rewritten;
         }
+        self.standing_stored(object, chunk, size, chunk_size)
+    }
+
+    /// Returns where a chunk of a version stands that is stored, or is not.
+    fn standing_stored(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        size: u64,
+        chunk_size: u32,
+    ) -> Standing {
         if !self.kept.contains_key(&object) || !self.keep_object(object, size, chunk_size) {
             return Standing::Absent;
         }
@@ -133,14 +147,50 @@ impl Engine {
         match kept.stage {
             object::Stage::Complete => Standing::Here(object),
             object::Stage::Partial if kept.held().has(chunk) => Standing::Here(object),
-            object::Stage::Loading | object::Stage::Syncing | object::Stage::Finishing => {
-                Standing::Soon
-            }
+            object::Stage::Loading
+            | object::Stage::Syncing
+            | object::Stage::Finishing
+            | object::Stage::Broken => Standing::Soon(object),
             object::Stage::Partial
             | object::Stage::Unknown
             | object::Stage::Absent
-            | object::Stage::Creating
-            | object::Stage::Broken => Standing::Absent,
+            | object::Stage::Creating => Standing::Absent,
+        }
+    }
+
+    /// Returns the draft whose file this is.
+    fn draft_on(&self, file: ObjectId) -> Option<&Draft> {
+        self.drafts.get(self.drafts_on.get(&file)?)
+    }
+
+    /// Has a chunk of what is beneath a draft fetched, or its rest where a part of it is ours:
+    /// whoever asks for it as a part of what was published may have no other way to it.
+    fn lend(&mut self, node: NodeId, chunk: ChunkIx) -> Standing {
+        let Some(draft) = self.drafts.get_mut(&node) else {
+            return Standing::Absent;
+        };
+        let file = draft.file;
+        let is_open = draft.stage == Stage::Open;
+        let may_come =
+            |kept: &object::Object| kept.stage == object::Stage::Partial && !kept.exhausted;
+        let is_source = self.source().is_some();
+        if !is_open || !is_source || !self.objects.get(&file).is_some_and(may_come) {
+            return Standing::Absent;
+        }
+        if let Some(draft) = self.drafts.get_mut(&node) {
+            draft.lent.insert(chunk);
+        }
+        self.want_range_chunk(file, chunk);
+        Standing::Later(node)
+    }
+
+    /// Asks that waited for a draft are looked at again.
+    pub(crate) fn serve_later(&mut self, node: NodeId) {
+        let Some(draft) = self.drafts.get_mut(&node) else {
+            return;
+        };
+        for ask in core::mem::take(&mut draft.asks) {
+            self.serve(ask);
         }
     }
 
@@ -209,13 +259,13 @@ impl Engine {
 
     /// Returns whether the bytes that were read are the version's to this moment.
     fn is_served_from(&self, object: ObjectId, chunk: ChunkIx, file: ObjectId) -> bool {
-        match self.drafts.get(&object.node) {
-            Some(draft) if draft.file == file => {
-                draft.version == object.version
+        match self.draft_on(file) {
+            Some(draft) => {
+                draft.last() == object
                     && !draft.overlay.has_changed(chunk)
                     && !draft.is_flying(chunk)
             }
-            Some(_) | None => true,
+            None => true,
         }
     }
 
@@ -227,9 +277,8 @@ impl Engine {
         }
         let kept = self.objects.get(&file)?;
         let is_as_beneath = self
-            .drafts
-            .get(&object.node)
-            .is_none_or(|draft| draft.file != file || draft.overlay.is_base(chunk));
+            .draft_on(file)
+            .is_none_or(|draft| draft.overlay.is_base(chunk));
         kept.download.hash(chunk).filter(|_| is_as_beneath)
     }
 }

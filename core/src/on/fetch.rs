@@ -460,9 +460,13 @@ impl Engine {
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.denied.insert(link);
         }
-        let is_left = self.source_of(object).is_some();
+        let mut is_left = self.source_of(object).is_some();
+        let has_base = self.base_version(object, chunk).is_some();
         if !is_left && let Some(kept) = self.objects.get_mut(&object) {
             kept.denied.clear();
+            // Then as what it was made of, before all of them are asked again.
+            kept.is_elsewhere = has_base && !kept.is_elsewhere;
+            is_left = kept.is_elsewhere;
         }
         self.want_again(object, chunk);
         if !is_left {
@@ -553,6 +557,7 @@ impl Engine {
         }
         self.want_failed(object, WantState::Failed);
         self.object_stuck(object);
+        self.lend_no_more(object);
     }
 
     /// The pause of an object is over.

@@ -325,6 +325,7 @@ impl Engine {
         self.remember_peer(peer);
         if self.config.host.is_some() && self.source() == Some(link) {
             self.fetches_resume();
+            self.review_all_kept_back();
         } else if self.places_changes() && hello.role == Role::Sparse {
             self.unstick();
             self.fetches_resume();

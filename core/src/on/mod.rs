@@ -14,6 +14,7 @@ pub(crate) mod edit;
 pub(crate) mod fetch;
 pub(crate) mod fs;
 pub(crate) mod gone;
+pub(crate) mod held;
 pub(crate) mod hush;
 pub(crate) mod link;
 pub(crate) mod names;

@@ -701,7 +701,9 @@ impl Engine {
             self.want_failed(object, WantState::NoSpace);
         }
         self.draft_base_failed(object, why);
-        self.pause(object, None);
+        if !self.placing_refused(object) {
+            self.pause(object, None);
+        }
     }
 
     /// Looks at a broken object's files again, once nothing is under way on them.
@@ -739,6 +741,9 @@ impl Engine {
 
     /// Gives up an object whose version no file shows.
     pub(crate) fn doom(&mut self, object: ObjectId) {
+        if self.keep_back(object) {
+            return;
+        }
         self.ancestors.forget(object);
         if self.drafts_on.contains_key(&object) || self.is_settling(object) {
             // The draft's file bears its name.

@@ -628,6 +628,23 @@ impl Engine {
         }
     }
 
+    /// The disk has refused an object that is to be placed: it is set about again when its time
+    /// comes. False if it is none.
+    pub(crate) fn placing_refused(&mut self, object: ObjectId) -> bool {
+        let mut is_any = false;
+        for node in Self::nodes_of(object) {
+            if self.folder.placing.fetching.remove(&node) {
+                is_any = true;
+                let (now, jitter) = (self.now, self.rng.next_u8());
+                self.folder.placing.rest(node, now, jitter);
+            }
+        }
+        if is_any && let Some(kept) = self.objects.get_mut(&object) {
+            kept.whole = false;
+        }
+        is_any
+    }
+
     /// Somebody has come who may have what nobody had.
     pub(crate) fn unstick(&mut self) {
         let stuck = core::mem::take(&mut self.folder.placing.stuck);
@@ -793,6 +810,7 @@ impl Engine {
         for node in done.nodes {
             if self.folder.placed(node).is_some() {
                 self.remember_placed(node);
+                self.say_held(node);
             } else {
                 self.commits.remove(records::placed(node));
             }

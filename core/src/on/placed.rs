@@ -137,6 +137,13 @@ impl Engine {
     /// Remembers a node's file as it was put down; it is recorded once that survives power loss.
     fn settled(&mut self, node: NodeId, version: Dot, sighting: &Sighting) {
         let print = sighting.print;
+        let object = self.tree.node(node).and_then(|view| view.object);
+        let content = object.and_then(|object| self.tree.registers().content(object));
+        let base = content.filter(|content| content.stamp.dot == version);
+        match base.and_then(|content| content.base) {
+            Some(base) => drop(self.folder.lineage.insert(node, (version, base))),
+            None => drop(self.folder.lineage.remove(&node)),
+        }
         self.folder.place(node, Placed { version, print });
         self.folder.wear(node, Worn::from(sighting));
         self.folder.placing.done.nodes.insert(node);

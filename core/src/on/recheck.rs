@@ -10,20 +10,21 @@ use crate::engine::Engine;
 use crate::error::DiskError;
 use crate::event::{DiskDone, Sighting};
 use crate::folder::Recheck;
-use crate::ids::{ChunkHash, ChunkIx, NodeId};
+use crate::ids::{ChunkHash, ChunkIx, NodeId, ObjectId};
 use crate::on::disk::Job;
 use crate::time::WallTime;
-use crate::tree::register::Body;
 
 impl Engine {
     /// Settles whether a file whose change time alone has moved still holds its version: every
     /// chunk that a peer may have is hashed again. What nobody has may be anything.
     pub(crate) fn recheck(&mut self, node: NodeId, sighting: &Sighting, wall: WallTime) {
-        let Some((object, _)) = self.held_object(node) else {
-            // It was superseded, and nobody can ask for it any more.
-            if let Some(placed) = self.folder.placed(node).copied() {
-                self.place(node, placed.version, sighting);
-            }
+        let held = self.held_object(node).map(|(object, _)| object);
+        // Of one that was superseded, what is made of it may still be asked for.
+        let placed = self.folder.placed(node).map(|placed| ObjectId {
+            node,
+            version: placed.version,
+        });
+        let Some(object) = held.or(placed) else {
             return;
         };
         let left: Vec<(ChunkIx, ChunkHash)> = self
@@ -49,10 +50,10 @@ impl Engine {
         let next = recheck.left.pop();
         let round = recheck.round;
         let sighting = recheck.sighting.clone();
-        let body = self.held_object(node).map(|(_, body)| body);
+        let sizes = self.standing_sizes(node);
         let path = self.folder.standing.path(node);
-        match (next, body, path) {
-            (Some((chunk, hash)), Some(Body::File { size, chunk_size }), Some(path)) => {
+        match (next, sizes, path) {
+            (Some((chunk, hash)), Some((size, chunk_size)), Some(path)) => {
                 let offset = u64::from(chunk.0) * u64::from(chunk_size);
                 let left = size.saturating_sub(offset);
                 let len = u32::try_from(left).map_or(chunk_size, |left| left.min(chunk_size));

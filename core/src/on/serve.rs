@@ -9,12 +9,13 @@ use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::event::{DiskDone, Nature};
-use crate::ids::{AskId, ChunkHash, ChunkIx, LinkId, ObjectId, PayloadId};
+use crate::ids::{AskId, ChunkHash, ChunkIx, LinkId, NodeId, ObjectId, PayloadId};
 use crate::limits::ASKS_PER_LINK_MAX;
 use crate::message::{Answer, Have, Role, Want};
 use crate::on::disk::Job;
 use crate::records;
-use crate::tree::register::{Body, Digest, Register};
+use crate::tree::conflict;
+use crate::tree::register::Body;
 
 /// A chunk that a peer waits for.
 #[derive(Clone, Copy, Debug)]
@@ -59,17 +60,15 @@ impl Engine {
             self.serve_stored(ask);
             return;
         }
-        let ObjectId { node, version } = serving.want.object;
+        let holder = self.holder_of(serving.want.object);
+        let node = holder.unwrap_or(serving.want.object.node);
         if let Some(recheck) = self.folder.rechecks.get_mut(&node) {
             recheck.asks.push(ask);
             return;
         }
-        let placed = self.folder.placed(node).copied();
-        let is_placed = placed.is_some_and(|placed| placed.version == version);
         let path = self.folder.standing.path(node);
-        let body = self.held_object(node).map(|(_, body)| body);
-        let (Some(path), Some(Body::File { size, chunk_size }), true) = (path, body, is_placed)
-        else {
+        let sizes = self.standing_sizes(node);
+        let (Some(path), Some((size, chunk_size)), true) = (path, sizes, holder.is_some()) else {
             let was_here = self.inodes_or_registers_know(serving.want.object);
             let answer = if was_here {
                 Answer::Gone
@@ -96,6 +95,31 @@ impl Engine {
             besides: besides(serving.want.have, len),
         };
         self.job(Job::Serve(ask), wish);
+    }
+
+    /// Returns the node whose file in the shared folder is a version: its own, or the conflict
+    /// copy that shows it.
+    pub(crate) fn holder_of(&self, object: ObjectId) -> Option<NodeId> {
+        let holds = |node: &NodeId| {
+            let placed = self.folder.placed(*node);
+            placed.is_some_and(|placed| placed.version == object.version)
+        };
+        let nodes = [object.node, conflict::copy_of(object.version)];
+        nodes.into_iter().find(holds)
+    }
+
+    /// Returns the size of a file that stands in the shared folder, and of its chunks: also of
+    /// one whose version was superseded, and is what the newer one was made of.
+    pub(crate) fn standing_sizes(&self, node: NodeId) -> Option<(u64, u32)> {
+        match self.held_object(node) {
+            Some((_, Body::File { size, chunk_size })) => Some((size, chunk_size)),
+            Some((_, Body::Link { .. })) => None,
+            None => {
+                let placed = self.folder.placed(node)?;
+                let is_file = !self.is_directory(node);
+                is_file.then_some((placed.print.size, self.config.chunk_size))
+            }
+        }
     }
 
     /// Returns whether a version was ever known here.
@@ -126,7 +150,8 @@ impl Engine {
                 return;
             }
             Err(DiskError::NotFound | DiskError::WrongKind) => {
-                self.look_at_node(object.node);
+                let holder = self.holder_of(object);
+                self.look_at_node(holder.unwrap_or(object.node));
                 self.answer(ask, Answer::Gone);
                 return;
             }
@@ -142,17 +167,21 @@ impl Engine {
                 return;
             }
         };
-        let placed = self.folder.placed(object.node).copied();
-        let holds = placed.is_some_and(|placed| {
-            placed.version == object.version && placed.print == before && before == after
-        });
+        let holder = self.holder_of(object);
+        let node = holder.unwrap_or(object.node);
+        let placed = self
+            .folder
+            .placed(node)
+            .copied()
+            .filter(|_| holder.is_some());
+        let holds = placed.is_some_and(|placed| placed.print == before && before == after);
         if !holds || len != serving.len {
             self.act(Action::Drop { payload });
-            if self.folder.rechecks.contains_key(&object.node) {
+            if self.folder.rechecks.contains_key(&node) {
                 self.serve(ask);
                 return;
             }
-            self.look_at_node(object.node);
+            self.look_at_node(node);
             self.answer(ask, Answer::Gone);
             return;
         }
@@ -172,7 +201,7 @@ impl Engine {
                 // mapping and whose times are not updated yet. Neither may be served.
                 self.fault(Fault::ChunkRotten { object, chunk });
                 self.act(Action::Drop { payload });
-                self.look_at_node(object.node);
+                self.look_at_node(node);
                 self.answer(ask, Answer::Failed);
             }
             None => {
@@ -187,33 +216,16 @@ impl Engine {
     fn record_hash(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
         let hashes = self.hashes.entry(object).or_default();
         hashes.insert(chunk, hash);
-        let count = hashes.len() as u64;
         self.commits
             .put(records::hash(object, chunk), records::encode(&hash));
-        let body = self
-            .tree
-            .node(object.node)
-            .and_then(|view| view.body.cloned());
-        let Some(Body::File { size, chunk_size }) = body else {
-            return;
-        };
-        let is_known = self.tree.registers().digest(object).is_some();
-        if count == size.div_ceil(u64::from(chunk_size)) && !is_known {
-            let hash = self.digest_of(object);
-            let stamp = self.stamp();
-            self.make(Register::Digest(Digest {
-                object,
-                stamp,
-                hash,
-            }));
-        } else {
+        if !self.digest(object) {
             // A hash that was told must be on record after a power loss too.
             self.commits.harden();
         }
     }
 
     /// Returns the hash over all hashes of a version, in the order of its chunks.
-    fn digest_of(&self, object: ObjectId) -> u128 {
+    pub(crate) fn digest_of(&self, object: ObjectId) -> u128 {
         let mut manifest = alloc::vec::Vec::new();
         if let Some(hashes) = self.hashes.get(&object) {
             for hash in hashes.values() {

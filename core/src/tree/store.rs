@@ -9,7 +9,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::ids::{Arrival, Dot, EntryId, Lamport, NodeId, ObjectId};
+use crate::ids::{ActorId, Arrival, Dot, EntryId, Lamport, NodeId, ObjectId};
 use crate::tree::arena::Arena;
 use crate::tree::conflict;
 use crate::tree::facts;
@@ -209,6 +209,12 @@ impl Registers {
     pub fn content(&self, object: ObjectId) -> Option<&Content> {
         self.versions_of(object.node)
             .find(|content| content.stamp.dot == object.version)
+    }
+
+    /// Returns who wrote a version's digest, once it is known.
+    pub fn digest_author(&self, object: ObjectId) -> Option<ActorId> {
+        let held = self.held_digest(object)?;
+        Some(held.register.stamp.dot.actor)
     }
 
     /// Returns the digest of a version, once it is known.

@@ -6,13 +6,13 @@
 //! a crash may have left anything that was ever written there. It is moved by what the mount was
 //! asked for and answered, and by nothing that the engine thinks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tandem_core::edit::Edit;
 use tandem_core::ids::{Fh, Ino, ReqId};
 
-use super::truth::{History, Piece};
+use super::truth::{History, Made, Piece};
 use super::{Failure, Verdict};
 
 /// A byte of the version beneath.
@@ -62,11 +62,16 @@ impl Op {
     fn crossed(&self, before: Option<&Body>, history: &mut History) {
         let before = before.into_iter().flat_map(Body::contents);
         let on: Vec<_> = before.chain(history.contents()).collect();
-        for (mut cells, shortest) in on {
-            let mut sizes = (shortest, cells.len());
+        for made in on {
+            let mut cells = made.cells.to_vec();
+            let mut sizes = (made.shortest, cells.len());
             self.apply(&mut cells);
             self.lengthen(&mut sizes);
-            history.written(cells, sizes.0);
+            history.written(Made {
+                cells: Arc::new(cells),
+                shortest: sizes.0,
+                over: Some(made.cells),
+            });
         }
     }
 
@@ -141,6 +146,8 @@ enum Pending {
 pub struct Bodies {
     files: BTreeMap<Ino, Body>,
     pending: BTreeMap<ReqId, Pending>,
+    /// Files that have lost their last name on this mount.
+    unnamed: BTreeSet<Ino>,
     /// Whether the disk failed as it was asked what a crash had left: then nobody knows yet.
     pub in_doubt: bool,
 }
@@ -203,14 +210,16 @@ impl Bodies {
             | Edit::SyncDir { .. } => None,
         };
         if let Edit::Create { .. } | Edit::Make { .. } = edit {
-            history.written(Vec::new(), 0);
+            history.emptied();
         }
         match &pending {
             Some(Pending::Change(ino, _)) => {
                 if !self.files.contains_key(ino)
                     && let Some(size) = size(*ino)
                 {
-                    self.files.insert(*ino, Body::over(at(size), history, now));
+                    let mut body = Body::over(at(size), history, now);
+                    body.nameless = self.unnamed.contains(ino);
+                    self.files.insert(*ino, body);
                 }
                 if let Some(body) = self.files.get_mut(ino)
                     && now > body.at + QUIET
@@ -295,6 +304,7 @@ impl Bodies {
 
     /// A file has lost its last name: what is written to it from here on is nobody's.
     pub fn unnamed(&mut self, ino: Ino) {
+        self.unnamed.insert(ino);
         if let Some(body) = self.files.get_mut(&ino) {
             body.nameless = true;
         }
@@ -320,7 +330,7 @@ impl Bodies {
             synced: false,
             nameless: false,
         };
-        history.written(Vec::new(), 0);
+        history.emptied();
         self.files.insert(ino, body);
     }
 
@@ -361,6 +371,7 @@ impl Bodies {
             }
         }
         self.files.retain(|_, body| !body.nameless);
+        self.unnamed.clear();
         let mut left = Vec::new();
         for (ino, body) in &mut self.files {
             if power {
@@ -418,13 +429,17 @@ impl Bodies {
         Ok(())
     }
 
-    /// What rests for long enough is a version, though it is open.
-    pub fn rest(&mut self, now: u64, history: &mut History) {
-        for body in self.files.values_mut() {
-            if now > body.at + QUIET {
-                body.note(history);
+    /// What rests for long enough is a version, though it is open. Returns what is owed of it.
+    pub fn rest(&mut self, now: u64, history: &mut History) -> Vec<Left> {
+        let mut rested = Vec::new();
+        for (ino, body) in &mut self.files {
+            if now > body.at + QUIET
+                && let Answered::Left(left) = body.left(*ino, history)
+            {
+                rested.push(left);
             }
         }
+        rested
     }
 
     /// After a crash, a file was found to have this length.
@@ -502,18 +517,22 @@ impl Body {
         if std::mem::replace(&mut self.noted, true) {
             return;
         }
-        for (cells, shortest) in self.contents() {
-            history.written(cells, shortest);
+        for made in self.contents() {
+            history.written(made);
         }
     }
 
-    /// Returns what its content may be, each with the shortest length that it may have.
-    fn contents(&self) -> Vec<(Vec<u16>, usize)> {
+    /// Returns what its content may be.
+    fn contents(&self) -> Vec<Made> {
         let mut cells = self.cells.clone();
         cells.resize(self.sizes.1, FREE);
         let shortest = self.sizes.0;
         if !cells.contains(&BENEATH) {
-            return vec![(cells, shortest)];
+            return vec![Made {
+                cells: Arc::new(cells),
+                shortest,
+                over: None,
+            }];
         }
         let over = |beneath: &Arc<Vec<u16>>| {
             let mut whole = cells.clone();
@@ -522,13 +541,20 @@ impl Body {
                     *cell = *byte;
                 }
             }
-            (whole, shortest)
+            Made {
+                cells: Arc::new(whole),
+                shortest,
+                over: Some(beneath.clone()),
+            }
         };
         self.beneath.iter().map(over).collect()
     }
 
     /// What was not synced may be lost, each for itself.
     fn lose_power(&mut self) {
+        if self.since.is_empty() {
+            return;
+        }
         let mut cells = self.hard.clone();
         let mut sizes = self.hard_sizes;
         for op in self.since.drain(..) {

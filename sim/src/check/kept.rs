@@ -14,6 +14,7 @@ use tandem_core::ids::Ino;
 use tandem_core::time::WallTime;
 
 use super::bodies::{BENEATH, FREE};
+use super::truth::History;
 use super::{Failure, Verdict};
 
 /// By whom a content was made.
@@ -77,9 +78,9 @@ impl Owed {
 #[derive(Debug, Default)]
 pub struct Kept {
     owed: Vec<Owed>,
-    /// Contents that a program overwrote or removed: of a version on top of one of these, what
+    /// Contents that somebody overwrote or removed: of a version on top of one of these, what
     /// its author never had can't come back.
-    destroyed: Vec<Arc<Vec<u8>>>,
+    destroyed: Vec<Arc<Vec<u16>>>,
 }
 
 impl Kept {
@@ -106,7 +107,16 @@ impl Kept {
 
     /// A mount goes on with a file, or has removed its last name.
     pub fn replaced(&mut self, author: Author) {
-        self.owed.retain(|owed| owed.author != author);
+        self.strike(|owed| owed.author == author);
+    }
+
+    /// Strikes off what somebody has replaced.
+    fn strike(&mut self, is_it: impl Fn(&Owed) -> bool) {
+        let (gone, left) = std::mem::take(&mut self.owed).into_iter().partition(is_it);
+        self.owed = left;
+        let gone: Vec<Owed> = gone;
+        self.destroyed
+            .extend(gone.into_iter().map(|owed| owed.cells));
     }
 
     /// An edit on the mount of this peer happened, or may have.
@@ -123,9 +133,9 @@ impl Kept {
 
     /// A mount edits on top of, or removes, what it shows with this size and time.
     pub fn seen(&mut self, size: u64, mtime: WallTime) {
-        self.owed.retain(|owed| {
+        self.strike(|owed| {
             let same = owed.cells.len() as u64 == size;
-            !(same && owed.mtime.is_none_or(|known| known == mtime))
+            same && owed.mtime.is_none_or(|known| known == mtime)
         });
     }
 
@@ -146,7 +156,8 @@ impl Kept {
     ) {
         for bytes in went {
             self.owed.retain(|owed| !owed.is(&bytes));
-            self.destroyed.push(bytes);
+            let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
+            self.destroyed.push(Arc::new(cells));
         }
         for (bytes, mtime) in came {
             let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
@@ -170,26 +181,86 @@ impl Kept {
         });
     }
 
+    /// Tells whether a content was made over one that a program destroyed: what its author never
+    /// had of that can't come back.
+    fn is_excused(&self, owed: &Owed, history: &History) -> bool {
+        let had = |beneath: &Arc<Vec<u16>>| {
+            let same = |gone: &Arc<Vec<u16>>| {
+                let mut cells = beneath.iter().zip(gone.iter());
+                let is_open = |cell: &u16| matches!(*cell, FREE | BENEATH);
+                beneath.len() == gone.len()
+                    && cells.all(|(a, b)| a == b || is_open(a) || is_open(b))
+            };
+            self.destroyed.iter().any(same)
+        };
+        let mut beneath = owed.beneath.iter();
+        owed.cells.contains(&BENEATH)
+            && beneath.any(|beneath| history.origins(beneath).iter().any(had))
+    }
+
+    /// Tells whether a content of this size is owed that can't be had as a whole any more: it is
+    /// shown where it was made, and as the copy that it is, and is nowhere in the folder.
+    pub fn is_in_part(&self, size: u64, history: &History) -> bool {
+        let mut owed = self.owed.iter();
+        owed.any(|owed| owed.cells.len() as u64 == size && self.is_excused(owed, history))
+    }
+
     /// Judges the files of the folder at the end.
-    pub fn judge(&self, files: &[Arc<Vec<u8>>], skip: &BTreeSet<usize>) -> Verdict {
+    pub fn judge(
+        &self,
+        files: &[Arc<Vec<u8>>],
+        skip: &BTreeSet<usize>,
+        history: &History,
+    ) -> Verdict {
         for owed in &self.owed {
             if let Author::Mount(p, _) = owed.author
                 && skip.contains(&p)
             {
                 continue;
             }
-            let had = |beneath: &Arc<Vec<u16>>| {
-                let same = |bytes: &Arc<Vec<u8>>| {
-                    let mut cells = beneath.iter().zip(bytes.iter());
-                    beneath.len() == bytes.len()
-                        && cells.all(|(cell, byte)| *cell == FREE || *cell == u16::from(*byte))
-                };
-                self.destroyed.iter().any(same)
-            };
-            if owed.cells.contains(&BENEATH) && owed.beneath.iter().any(had) {
+            if self.is_excused(owed, history) {
                 continue;
             }
             if !files.iter().any(|bytes| owed.is(bytes)) {
+                if std::env::var("DBG").is_ok() {
+                    let kinds: Vec<(usize, u16, u16)> = owed
+                        .cells
+                        .chunk_by(|a, b| (*a >= 256) == (*b >= 256))
+                        .map(|r| (r.len(), r[0], r[r.len() - 1]))
+                        .collect();
+                    eprintln!("cells {kinds:?}");
+                    for b in &owed.beneath {
+                        eprintln!(
+                            "beneath {} origins {:?}",
+                            b.len(),
+                            history
+                                .origins(b)
+                                .iter()
+                                .map(|o| (
+                                    o.len(),
+                                    self.destroyed.iter().filter(|d| d.len() == o.len()).count()
+                                ))
+                                .collect::<Vec<_>>()
+                        );
+                    }
+                    eprintln!(
+                        "destroyed {:?}",
+                        self.destroyed.iter().map(|d| d.len()).collect::<Vec<_>>()
+                    );
+                    for f in files {
+                        if f.len() == owed.cells.len() {
+                            let diff: Vec<_> = f
+                                .iter()
+                                .zip(owed.cells.iter())
+                                .enumerate()
+                                .filter(|(_, (x, y))| **y < 256 && u16::from(**x) != **y)
+                                .map(|(n, (x, y))| (n, *x, *y))
+                                .take(6)
+                                .collect();
+                            eprintln!("same size file, diffs {diff:?}");
+                        }
+                    }
+                }
                 let what = format!(
                     "{} bytes that {:?} left at {} ms are nowhere in the shared folder",
                     owed.cells.len(),
@@ -212,7 +283,8 @@ mod tests {
 
     fn judge(kept: &Kept, files: &[&[u8]]) -> bool {
         let files: Vec<_> = files.iter().map(|bytes| Arc::new(bytes.to_vec())).collect();
-        kept.judge(&files, &BTreeSet::new()).is_ok()
+        kept.judge(&files, &BTreeSet::new(), &History::default())
+            .is_ok()
     }
 
     #[test]

@@ -23,9 +23,19 @@ pub struct History {
     kin: BTreeMap<Id, Id>,
     stood: BTreeMap<Path, Id>,
     last: BTreeMap<Id, Arc<Vec<u8>>>,
-    /// Contents that were written through a mount: bytes, or what nobody knows of since a crash.
-    /// With the shortest length that it may have.
-    written: Vec<(Arc<Vec<u16>>, usize)>,
+    /// Contents that were written through a mount.
+    written: Vec<Made>,
+}
+
+/// A content that was written through a mount: bytes, or what nobody knows of since a crash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    /// The bytes.
+    pub cells: Arc<Vec<u16>>,
+    /// The shortest length that it may have.
+    pub shortest: usize,
+    /// The content over which it was written, where that makes a part of it.
+    pub over: Option<Arc<Vec<u16>>>,
 }
 
 impl History {
@@ -84,17 +94,38 @@ impl History {
     /// Tells whether `bytes` is the whole of a content that was written through a mount.
     pub fn was_written(&self, bytes: &[u8]) -> bool {
         let mut written = self.written.iter();
-        written.any(|(cells, shortest)| {
-            (*shortest..=cells.len()).contains(&bytes.len()) && fits(cells, bytes)
+        written.any(|made| {
+            (made.shortest..=made.cells.len()).contains(&bytes.len()) && fits(&made.cells, bytes)
         })
     }
 
-    /// Notes a content that was written through a mount; after a crash it may be shorter.
-    pub fn written(&mut self, cells: Vec<u16>, shortest: usize) {
-        let last = self.written.last();
-        if last.is_none_or(|(last, other)| **last != cells || *other != shortest) {
-            self.written.push((Arc::new(cells), shortest));
+    /// Notes a content that was written through a mount.
+    pub fn written(&mut self, made: Made) {
+        if self.written.last() != Some(&made) {
+            self.written.push(made);
         }
+    }
+
+    /// Notes that an empty file was made.
+    pub fn emptied(&mut self) {
+        self.written(Made {
+            cells: Arc::default(),
+            shortest: 0,
+            over: None,
+        });
+    }
+
+    /// Returns the contents over which one was written, and over which those were.
+    pub fn origins(&self, of: &Arc<Vec<u16>>) -> Vec<Arc<Vec<u16>>> {
+        let mut all = vec![of.clone()];
+        let mut at = 0;
+        while let Some(cells) = all.get(at).cloned() {
+            for made in self.written.iter().filter(|made| made.cells == cells) {
+                all.extend(made.over.clone().filter(|over| !all.contains(over)));
+            }
+            at += 1;
+        }
+        all
     }
 
     /// Returns the contents that have this length.
@@ -106,9 +137,9 @@ impl History {
             Arc::new(cells.collect::<Vec<u16>>())
         };
         let mut all: Vec<_> = placed.map(cells).collect();
-        for (cells, shortest) in &self.written {
-            if (*shortest..=cells.len()).contains(&size) {
-                let mut cells = cells.to_vec();
+        for made in &self.written {
+            if (made.shortest..=made.cells.len()).contains(&size) {
+                let mut cells = made.cells.to_vec();
                 cells.truncate(size);
                 all.push(Arc::new(cells));
             }
@@ -116,22 +147,23 @@ impl History {
         all
     }
 
-    /// Returns every content of every file, each with the shortest length that it may have.
-    pub fn contents(&self) -> Vec<(Vec<u16>, usize)> {
+    /// Returns every content of every file.
+    pub fn contents(&self) -> Vec<Made> {
         let cells = |content: &Arc<Vec<u8>>| content.iter().map(|byte| u16::from(*byte)).collect();
-        let placed = self.versions.iter().map(|(_, content)| cells(content));
-        let placed = placed.map(|cells: Vec<u16>| (cells.clone(), cells.len()));
-        let written = self.written.iter();
-        let written = written.map(|(cells, shortest)| (cells.to_vec(), *shortest));
-        placed.chain(written).collect()
+        let placed = self.versions.iter().map(|(_, content)| Made {
+            cells: Arc::new(cells(content)),
+            shortest: content.len(),
+            over: None,
+        });
+        placed.chain(self.written.iter().cloned()).collect()
     }
 
     /// Tells whether `bytes` is a piece of a content that was written through a mount.
     fn is_piece_of_written(&self, offset: u64, asked: u64, bytes: &[u8]) -> bool {
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
-        self.written.iter().any(|(cells, shortest)| {
-            let rest = cells.get(at..).unwrap_or_default();
-            let lengths = shortest.saturating_sub(at)..=rest.len();
+        self.written.iter().any(|made| {
+            let rest = made.cells.get(at..).unwrap_or_default();
+            let lengths = made.shortest.saturating_sub(at)..=rest.len();
             let full = bytes.len() as u64 == asked || lengths.contains(&bytes.len());
             full && bytes.len() <= rest.len() && fits(&rest[..bytes.len()], bytes)
         })
