@@ -153,6 +153,8 @@ pub(crate) struct Draft {
     pub from: DraftFrom,
     /// The last version that was published of it: at first the one on which it began.
     pub version: Dot,
+    /// The last version before it that a full replica holds, as far as is known.
+    pub held: Option<Dot>,
     /// The node whose version that is: of a conflict copy that nobody has edited, the other one.
     pub of: NodeId,
     /// That version's size in bytes.
@@ -202,6 +204,8 @@ pub(crate) struct Draft {
     pub is_restored: bool,
     /// Whether its end was begun, so that its file may be somewhere else.
     pub is_moving: bool,
+    /// Whether the disk has refused it, and it was not found since.
+    pub refused: bool,
     /// Whether it waits a while before the disk is asked again.
     pub pausing: bool,
     /// Whether it is being attended to, and is to be looked at once more.
@@ -216,6 +220,7 @@ impl Draft {
             file,
             from,
             version: file.version,
+            held: None,
             of: file.node,
             published_size: size,
             journaled: file.version,
@@ -243,6 +248,7 @@ impl Draft {
             lost: false,
             is_restored: false,
             is_moving: false,
+            refused: false,
             pausing: false,
             attended: false,
             again: false,

@@ -40,7 +40,7 @@ use crate::rng::Rng;
 use crate::status::Counters;
 use crate::time::{Duration, Time};
 use crate::timers::Timers;
-use crate::tree::register::{Register, RegisterKey, Stamp};
+use crate::tree::register::{Entry, Register, RegisterKey, Stamp};
 use crate::tree::store::Applied;
 use crate::tree::view::Tree;
 use crate::version::VersionVector;
@@ -238,6 +238,7 @@ impl Engine {
             complete: false,
             counter: 0,
             inodes: 0,
+            former: Vec::new(),
         };
         let mut engine = Self {
             now: start.now,
@@ -403,6 +404,7 @@ impl Engine {
     /// keep, which objects are kept, and what is stored.
     pub(crate) fn absorb(&mut self, register: Register) -> Applied {
         let key = register.key();
+        let restated = self.restated(&register);
         let mut changes = Vec::new();
         let applied = self.tree.apply(register, &mut changes);
         if let Applied::Stored { arrival, replaced } = &applied {
@@ -423,7 +425,42 @@ impl Engine {
         {
             self.review_kept_back(of.node);
         }
+        if let Some(entry) = restated
+            && self.tree.node(entry.node).is_some()
+        {
+            let stamp = self.stamp();
+            self.make(Register::Entry(Entry { stamp, ..entry }));
+        }
         applied
+    }
+
+    /// Returns what is to be said again of a name that was deleted here when a later delete of it
+    /// takes the place of ours, and knew less: else what was deleted here with open eyes would
+    /// come back, its bytes gone.
+    fn restated(&self, register: &Register) -> Option<Entry> {
+        let Register::Entry(new) = register else {
+            return None;
+        };
+        let ours = self.tree.registers().entry(new.id)?;
+        let is_later = new.stamp > ours.stamp && !self.me.is(new.stamp.dot.actor);
+        let (true, true, Some(known), Some(theirs)) = (
+            is_later,
+            self.me.is(ours.stamp.dot.actor),
+            &ours.deleted,
+            &new.deleted,
+        ) else {
+            return None;
+        };
+        if theirs.includes(known) {
+            return None;
+        }
+        let mut both = known.clone();
+        both.merge(theirs);
+        let deleted = Some(both);
+        Some(Entry {
+            deleted,
+            ..new.clone()
+        })
     }
 
     /// Returns a greeted link over which chunks can be had.

@@ -105,6 +105,9 @@ pub const QUIET: Duration = Duration::from_millis(1_000);
 /// that a hundred would be many; by eye.
 pub const SIBLINGS_MAX: usize = 256;
 
+/// Earlier incarnations that a replica knows as its own: one comes of each power loss; by eye.
+pub const FORMER_ACTORS_MAX: usize = 64;
+
 /// Runs of chunks in which a version says that it differs from its base: more are joined. The
 /// writes of a database between two syncs fit, and it takes at most 10 KiB on the wire; by eye.
 pub const CHANGED_RUNS_MAX: usize = 1_024;

@@ -46,6 +46,15 @@ pub(crate) struct Myself {
     pub counter: u64,
     /// Inode numbers from here on are not given before this is set further.
     pub inodes: u64,
+    /// The incarnations before this one, the latest at the end.
+    pub former: Vec<ActorId>,
+}
+
+impl Myself {
+    /// Returns whether an actor is this replica, now or in an earlier incarnation.
+    pub(crate) fn is(&self, actor: ActorId) -> bool {
+        self.actor == actor || self.former.contains(&actor)
+    }
 }
 
 /// What is known of a peer.

@@ -130,12 +130,16 @@ impl World {
             | Edit::Sync { .. }
             | Edit::SyncDir { .. } => None,
         };
-        let removed = match edit {
-            Edit::Unlink { parent, name } => Some((*parent, name.clone())),
-            Edit::Rename {
-                to_parent, to_name, ..
-            } => Some((*to_parent, to_name.clone())),
-            _ => None,
+        let removed = if let Edit::Unlink { parent, name }
+        | Edit::Rename {
+            to_parent: parent,
+            to_name: name,
+            ..
+        } = edit
+        {
+            Some((*parent, name.clone()))
+        } else {
+            None
         };
         let is_blind = |spot| match kernel.entries.get(&spot) {
             Some(Some(ino)) => !kernel.attrs.contains_key(ino),
@@ -184,7 +188,8 @@ impl World {
         }
         let written = peer.bodies.written();
         for shown in files.values() {
-            peer.bodies.shown(shown.ino, shown.size)?;
+            let history = &mut self.folder.history;
+            peer.bodies.shown(shown.ino, shown.size, history)?;
             peer.bodies.found(shown.ino, shown.size, power);
         }
         for (n, (ino, _)) in written.into_iter().enumerate() {

@@ -162,6 +162,10 @@ impl World {
     /// Returns what a job on an object meant for it, if anything.
     fn meaning(&self, p: usize, object: ObjectId, wish: &DiskWish, good: bool) -> Option<Ended> {
         match wish {
+            DiskWish::Draft {
+                wish: DraftWish::Load,
+                ..
+            } if good => Some(Ended::Loaded),
             // What failed to be removed is not looked at again; the others are about other files,
             // or say nothing of what comes later.
             DiskWish::RemoveObject { .. }
@@ -565,7 +569,14 @@ impl World {
             (DiskWish::RemoveObject { object } | DiskWish::CreateObject { object, .. }, Ok(_)) => {
                 resume.forget(*object);
             }
-            (DiskWish::LoadObject { object }, Ok(_)) => resume.loaded(*object),
+            (
+                DiskWish::LoadObject { object }
+                | DiskWish::Draft {
+                    object,
+                    wish: DraftWish::Load,
+                },
+                Ok(_),
+            ) => resume.loaded(*object),
             (DiskWish::HashChunk { object, offset, .. }, Ok(DiskDone::Hashed { hash, .. })) => {
                 resume.hashed(want(*object, *offset), *hash);
             }

@@ -6,12 +6,12 @@
 use tandem_core::action::{Action, FsReply, Invalidation, Stored, WantState};
 use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
-use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, ReqId};
+use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, PeerId, ReqId};
 use tandem_core::message::{Answer, Message};
 
 use crate::check::truth::Piece as Read;
 use crate::check::{Failure, Kind, Verdict};
-use crate::config::SEC;
+use crate::config::{MS, SEC};
 use crate::disk::folder::wall;
 use crate::editor::Scene;
 use crate::marks;
@@ -29,8 +29,8 @@ impl World {
         match action {
             Action::Reply { req, result } => self.reply(p, req, result),
             Action::Dial { link, peer } => {
-                self.dial(p, link, peer);
-                Ok(())
+                let boot = self.peers[p].boot;
+                self.dial_later(p, boot, link, peer)
             }
             Action::Send { link, message } => {
                 if !matches!(message, Message::Ping | Message::Pong) {
@@ -180,7 +180,23 @@ impl World {
         }
     }
 
-    fn dial(&mut self, p: usize, link: LinkId, to: tandem_core::ids::PeerId) {
+    /// Dials. After every other crash not before the mount was judged: what peers tell before
+    /// that may have changed anything.
+    pub(crate) fn dial_later(&mut self, p: usize, boot: u64, link: LinkId, to: PeerId) -> Verdict {
+        let peer = &self.peers[p];
+        if peer.boot != boot || peer.engine.is_none() {
+            return Ok(());
+        }
+        let is_to_be_judged = peer.crashed.is_some() && peer.dying.is_none() && !peer.stopping;
+        if is_to_be_judged && peer.config.writable && peer.mounts() && boot.is_multiple_of(2) {
+            self.after(MS, Item::Dial(p, boot, link, to));
+        } else {
+            self.dial(p, link, to);
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, p: usize, link: LinkId, to: PeerId) {
         let target = self.peers.iter().position(|peer| peer.id == to);
         let now = self.now;
         let (errors, latency) = (self.config.dial_errors, self.config.latency);
@@ -468,7 +484,7 @@ impl World {
                     asked: u64::from(*len),
                     bytes,
                 };
-                if peer.bodies.read(&piece)? {
+                if peer.bodies.read(&piece, &mut self.folder.history)? {
                     return Ok(());
                 }
                 peer.truth.read(&self.folder.history, &piece)
@@ -535,7 +551,8 @@ impl World {
             }
             (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => {
                 self.folder.past.judge_any(shown)?;
-                peer.bodies.shown(shown.ino, shown.size)?;
+                let history = &mut self.folder.history;
+                peer.bodies.shown(shown.ino, shown.size, history)?;
                 if shown.nlink == 0 && peer.removed_blindly {
                     peer.bodies.unnamed(shown.ino);
                 }
@@ -602,7 +619,8 @@ impl World {
             *slot = thread;
         }
         match call {
-            Some((call @ FsCall::Forget { .. }, _)) => {
+            Some((call @ FsCall::Forget { ino, .. }, _)) => {
+                self.peers[p].bodies.forgotten(ino);
                 self.call(p, Caller::Nobody, call)?;
                 self.after(pause, Item::User(p, boot, n));
             }

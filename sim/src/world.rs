@@ -55,6 +55,8 @@ pub(crate) enum Item {
     Up(usize, usize),
     Down(usize, usize),
     NoDial(usize, u64, LinkId, LinkDown),
+    /// A dial that waits until the mount was judged.
+    Dial(usize, u64, LinkId, PeerId),
     Job(usize, u64, JobId),
     Commit(usize, u64),
     User(usize, u64, usize),
@@ -359,6 +361,7 @@ impl World {
             Item::Tick(p, _)
             | Item::Tell(p, ..)
             | Item::NoDial(p, ..)
+            | Item::Dial(p, ..)
             | Item::Job(p, ..)
             | Item::Commit(p, _)
             | Item::User(p, ..)
@@ -398,6 +401,7 @@ impl World {
             Item::Up(link, side) => self.up(link, side),
             Item::Down(link, side) => self.down(link, side),
             Item::NoDial(p, boot, link, why) => self.no_dial(p, boot, link, why),
+            Item::Dial(p, boot, link, to) => self.dial_later(p, boot, link, to),
             Item::Job(p, boot, job) => self.job(p, boot, job),
             Item::Commit(p, boot) => self.commit(p, boot),
             Item::User(p, boot, thread) => self.user(p, boot, thread),
@@ -553,6 +557,18 @@ impl World {
                 ..
             }
         );
+        let is_news = matches!(
+            &event,
+            Event::Said {
+                message: Message::Registers(batch),
+                ..
+            } if !batch.registers.is_empty()
+        );
+        if is_news && peer.crashed.is_some() {
+            // Nobody knows any more what a mount should show of what was edited before.
+            peer.names.overtaken();
+            peer.bodies.overtaken(&mut self.folder.history);
+        }
         if let Some(engine) = &mut peer.engine {
             engine.handle(clock, event);
         }

@@ -63,7 +63,10 @@ impl Engine {
                     self.folder.placing.fetching.remove(&node);
                     self.folder.placing.stuck.remove(&node);
                     if from.is_some() && to.is_some() {
-                        self.forget_inode(node, true);
+                        // What is being written shows until it is published.
+                        if self.draft_face(node).is_none() {
+                            self.forget_inode(node, true);
+                        }
                         self.refresh_handles(node);
                     }
                     superseded.extend(from.map(|version| ObjectId { node, version }));

@@ -135,14 +135,15 @@ impl Engine {
 
     /// Begins a draft on the version that a file shows.
     fn begin_draft(&mut self, node: NodeId) -> Result<(), FsError> {
-        let shown = self.tree.node(node).map(|view| (view.size, view.body));
-        let (size, current) = match shown {
-            Some((size, Some(Body::File { .. }))) => (size, self.current(node)),
-            Some((_, Some(Body::Link { .. }) | None)) => return Err(FsError::Invalid),
+        let shown = self.tree.node(node);
+        let shown = shown.map(|view| (view.size, view.mtime.unwrap_or_default(), view.body));
+        let (size, mtime, current) = match shown {
+            Some((size, mtime, Some(Body::File { .. }))) => (size, mtime, self.current(node)),
+            Some((_, _, Some(Body::Link { .. }) | None)) => return Err(FsError::Invalid),
             None => {
                 let ino = self.inodes.get(node).ok_or(FsError::Stale)?;
                 let open = self.handles.on(ino).find_map(|(_, open)| match open {
-                    Open::File { last, version, .. } => Some((last.size, *version)),
+                    Open::File { last, version, .. } => Some((last.size, last.mtime, *version)),
                     Open::Directory { .. } => None,
                 });
                 open.ok_or(FsError::Stale)?
@@ -156,7 +157,8 @@ impl Engine {
             // A conflict copy and the file that it is a copy of have one version in common.
             return Err(FsError::Io);
         }
-        let draft = Draft::new(file, DraftFrom::Nothing, chunk_size, size);
+        let mut draft = Draft::new(file, DraftFrom::Nothing, chunk_size, size);
+        draft.mtime = mtime;
         self.insert_draft(node, draft);
         Ok(())
     }

@@ -236,23 +236,21 @@ impl Engine {
             .objects
             .get(&object)
             .is_some_and(|kept| kept.is_elsewhere);
-        if is_elsewhere && draft.is_none() {
+        if is_elsewhere && draft.is_none() && self.places_changes() {
             return self.base_version(object, chunk).unwrap_or(object.version);
         }
         draft
             .filter(|draft| is_elsewhere && draft.overlay.is_base(chunk))
-            .map_or(object.version, |draft| draft.version)
+            .map_or(object.version, |draft| draft.held.unwrap_or(draft.version))
     }
 
-    /// Whoever was asked for a chunk has it in that version no longer.
-    pub(crate) fn ask_elsewhere(&mut self, object: ObjectId) {
-        let is_published = self
-            .drafted(object)
-            .and_then(|node| self.drafts.get(&node))
-            .is_some_and(|draft| draft.version != object.version);
+    /// Whoever was asked for a chunk has it in that version no longer: true if it can be asked
+    /// for as another one.
+    pub(crate) fn ask_elsewhere(&mut self, object: ObjectId, chunk: ChunkIx) -> bool {
         if let Some(kept) = self.objects.get_mut(&object) {
-            kept.is_elsewhere = is_published && !kept.is_elsewhere;
+            kept.is_elsewhere = true;
         }
+        self.asked_as(object, chunk) != object.version
     }
 
     /// What is beneath a draft can't be had: whoever has asked for it is told.

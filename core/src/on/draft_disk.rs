@@ -644,12 +644,15 @@ impl Engine {
         draft.hashes.clear();
         if let Some(why) = why {
             draft.pausing = true;
+            // Once is enough until it was found.
+            let is_news = !core::mem::replace(&mut draft.refused, true);
+            let object = draft.file;
             self.timers.set(Timer::Quiet(node), self.now + QUIET);
             self.fail_queue(node, told(why));
-            let object = self.drafts.get(&node).map(|draft| draft.file);
-            if let Some(object) = object {
+            if is_news {
                 self.draft_fault(object, why);
             }
+            self.serve_later(node);
         }
     }
 

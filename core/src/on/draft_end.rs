@@ -33,7 +33,7 @@ impl Engine {
     /// one to a peer, who did not know of the edit. That beats the delete (P3).
     pub(crate) fn is_owed(&self, node: NodeId) -> bool {
         let mut entries = self.tree.registers().entries_of(node);
-        let is_elsewhere = |entry: &Entry| entry.stamp.dot.actor != self.me.actor;
+        let is_elsewhere = |entry: &Entry| !self.me.is(entry.stamp.dot.actor);
         self.tree.node(node).is_some() || entries.any(is_elsewhere)
     }
 
@@ -59,10 +59,18 @@ impl Engine {
         // A conflict copy was made on a version of another node.
         let can_say = runs.len() <= CHANGED_RUNS_MAX && is_of_node;
         let changed = can_say.then(|| Runs::parse(runs).ok()).flatten();
+        self.stand_alone(node);
+        let last = self.drafts.get(&node).map(crate::draft::Draft::last);
+        let is_held = last.is_some_and(|last| last.node == node && self.is_held(last));
         let (context, beside) = self.tree.registers().context_for(node, Some(base));
         let stamp = self.stamp();
         if let Some(draft) = self.drafts.get_mut(&node) {
             let version = stamp.dot;
+            // Where none is known to be held, the one before may have come as far as to its place.
+            let is_guess = draft.held.is_none() && draft.version != draft.file.version;
+            if is_held || is_guess {
+                draft.held = Some(draft.version);
+            }
             (draft.version, draft.of) = (version, node);
             draft.published_size = size;
             draft.changed_at = None;
@@ -156,11 +164,19 @@ impl Engine {
         let Some(draft) = self.drafts.get_mut(&node) else {
             return Turn::Wait;
         };
-        let ino = self.inodes.get(node);
-        let is_open = ino.is_some_and(|ino| self.handles.opens_of(ino) > 0);
-        if !draft.is_idle() || is_open {
+        if !draft.is_idle() {
             return Turn::Wait;
         }
+        let may_move = draft.stage == Stage::Open && !draft.overlay.is_changed();
+        if may_move && self.draft_moves_on(node) {
+            // Its last version is a conflict copy's from now on.
+            return Turn::Wait;
+        }
+        let ino = self.inodes.get(node);
+        let is_open = ino.is_some_and(|ino| self.handles.opens_of(ino) > 0);
+        let Some(draft) = self.drafts.get_mut(&node).filter(|_| !is_open) else {
+            return Turn::Wait;
+        };
         draft.born = None;
         let is_changed = draft.overlay.is_changed();
         let (object, file) = (draft.last(), draft.file);

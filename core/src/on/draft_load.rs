@@ -175,6 +175,7 @@ impl Engine {
         } = Overlay::recover(header, &found.records, draft.journaled, len, lost);
         let is_restored = core::mem::take(&mut draft.is_restored);
         draft.is_moving = false;
+        draft.refused = false;
         if is_restored {
             (draft.mtime, draft.wall) = (mtime, mtime);
             let (last, mut size) = (draft.version, header.base_size);

@@ -26,6 +26,8 @@ enum Standing {
     Soon(ObjectId),
     /// It will be known when the draft of this node goes on.
     Later(NodeId),
+    /// The disk does not say.
+    Refused,
     /// Not here.
     Absent,
     /// It was rewritten.
@@ -85,6 +87,7 @@ impl Engine {
                     self.answer(ask, Answer::Failed);
                 }
             }
+            Standing::Refused => self.answer(ask, Answer::Failed),
             Standing::Absent => self.answer(ask, Answer::NotHeld),
             Standing::Rewritten => self.answer(ask, Answer::Gone),
         }
@@ -114,6 +117,8 @@ impl Engine {
                 // Of one that has not begun, what is beneath is the version.
                 Stage::Base if draft.file != object => Standing::Absent,
                 Stage::Base => self.standing_stored(object, chunk, size, chunk_size),
+                // The disk is not asked again soon.
+                Stage::Broken if draft.pausing => Standing::Refused,
                 Stage::Recording
                 | Stage::Closed
                 | Stage::Loading

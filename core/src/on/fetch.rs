@@ -38,6 +38,8 @@ pub(crate) struct Fetch {
     pub link: LinkId,
     /// How many bytes it has.
     pub len: u32,
+    /// As of which version it was asked for.
+    pub version: Dot,
     /// What is here in its place, and was named.
     pub held: Option<Held>,
     /// Whether anybody still wants it.
@@ -174,6 +176,7 @@ impl Engine {
         }
         self.counters.chunks_asked += 1;
         let is_of_use = true;
+        let version = self.asked_as(object, chunk);
         self.fetches.insert(
             fetch,
             Fetch {
@@ -181,12 +184,12 @@ impl Engine {
                 chunk,
                 link,
                 len,
+                version,
                 held,
                 is_of_use,
             },
         );
         self.timers.set(Timer::Fetch(fetch), self.now + STALL);
-        let version = self.asked_as(object, chunk);
         let want = Want {
             object: ObjectId { version, ..object },
             chunk,
@@ -329,6 +332,7 @@ impl Engine {
             chunk,
             link,
             len,
+            version,
             held,
             mut is_of_use,
         } = asked;
@@ -419,12 +423,12 @@ impl Engine {
             Fetched::Gone | Fetched::NotHeld => {
                 self.landed_bytes(link, len);
                 if self.places_changes() {
-                    self.denied(object, chunk, link);
+                    self.denied(object, chunk, link, version);
                 } else if self.tree.node(object.node).is_none() {
                     // The file was deleted: no newer version will come in its place.
                     self.exhaust(object);
                 } else {
-                    self.not_there(object, chunk);
+                    self.not_there(object, chunk, version);
                 }
             }
             Fetched::Failed => {
@@ -437,16 +441,12 @@ impl Engine {
     /// The owner of a file has not this version of it any more. Of the one that is shown, a newer
     /// one is on its way here; of one that is not, as what lies beneath a draft, nobody has it
     /// but under the name of the version that was made of it.
-    fn not_there(&mut self, object: ObjectId, chunk: ChunkIx) {
-        self.ask_elsewhere(object);
+    fn not_there(&mut self, object: ObjectId, chunk: ChunkIx, asked: Dot) {
         let is_shown = self
             .current(object.node)
             .is_some_and(|(now, _)| now == object);
-        let is_elsewhere = self
-            .objects
-            .get(&object)
-            .is_some_and(|kept| kept.is_elsewhere);
-        if is_shown || is_elsewhere {
+        let is_way_left = asked == object.version && self.ask_elsewhere(object, chunk);
+        if is_shown || is_way_left {
             self.want_again(object, chunk);
             self.pause(object, Some(GONE_RETRY));
         } else {
@@ -456,7 +456,7 @@ impl Engine {
 
     /// A joiner has not what its host wants: another is asked, and all of them again later; when
     /// the attempts have run out, when somebody comes.
-    fn denied(&mut self, object: ObjectId, chunk: ChunkIx, link: LinkId) {
+    fn denied(&mut self, object: ObjectId, chunk: ChunkIx, link: LinkId, asked: Dot) {
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.denied.insert(link);
         }
@@ -465,7 +465,7 @@ impl Engine {
         if !is_left && let Some(kept) = self.objects.get_mut(&object) {
             kept.denied.clear();
             // Then as what it was made of, before all of them are asked again.
-            kept.is_elsewhere = has_base && !kept.is_elsewhere;
+            kept.is_elsewhere = has_base && asked == object.version;
             is_left = kept.is_elsewhere;
         }
         self.want_again(object, chunk);

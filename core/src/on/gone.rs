@@ -133,10 +133,13 @@ impl Engine {
     /// Returns what whoever looks into the shared folder knows of a node: not the versions and
     /// attributes that are yet to be placed.
     fn seen_of(&self, node: NodeId) -> VersionVector {
-        let knowledge = self.me.knowledge.clone();
+        let mut knowledge = self.me.knowledge.clone();
         let Some(placed) = self.folder.placed(node) else {
             return knowledge;
         };
+        // While a peer is still telling what it has, its updates are placed before all of them
+        // count as known.
+        knowledge.cover(placed.version);
         let registers = self.tree.registers();
         let is_copied = |version: Dot| {
             let copy = self.folder.placed(conflict::copy_of(version));
@@ -147,8 +150,13 @@ impl Engine {
             .map(|content| content.stamp.dot)
             .filter(|dot| *dot != placed.version && !is_copied(*dot))
             .collect();
-        let attrs = registers.attrs(node).map(|attrs| attrs.stamp.dot);
-        let attrs = attrs.filter(|_| self.places_changes() && !self.is_dressed(node));
+        let mut attrs = registers.attrs(node).map(|attrs| attrs.stamp.dot);
+        if !self.places_changes() || self.is_dressed(node) {
+            attrs
+                .take()
+                .into_iter()
+                .for_each(|dot| knowledge.cover(dot));
+        }
         let unseen: Vec<Dot> = unseen.into_iter().chain(attrs).collect();
         if unseen.is_empty() {
             return knowledge;

@@ -12,6 +12,7 @@ use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::ids::{ActorId, ChunkIx, Dot, NodeId, ObjectId};
 use crate::message::Role;
+use crate::object::Object;
 use crate::tree::conflict;
 use crate::tree::register::{Body, Content, Digest, Register};
 
@@ -25,20 +26,19 @@ impl Engine {
     /// Returns whether the bytes of a version that is not shown any more need not stay here.
     pub(crate) fn may_go(&self, object: ObjectId) -> bool {
         let node = object.node;
-        if self.config.role != Role::Sparse || object.version.actor != self.me.actor {
+        if self.config.role != Role::Sparse || !self.me.is(object.version.actor) {
             return true;
         }
         let registers = self.tree.registers();
         let goes_on = |content: &Content| {
             let is_safe = content.is_empty()
-                || content.stamp.dot.actor == self.me.actor
+                || self.me.is(content.stamp.dot.actor)
                 || self.is_full(content.stamp.dot.actor)
                 || self.is_held(content.object());
             content.supersedes(object.version) && is_safe
         };
-        self.tree.node(node).is_none()
-            || self.is_held(object)
-            || registers.versions_of(node).any(goes_on)
+        let is_gone = self.tree.node(node).is_none() && !self.is_copied(object);
+        is_gone || self.is_held(object) || registers.versions_of(node).any(goes_on)
     }
 
     /// Returns whether an actor is a full replica: what it makes it holds.
@@ -162,6 +162,10 @@ impl Engine {
     /// Returns the version of which a chunk is asked for where nobody has it in its own: the one
     /// on which it was made, if that says that the chunk is the same.
     pub(crate) fn base_version(&self, object: ObjectId, chunk: ChunkIx) -> Option<Dot> {
-        self.tree.registers().content(object)?.same_as(chunk)
+        let version = self.tree.registers().content(object)?.same_as(chunk)?;
+        // What is here of it already is no way to have it.
+        let base = ObjectId { version, ..object };
+        let is_here = |kept: &Object| kept.held().has(chunk);
+        (!self.objects.get(&base).is_some_and(is_here)).then_some(version)
     }
 }

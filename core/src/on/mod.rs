@@ -2,6 +2,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod commit;
+pub(crate) mod copied;
 pub(crate) mod copy;
 pub(crate) mod disk;
 pub(crate) mod draft;

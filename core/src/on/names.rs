@@ -16,8 +16,10 @@ use crate::on::fs::Open;
 use crate::on::hush::Hush;
 use crate::on::seen::day_of;
 use crate::time::WallTime;
+use crate::tree::conflict;
 use crate::tree::name::{Name, NameError, TargetPath, XattrName};
 use crate::tree::register::{Attrs, Body, Content, Entry, Kind, Register, Stamp};
+use crate::version::VersionVector;
 
 /// The bit of a directory's mode that gives its group, and itself, to what is made in it.
 const SET_GROUP: u16 = 0o2000;
@@ -257,6 +259,7 @@ impl Engine {
             return Err(FsError::TooManyLinks);
         }
         self.hush(&[(dir, &name)], &[node]);
+        self.stand_alone(node);
         let stamp = self.stamp();
         self.name_node(node, dir, &name, stamp);
         let shown = self.shown(node).ok_or(FsError::Io)?;
@@ -332,7 +335,10 @@ impl Engine {
             entries.extend(same.cloned());
         }
         // Every delete of the edit knows what was known before it.
-        let knowledge = self.me.knowledge.clone();
+        let mut knowledge = self.me.knowledge.clone();
+        for entry in &entries {
+            self.know_all_of(entry.node, &mut knowledge);
+        }
         let mut next = Some(stamp);
         for entry in entries {
             let stamp = next.take().unwrap_or_else(|| self.stamp_beside(stamp));
@@ -344,6 +350,18 @@ impl Engine {
         }
         if self.tree.node(node).is_none() && self.is_closed(node) {
             self.draft_release(node);
+        }
+    }
+
+    /// Covers what is here of a node. While a peer is still telling what it has, its updates are
+    /// shown before all of them count as known.
+    fn know_all_of(&self, node: NodeId, knowledge: &mut VersionVector) {
+        let registers = self.tree.registers();
+        let versions = registers.versions_of(node);
+        let versions = versions.map(|content| content.stamp.dot);
+        let attrs = registers.attrs(node).map(|attrs| attrs.stamp.dot);
+        for dot in versions.chain(attrs).chain(conflict::copied(node)) {
+            knowledge.cover(dot);
         }
     }
 
@@ -496,6 +514,7 @@ impl Engine {
             ..known.clone()
         };
         if wanted != known || mtime.is_some() {
+            self.stand_alone(node);
             let stamp = self.stamp();
             self.make_here(Register::Attrs(Attrs { stamp, ..wanted }));
         }
@@ -586,6 +605,7 @@ impl Engine {
 
     fn put_attrs(&mut self, req: ReqId, attrs: Attrs) {
         self.hush(&[], &[attrs.node]);
+        self.stand_alone(attrs.node);
         let stamp = self.stamp();
         self.make_here(Register::Attrs(Attrs { stamp, ..attrs }));
         self.reply_stored(req, FsReply::Done);

@@ -22,6 +22,7 @@ use crate::on::disk::Job;
 use crate::records::{self, Holding};
 use crate::time::Duration;
 use crate::timers::Timer;
+use crate::tree::conflict;
 use crate::tree::register::Content;
 
 /// Claims that are hashed at once, of a file of which nothing else is missing.
@@ -836,7 +837,15 @@ impl Engine {
     pub(crate) fn is_needed(&self, object: ObjectId) -> bool {
         let node = object.node;
         let is_current = |content: &Content| content.stamp.dot == object.version;
-        self.tree.node(node).is_some() && self.tree.registers().versions_of(node).any(is_current)
+        let is_shown = self.tree.node(node).is_some() || self.is_copied(object);
+        is_shown && self.tree.registers().versions_of(node).any(is_current)
+    }
+
+    /// Returns whether a version is shown by a conflict copy: also where the file of which that
+    /// is a copy was deleted.
+    pub(crate) fn is_copied(&self, object: ObjectId) -> bool {
+        let view = self.tree.node(conflict::copy_of(object.version));
+        view.is_some_and(|view| view.object == Some(object))
     }
 }
 

@@ -432,6 +432,7 @@ impl Engine {
         }
         self.wear(node, sighting);
         if next != known {
+            self.stand_alone(node);
             let stamp = self.stamp();
             self.make(Register::Attrs(Attrs { stamp, ..next }));
         }
@@ -455,6 +456,7 @@ impl Engine {
             },
         };
         let held = self.held_object(node);
+        self.stand_alone(node);
         let (context, beside) = self.tree.registers().context_for(node, base);
         let stamp = self.stamp();
         self.make(Register::Content(Content {

@@ -6,7 +6,7 @@ use crate::action::DiskWish;
 use crate::engine::{Engine, Last, RestoreError, Start};
 use crate::ids::{ActorId, Arrival};
 use crate::ids::{NodeId, ObjectId};
-use crate::limits::COUNTER_MAX;
+use crate::limits::{COUNTER_MAX, FORMER_ACTORS_MAX};
 use crate::link::Peer;
 use crate::message::Role;
 use crate::on::disk::Job;
@@ -148,6 +148,10 @@ impl Engine {
     /// Becomes another actor with another stream: what was told of the former ones may not be
     /// all that is here, and no dot may ever stand for two updates.
     pub(crate) fn reincarnate(&mut self) {
+        if self.me.former.len() >= FORMER_ACTORS_MAX {
+            self.me.former.remove(0);
+        }
+        self.me.former.push(self.me.actor);
         self.me.actor = ActorId(self.rng.next_u64());
         self.me.epoch = self.rng.next_u64();
         self.me.counter = 0;

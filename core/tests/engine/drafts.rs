@@ -670,9 +670,11 @@ fn die_at(left: usize, from_complete: bool) -> usize {
         found.len()
     );
     assert_eq!(stage.side("bo").faults, [], "step {left}");
-    assert_eq!(
-        stage.side("bo").objects.drafts(),
-        0,
+    // Of what is not all here the rest can be had as nothing but what is beneath, since nobody
+    // holds what was made of it.
+    let drafts = stage.side("bo").objects.drafts();
+    assert!(
+        drafts == 0 || (!from_complete && drafts == 1),
         "step {left}: it has settled"
     );
     assert_eq!(

@@ -5,11 +5,12 @@ use tandem_core::edit::{Edit, Make, Making, RenameHow, SetAttr, XattrHow};
 use tandem_core::engine::Last;
 use tandem_core::error::FsError;
 use tandem_core::event::FsCall;
-use tandem_core::ids::{ActorId, Fh, Ino, ReqId};
+use tandem_core::ids::{ActorId, Arrival, Dot, EntryId, Fh, Ino, Lamport, NodeId, ReqId};
 use tandem_core::label::Label;
-use tandem_core::message::{FolderId, Hello, Message, PROTOCOL, Role};
+use tandem_core::message::{Batch, FolderId, Hello, Message, PROTOCOL, Role};
 use tandem_core::time::{Duration, WallTime};
-use tandem_core::tree::register::{Kind, Register};
+use tandem_core::tree::name::Name;
+use tandem_core::tree::register::{Attrs, Body, Content, Entry, Kind, Register, Stamp};
 use tandem_core::version::VersionVector;
 
 use crate::stage::{Held, Side, Stage};
@@ -438,6 +439,81 @@ fn adas_hello() -> Message {
         cursor: None,
         takes_changes: true,
     })
+}
+
+/// A host was still telling what it has, so that none of it counted as known, when a file and a
+/// directory were removed: the delete knew nothing of them, and both stood there as before.
+#[test]
+fn what_is_removed_before_all_was_told_stays_removed() {
+    let mut stage = Stage::of(vec![Side::joiner(1, "bo")]);
+    stage.side("bo").config.writable = true;
+    stage.start("bo", Last::Clean);
+    let link = stage.puppet.expect("bo has dialled");
+    stage.said("bo", link, adas_hello());
+    let stamp = |counter| Stamp {
+        lamport: Lamport(counter),
+        dot: Dot {
+            actor: ActorId(5),
+            counter,
+        },
+    };
+    let attrs = |counter, kind| {
+        Register::Attrs(Attrs {
+            node: NodeId(stamp(counter).dot),
+            stamp: stamp(counter),
+            kind,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: None,
+            xattrs: [].into(),
+        })
+    };
+    let entry = |node, counter, name: &[u8]| {
+        Register::Entry(Entry {
+            id: EntryId(stamp(counter).dot),
+            stamp: stamp(counter),
+            node: NodeId(stamp(node).dot),
+            parent: NodeId::ROOT,
+            name: Name::parse(name).unwrap(),
+            previous: None,
+            deleted: None,
+        })
+    };
+    let content = Register::Content(Content {
+        node: NodeId(stamp(1).dot),
+        stamp: stamp(2),
+        context: VersionVector::new(),
+        beside: Vec::new(),
+        author: Label::parse("ada").unwrap(),
+        day: 1,
+        mtime: WALL,
+        body: Body::File {
+            size: 7,
+            chunk_size: 4096,
+        },
+        base: None,
+        changed: None,
+    });
+    let registers = vec![
+        attrs(1, Kind::File),
+        content,
+        entry(1, 3, b"file"),
+        attrs(4, Kind::Directory),
+        entry(4, 5, b"dir"),
+    ];
+    let batch = Batch {
+        upto: Arrival(5),
+        registers,
+        knowledge: None,
+    };
+    stage.said("bo", link, Message::Registers(batch));
+    assert_eq!(names(&mut stage), ["/dir", "/file"]);
+    unlink(&mut stage, Ino::ROOT, "file").unwrap();
+    let name = b"dir".to_vec();
+    let parent = Ino::ROOT;
+    edit(&mut stage, Edit::RemoveDir { parent, name }).unwrap();
+    assert!(names(&mut stage).is_empty());
 }
 
 /// A power loss takes back what was not synced; nobody may have heard of it.

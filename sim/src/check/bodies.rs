@@ -124,6 +124,8 @@ pub struct Body {
     synced: bool,
     /// Whether it has lost its last name.
     nameless: bool,
+    /// Whether the kernel has forgotten it since: then nobody is told when another version shows.
+    forgotten: bool,
 }
 
 /// A content that was closed or synced: its cells, and of what the version beneath may have been.
@@ -234,6 +236,13 @@ impl Bodies {
             }
             Some(Pending::Crossed(..)) | None => {}
         }
+        // Nobody knows on what it is made.
+        let pending = match pending {
+            Some(Pending::Change(ino, op)) if !self.files.contains_key(&ino) => {
+                Some(Pending::Crossed(ino, op, None))
+            }
+            pending => pending,
+        };
         if let Some(pending) = pending {
             self.pending.insert(req, pending);
         }
@@ -256,6 +265,12 @@ impl Bodies {
                 let Some(body) = self.files.get_mut(&ino) else {
                     return Answered::Nothing;
                 };
+                if let Op::Resize(len) = op
+                    && good
+                    && body.sizes == (len, len)
+                {
+                    return Answered::Nothing;
+                }
                 if good {
                     op.apply(&mut body.cells);
                     op.lengthen(&mut body.sizes);
@@ -267,6 +282,7 @@ impl Bodies {
                 body.at = now;
                 body.noted = false;
                 body.owed = false;
+                body.forgotten = false;
                 return Answered::Changed(ino);
             }
             Pending::Crossed(ino, op, before) if good || torn => {
@@ -302,6 +318,13 @@ impl Bodies {
         }
     }
 
+    /// The kernel knows nothing of a file any more.
+    pub fn forgotten(&mut self, ino: Ino) {
+        if let Some(body) = self.files.get_mut(&ino) {
+            body.forgotten = true;
+        }
+    }
+
     /// A file has lost its last name: what is written to it from here on is nobody's.
     pub fn unnamed(&mut self, ino: Ino) {
         self.unnamed.insert(ino);
@@ -329,6 +352,7 @@ impl Bodies {
             owed: false,
             synced: false,
             nameless: false,
+            forgotten: false,
         };
         history.emptied();
         self.files.insert(ino, body);
@@ -349,6 +373,14 @@ impl Bodies {
             {
                 *pending = Pending::Crossed(ino, op.clone(), before.clone().map(Box::new));
             }
+        }
+    }
+
+    /// Other versions may have taken the place of all that was written.
+    pub fn overtaken(&mut self, history: &mut History) {
+        let all: Vec<Ino> = self.files.keys().copied().collect();
+        for ino in all {
+            self.superseded(ino, history);
         }
     }
 
@@ -388,7 +420,7 @@ impl Bodies {
     }
 
     /// Judges a read, if it is of a file that was written to. Returns whether it is.
-    pub fn read(&mut self, piece: &Piece<'_>) -> Result<bool, Failure> {
+    pub fn read(&mut self, piece: &Piece<'_>, history: &mut History) -> Result<bool, Failure> {
         let Some(body) = self.files.get_mut(&piece.ino) else {
             return Ok(false);
         };
@@ -400,7 +432,14 @@ impl Bodies {
                 op.free(&mut body_now.cells, &mut body_now.sizes);
             }
         }
-        body_now.read(piece)?;
+        if let Err(failure) = body_now.read(piece) {
+            return if body.forgotten && body.sizes.0 == body.sizes.1 {
+                self.superseded(piece.ino, history);
+                Ok(false)
+            } else {
+                Err(failure)
+            };
+        }
         if body_now.sizes == body.sizes {
             body.beneath = body_now.beneath;
         }
@@ -408,7 +447,7 @@ impl Bodies {
     }
 
     /// Judges a size that is shown.
-    pub fn shown(&self, ino: Ino, size: u64) -> Verdict {
+    pub fn shown(&mut self, ino: Ino, size: u64, history: &mut History) -> Verdict {
         let Some(body) = self.files.get(&ino).filter(|_| !self.in_doubt) else {
             return Ok(());
         };
@@ -423,6 +462,10 @@ impl Bodies {
         }
         let at = usize::try_from(size).unwrap_or(usize::MAX);
         if at < sizes.0 || at > sizes.1 {
+            if body.forgotten {
+                self.superseded(ino, history);
+                return Ok(());
+            }
             let what = format!("{ino} shows {size} bytes; by what was written it has {sizes:?}");
             return Err(Failure::safety("P2", what));
         }
@@ -499,6 +542,7 @@ impl Body {
             owed: true,
             synced: false,
             nameless: false,
+            forgotten: false,
         }
     }
 

@@ -35,6 +35,7 @@ impl World {
         }
         let who = self.peers[p].name;
         let walk = self.folder.walk();
+        let mut in_part = BTreeMap::new();
         for (path, id) in walk {
             let raw: Vec<Vec<u8>> = path.iter().map(|name| name.as_bytes().to_vec()).collect();
             let shown = seen.remove(&raw);
@@ -44,16 +45,28 @@ impl World {
                 None => return Err(apart(format!("{who} does not show {path:?}"))),
                 Some(_) if here => return Err(apart(format!("{who} shows the fifo {path:?}"))),
                 Some(shown) => {
-                    if let Err(mut failure) = self.compare(p, id, &shown)
-                        && !self.is_in_part(p, &shown)?
-                    {
-                        failure.what = format!("{who}, {path:?}: {}", failure.what);
-                        return Err(failure);
+                    if let Err(mut failure) = self.compare(p, id, &shown) {
+                        if !self.is_in_part(p, &shown)? {
+                            failure.what = format!("{who}, {path:?}: {}", failure.what);
+                            return Err(failure);
+                        }
+                        in_part.insert(raw, id);
                     }
                 }
             }
         }
         for (path, shown) in seen {
+            // What lost against something that can't be had stands where that would.
+            let mut origin = path.clone();
+            if let Some(name) = origin.last_mut() {
+                *name = super::shown::original(name);
+            }
+            if let Some(id) = in_part.get(&origin)
+                && let Some(bytes) = self.folder.bytes(*id)
+                && self.read_all(p, shown.ino, 0)?.as_ref() == Ok(bytes.as_ref())
+            {
+                continue;
+            }
             if !self.is_in_part(p, &shown)? {
                 let path: Vec<_> = path.iter().map(|n| String::from_utf8_lossy(n)).collect();
                 return Err(apart(format!(
@@ -64,14 +77,31 @@ impl World {
         Ok(())
     }
 
-    /// Tells whether a file is one of which something can't be had any more, by anybody: it is
-    /// shown, and can't be in the folder.
+    /// Tells whether a file is one of which something can't be had any more, by anybody, or lies
+    /// with a peer that is gone for good: it is shown, and can't be in the folder.
     fn is_in_part(&mut self, p: usize, shown: &Shown) -> Result<bool, Failure> {
-        let history = &self.folder.history;
-        if shown.kind != Kind::File || !self.kept.is_in_part(shown.size, history) {
+        if shown.kind != Kind::File {
             return Ok(false);
         }
-        Ok(self.read_all(p, shown.ino, 0)?.is_err())
+        let (ino, write) = (shown.ino, false);
+        let Ok((FsReply::Opened { fh, .. }, _)) = self.ask(p, FsCall::Open { ino, write })? else {
+            return Ok(false);
+        };
+        let mut pieces = BTreeMap::new();
+        let mut is_whole = true;
+        let len = self.config.chunk_size;
+        for offset in (0..shown.size).step_by(len as usize) {
+            match self.ask(p, FsCall::Read { fh, offset, len })? {
+                Ok((_, bytes)) => drop(pieces.insert(offset, bytes)),
+                Err(_) => is_whole = false,
+            }
+        }
+        self.ask(p, FsCall::Release { fh })?.ok();
+        let history = &self.folder.history;
+        Ok(!is_whole
+            && self
+                .kept
+                .is_in_part(shown.size, &pieces, self.lost, history))
     }
 
     /// Lists a directory of a mount.
@@ -116,7 +146,10 @@ impl World {
         };
         let firm = kind == Kind::Directory
             || (shown.size == print.size && shown.mtime == wall(inode.mtime));
-        let same = (shown.kind, shown.mode, shown.uid, shown.gid) == (kind, inode.mode, 1000, 1000);
+        // Set-id bits from a peer are not set in the folder.
+        let modes = [shown.mode, shown.mode & 0o1777];
+        let same =
+            modes.contains(&inode.mode) && (shown.kind, shown.uid, shown.gid) == (kind, 1000, 1000);
         if !firm || !same {
             let mode = inode.mode;
             return Err(apart(format!(

@@ -6,7 +6,7 @@
 //! it, by one that showed its size and time, or by a program in the folder itself. What the host
 //! does to the folder strikes off nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tandem_core::action::Shown;
@@ -198,11 +198,30 @@ impl Kept {
             && beneath.any(|beneath| history.origins(beneath).iter().any(had))
     }
 
-    /// Tells whether a content of this size is owed that can't be had as a whole any more: it is
-    /// shown where it was made, and as the copy that it is, and is nowhere in the folder.
-    pub fn is_in_part(&self, size: u64, history: &History) -> bool {
-        let mut owed = self.owed.iter();
-        owed.any(|owed| owed.cells.len() as u64 == size && self.is_excused(owed, history))
+    /// Tells whether a file of which only these pieces can be had is one that can't be had as a
+    /// whole any more: it was destroyed where it was, or made over one that was, or lies with a
+    /// peer that is gone for good. It is shown, and is nowhere in the folder.
+    pub fn is_in_part(
+        &self,
+        size: u64,
+        pieces: &BTreeMap<u64, Vec<u8>>,
+        lost: Option<usize>,
+        history: &History,
+    ) -> bool {
+        let fits = |cells: &Arc<Vec<u16>>| {
+            let is_piece = |(at, bytes): (&u64, &Vec<u8>)| {
+                let at = usize::try_from(*at).unwrap_or(usize::MAX);
+                let cells = cells.get(at..at + bytes.len()).unwrap_or_default();
+                let mut both = cells.iter().zip(bytes);
+                both.all(|(cell, byte)| *cell >= BENEATH || *cell == u16::from(*byte))
+            };
+            cells.len() as u64 == size && pieces.iter().all(is_piece)
+        };
+        let is_it = |owed: &Owed| {
+            let with = matches!(owed.author, Author::Mount(p, _) if Some(p) == lost);
+            fits(&owed.cells) && (with || self.is_excused(owed, history))
+        };
+        self.destroyed.iter().any(fits) || self.owed.iter().any(is_it)
     }
 
     /// Judges the files of the folder at the end.
@@ -222,45 +241,6 @@ impl Kept {
                 continue;
             }
             if !files.iter().any(|bytes| owed.is(bytes)) {
-                if std::env::var("DBG").is_ok() {
-                    let kinds: Vec<(usize, u16, u16)> = owed
-                        .cells
-                        .chunk_by(|a, b| (*a >= 256) == (*b >= 256))
-                        .map(|r| (r.len(), r[0], r[r.len() - 1]))
-                        .collect();
-                    eprintln!("cells {kinds:?}");
-                    for b in &owed.beneath {
-                        eprintln!(
-                            "beneath {} origins {:?}",
-                            b.len(),
-                            history
-                                .origins(b)
-                                .iter()
-                                .map(|o| (
-                                    o.len(),
-                                    self.destroyed.iter().filter(|d| d.len() == o.len()).count()
-                                ))
-                                .collect::<Vec<_>>()
-                        );
-                    }
-                    eprintln!(
-                        "destroyed {:?}",
-                        self.destroyed.iter().map(|d| d.len()).collect::<Vec<_>>()
-                    );
-                    for f in files {
-                        if f.len() == owed.cells.len() {
-                            let diff: Vec<_> = f
-                                .iter()
-                                .zip(owed.cells.iter())
-                                .enumerate()
-                                .filter(|(_, (x, y))| **y < 256 && u16::from(**x) != **y)
-                                .map(|(n, (x, y))| (n, *x, *y))
-                                .take(6)
-                                .collect();
-                            eprintln!("same size file, diffs {diff:?}");
-                        }
-                    }
-                }
                 let what = format!(
                     "{} bytes that {:?} left at {} ms are nowhere in the shared folder",
                     owed.cells.len(),

@@ -204,8 +204,22 @@ impl Names {
         }
     }
 
-    /// Something else changed a name.
+    /// Something else changed a name. Where it is the name of a conflict copy, that may have got
+    /// the plain name, or have lost it.
     pub fn changed(&mut self, spot: &Spot) {
+        let mut name = Some(spot.1.clone());
+        while let Some(next) = name {
+            name = plain(&next);
+            self.is_changed(&(spot.0, next));
+        }
+    }
+
+    /// Anything may have changed.
+    pub fn overtaken(&mut self) {
+        self.claims.clear();
+    }
+
+    fn is_changed(&mut self, spot: &Spot) {
         let mut is_pending = false;
         for pending in self.pending.values_mut() {
             if pending.effects.iter().any(|(other, _)| other == spot) {
@@ -329,6 +343,15 @@ impl Names {
     }
 }
 
+/// Returns the name that a conflict copy would have if there were no conflict.
+fn plain(name: &[u8]) -> Option<Vec<u8>> {
+    const MARK: &[u8] = b" (conflict from ";
+    let from = name.windows(MARK.len()).rposition(|part| part == MARK)?;
+    let rest = name.get(from..)?;
+    let to = rest.iter().position(|byte| *byte == b')')? + 1;
+    Some([name.get(..from)?, rest.get(to..)?].concat())
+}
+
 impl Claim {
     fn last(&self) -> u64 {
         self.states.last().map_or(0, |state| state.edit)
@@ -415,5 +438,34 @@ mod tests {
             names.crash(false);
             assert_eq!(judge(&mut names, here, false).is_ok(), good, "{here:?}");
         }
+    }
+
+    /// Two files had one name, and the other of them got it when the first was moved away: what
+    /// the mount tells of is that the name of the conflict copy is gone.
+    #[test]
+    fn a_name_that_was_moved_away_may_be_that_of_a_conflict_copy() {
+        let gone = b"a (conflict from bo 2026-09-21 f057)".to_vec();
+        for (told, good) in [(true, true), (false, false)] {
+            let mut names = Names::default();
+            unlink(&mut names, 1, "a");
+            if told {
+                names.changed(&(DIR, gone.clone()));
+            }
+            names.answered(ReqId(1), &Ok(FsReply::Done));
+            names.crash(false);
+            assert_eq!(judge(&mut names, &[("a", 8)], false).is_ok(), good);
+        }
+    }
+
+    #[test]
+    fn a_conflict_copy_has_a_plain_name() {
+        let name = b"a (conflict from bo 2026-09-21 f057).txt";
+        assert_eq!(plain(name), Some(b"a.txt".to_vec()));
+        let twice = b"a (conflict from bo 2026-09-21 f057) (conflict from cy 2026-09-21 0001)";
+        assert_eq!(
+            plain(twice),
+            Some(b"a (conflict from bo 2026-09-21 f057)".to_vec())
+        );
+        assert_eq!(plain(b"a.txt"), None);
     }
 }

@@ -121,6 +121,7 @@ const WHOLE: u8 = 1;
 const TOUCHED: u8 = 2;
 const RANGE: u8 = 3;
 const CUT: u8 = 4;
+const FILLED: u8 = 5;
 const BEYOND: u8 = 6;
 const PUBLISHED: u8 = 7;
 
@@ -129,10 +130,7 @@ const PUBLISHED: u8 = 7;
 fn drafted(object: ObjectId, wish: &DraftWish, objects: &Objects, records: &Records) -> Verdict {
     match wish {
         DraftWish::Open { .. } => {
-            let mut key = b"d".to_vec();
-            key.extend_from_slice(&object.node.0.actor.0.to_be_bytes());
-            key.extend_from_slice(&object.node.0.counter.to_be_bytes());
-            if records.here(&key).is_none() {
+            if !is_recorded(object, records) {
                 let what = format!("the draft {object:?} is begun before that is on record");
                 return Err(Failure::safety("P2", what));
             }
@@ -156,6 +154,27 @@ fn drafted(object: ObjectId, wish: &DraftWish, objects: &Objects, records: &Reco
         | DraftWish::Settle { .. }
         | DraftWish::Remove => Ok(()),
     }
+}
+
+/// Returns whether a draft's record says that it lies under the name of this object. It stands
+/// under the node that is written, which in the case of a conflict copy is not the object's.
+fn is_recorded(object: ObjectId, records: &Records) -> bool {
+    let mut name = Vec::new();
+    for part in [object.node.0, object.version] {
+        for mut number in [part.actor.0, part.counter] {
+            // Seven bits a byte, the lowest first; the last byte has no upper bit.
+            while number >= 0x80 {
+                name.push(number.to_le_bytes()[0] | 0x80);
+                number >>= 7;
+            }
+            name.push(number.to_le_bytes()[0]);
+        }
+    }
+    // A value is a byte for its layout, and the object comes first.
+    let is_it = |value: &[u8]| value.get(1..).is_some_and(|rest| rest.starts_with(&name));
+    records
+        .all()
+        .any(|(key, value)| key.first() == Some(&b'd') && is_it(&value))
 }
 
 fn number(record: &[u8], at: usize) -> u64 {
@@ -215,11 +234,13 @@ fn written(
     let chunk = offset / u64::from(size);
     let within = offset % u64::from(size);
     // Over a chunk that is not here, the ranges that were written are told of.
+    let is_filled = is_filled(&so_far, chunk, size);
     let range = |record: &&&[u8]| {
         let here = record.first() == Some(&RANGE) && index(record) == chunk;
         let covers = number(record, 8) <= within && within < number(record, 16);
-        // Behind the version beneath all is ours, and that the chunk has changed is told.
-        here && (covers || offset >= number(journal, 44))
+        // Behind the version beneath all is ours, and where the rest of the chunk came meanwhile
+        // all is here: that the chunk has changed is told.
+        here && (covers || is_filled || offset >= number(journal, 44))
     };
     let is_told = told
         .iter()
@@ -232,6 +253,17 @@ fn written(
     let what =
         format!("chunk {chunk} of {object:?} is written, and its journal says nothing of it");
     Err(Failure::safety("P2", what))
+}
+
+/// Tells whether the rest of a chunk was put around what was written of it.
+fn is_filled(records: &[&[u8]], chunk: u64, size: u32) -> bool {
+    let is_about = |record: &&&[u8]| match record.first() {
+        Some(&FILLED) => index(record) == chunk,
+        Some(&CUT) => number(record, 8).div_ceil(size.into()) <= chunk,
+        Some(_) | None => false,
+    };
+    let last = records.iter().rfind(is_about);
+    last.is_some_and(|record| record.first() == Some(&FILLED))
 }
 
 fn finished(object: ObjectId, objects: &Objects, records: &Records) -> Verdict {
@@ -250,4 +282,64 @@ fn finished(object: ObjectId, objects: &Objects, records: &Records) -> Verdict {
         return Err(Failure::safety("P2", what));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_core::ids::{ActorId, Dot, NodeId};
+
+    use super::*;
+
+    const OBJECT: ObjectId = ObjectId {
+        node: NodeId(Dot {
+            actor: ActorId(0x1234),
+            counter: 5,
+        }),
+        version: Dot {
+            actor: ActorId(1),
+            counter: 200,
+        },
+    };
+
+    /// A conflict copy was written: its draft is on record under its own node, and lies under the
+    /// name of the file that it is a copy of.
+    #[test]
+    fn a_draft_is_on_record_under_whichever_node() {
+        let mut value = vec![1, 0xb4, 0x24, 5, 1, 0xc8, 1, 0];
+        for (is_it, last) in [(true, 1), (false, 2)] {
+            value[6] = last;
+            let mut records = Records::default();
+            let record = tandem_core::action::Record {
+                key: b"d another node".to_vec(),
+                value: Some(value.clone()),
+            };
+            records.commit(vec![record], false);
+            assert_eq!(is_recorded(OBJECT, &records), is_it);
+        }
+    }
+
+    /// Two ends of a chunk were written, and the rest of it came: it is here and counts as
+    /// changed, so that a write between them needs no record. After a cut, or a publish, it does.
+    #[test]
+    fn a_chunk_that_was_filled_up_is_told_of() {
+        let record = |kind: u8, chunk: u8, from: u64, to: u64| {
+            let mut record = vec![kind, 0, 0, 0, chunk, 0, 0, 0];
+            record.extend([from, to, 4096, 0].map(u64::to_le_bytes).concat());
+            record
+        };
+        let write = |records: &[Vec<u8>]| {
+            let mut journal = vec![0; DRAFT_HEADER];
+            journal[8..12].copy_from_slice(&1024_u32.to_le_bytes());
+            journal[44..52].copy_from_slice(&4096_u64.to_le_bytes());
+            journal.extend(records.concat());
+            written(OBJECT, &journal, 500, (&[], &[])).is_ok()
+        };
+        let (range, filled) = (record(RANGE, 0, 0, 29), record(FILLED, 0, 0, 0));
+        let (cut, published) = (record(CUT, 0, 2048, 0), record(PUBLISHED, 0, 0, 0));
+        assert!(!write(std::slice::from_ref(&range)));
+        assert!(!write(&[range.clone(), record(FILLED, 1, 0, 0)]));
+        assert!(write(&[range.clone(), filled.clone()]));
+        assert!(write(&[range.clone(), filled.clone(), cut]));
+        assert!(!write(&[range, filled, published]));
+    }
 }

@@ -32,7 +32,7 @@ struct Asked {
 }
 
 /// Returns the name of which a name is that of a conflict copy.
-fn original(name: &[u8]) -> Vec<u8> {
+pub(super) fn original(name: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(name);
     let Some((before, rest)) = text.split_once(" (conflict from ") else {
         return name.to_vec();
@@ -82,7 +82,11 @@ impl Past {
     fn judge_asked(&self, asked: &Asked, name: Option<&[u8]>, shown: &Shown) -> Verdict {
         if let Some(name) = name {
             let known = |name: &[u8]| self.names.contains_key(name) || asked.names.contains(name);
-            if !known(name) && !known(&original(name)) {
+            // A copy may be edited apart again, and has copies then.
+            let mut origins = std::iter::successors(Some(name.to_vec()), |name| {
+                Some(original(name)).filter(|before| before != name)
+            });
+            if !origins.any(|name| known(&name)) {
                 return Err(untrue(name, shown, "nothing was ever called so"));
             }
         }
