@@ -64,6 +64,17 @@ pub(crate) struct Parcel {
     pub fare: Fare,
 }
 
+/// As of which version a chunk is asked for that whoever has it may know by another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alias {
+    /// Its own.
+    Own,
+    /// Of what is beneath a draft: what was published of that last. Else what it was made of.
+    Latest,
+    /// What a full replica held of that before.
+    Held,
+}
+
 /// An object.
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -112,8 +123,8 @@ pub(crate) struct Object {
     pub pausing: bool,
     /// Whether the attempts ran out.
     pub exhausted: bool,
-    /// Whether its chunks are asked for as those of what was published of its draft.
-    pub is_elsewhere: bool,
+    /// As of which version its chunks are asked for.
+    pub alias: Alias,
     /// Peers that wait until it was found.
     pub asks: BTreeSet<AskId>,
     /// The link on which its file's lanes are open.
@@ -154,7 +165,7 @@ impl Object {
             spoilt: false,
             pausing: false,
             exhausted: false,
-            is_elsewhere: false,
+            alias: Alias::Own,
             asks: BTreeSet::new(),
             lanes: None,
             chunks_fetched: 0,

@@ -27,6 +27,8 @@ pub(crate) struct Situation {
     pub holds_any: bool,
     /// Its content.
     pub content: Content,
+    /// Whether nobody can be asked for the content that the tree wants.
+    pub is_stuck: bool,
     /// Who is to take over the file that stands for it: the conflict copy that shows it.
     pub heir: Option<NodeId>,
     /// Whose file it is to take over, being a conflict copy of it.
@@ -187,6 +189,16 @@ fn place_file(at: &Situation) -> Step {
     }
     let is_wanted = |spot: &&Spot| at.wanted.iter().any(|place| place.spot == **spot);
     let extra = at.standing.iter().find(|spot| !is_wanted(spot));
+    if let ([first], Some(_), false, false) = (&at.standing[..], extra, at.is_parked, at.is_stuck) {
+        // What was written before a file was renamed is there before its new name is: a name is
+        // never seen with a content that it had nowhere (S12, S13).
+        match (at.content, at.heir) {
+            (Content::Current, _) => {}
+            (Content::Absent, _) => return Step::Fetch,
+            (Content::Here, Some(heir)) => return Step::Await(heir),
+            (Content::Here, None) => return Step::Put(first.clone(), None),
+        }
+    }
     let missing = || at.wanted.iter().filter(|place| place.there != There::Own);
     let free = missing().find(|place| place.is_free());
     if let Some(place) = free

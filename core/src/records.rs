@@ -389,7 +389,9 @@ impl Owned {
                 Stored::Draft(node, draft) => {
                     objects.insert(draft.file);
                     let version = draft.version;
-                    objects.insert(ObjectId { node, version });
+                    for node in [node, draft.file.node] {
+                        objects.insert(ObjectId { node, version });
+                    }
                 }
                 Stored::Register(_, Register::Content(content)) => {
                     objects.insert(content.object());

@@ -484,7 +484,13 @@ impl World {
                 Ok(DiskDone::Prepared(done))
             }
             DiskWish::Place(wish) => {
+                let thrown = self.folder.beside.trash.len();
                 let done = self.folder.at(nanos).place_wish(wish, here);
+                for id in self.folder.beside.trash.iter().skip(thrown) {
+                    if let Some(bytes) = self.folder.bytes(*id) {
+                        self.kept.displaced(&bytes);
+                    }
+                }
                 if let (PlaceWish::Put { object, .. }, Ok(_)) = (wish, &done) {
                     objects.remove(*object);
                 }

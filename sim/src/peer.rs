@@ -3,7 +3,7 @@
 //! Law: an engine that crashed is a value that was dropped; nothing runs for it. What its shell
 //! had in memory goes with it, what its disk had stays as the disk's law says.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tandem_core::action::{DiskWish, Record};
 use tandem_core::engine::{Config, Engine, Last};
@@ -171,6 +171,8 @@ pub struct Peer {
     pub names: Names,
     /// See `names`.
     pub bodies: Bodies,
+    /// Links whose dial waits until the mount was judged.
+    pub undialled: BTreeSet<LinkId>,
     /// Whether an application removed a name of which the kernel did not know what it was: a file
     /// that has none left may be that.
     pub removed_blindly: bool,

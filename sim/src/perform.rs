@@ -44,6 +44,7 @@ impl World {
                 self.send(at, p, Stream::Control, Piece::Said(message));
                 Ok(())
             }
+            Action::Close { link } if self.peers[p].undialled.remove(&link) => Ok(()),
             Action::Close { link } => {
                 let Some(at) = self.peers[p].links.get(&link).copied() else {
                     let what = format!("closes {link}, which is not there");
@@ -189,8 +190,10 @@ impl World {
         }
         let is_to_be_judged = peer.crashed.is_some() && peer.dying.is_none() && !peer.stopping;
         if is_to_be_judged && peer.config.writable && peer.mounts() && boot.is_multiple_of(2) {
+            self.peers[p].undialled.insert(link);
             self.after(MS, Item::Dial(p, boot, link, to));
         } else {
+            self.peers[p].undialled.remove(&link);
             self.dial(p, link, to);
         }
         Ok(())

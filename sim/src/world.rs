@@ -5,7 +5,7 @@
 //! whose actions are performed until there is none. Between any two actions the process may die.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use tandem_core::action::{FsReply, Stored, WantState};
 use tandem_core::engine::{self, Engine, Host, Invite, Last, Start};
@@ -273,6 +273,7 @@ impl World {
             names: Names::default(),
             bodies: Bodies::default(),
             removed_blindly: false,
+            undialled: BTreeSet::new(),
             reads: BTreeMap::new(),
             seeing: BTreeMap::new(),
             hears: false,
@@ -401,6 +402,8 @@ impl World {
             Item::Up(link, side) => self.up(link, side),
             Item::Down(link, side) => self.down(link, side),
             Item::NoDial(p, boot, link, why) => self.no_dial(p, boot, link, why),
+            // Unless it was closed meanwhile.
+            Item::Dial(p, _, link, _) if !self.peers[p].undialled.contains(&link) => Ok(()),
             Item::Dial(p, boot, link, to) => self.dial_later(p, boot, link, to),
             Item::Job(p, boot, job) => self.job(p, boot, job),
             Item::Commit(p, boot) => self.commit(p, boot),
@@ -432,6 +435,7 @@ impl World {
         let now = self.now;
         let peer = &mut self.peers[p];
         peer.boot = boot;
+        peer.undialled.clear();
         // A session's clock begins anywhere.
         peer.epoch = now.saturating_sub(seed % (3 * SEC));
         let start = Start {

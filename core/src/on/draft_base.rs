@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::DiskError;
 use crate::ids::{ChunkHash, ChunkIx, Dot, NodeId, ObjectId, ReqId};
 use crate::object;
-use crate::object::{Fare, Parcel};
+use crate::object::{Alias, Fare, Parcel};
 use crate::on::draft_disk::{Turn, told};
 
 impl Engine {
@@ -231,26 +231,36 @@ impl Engine {
     /// Returns which version a chunk is asked for as: whoever has taken up what was published
     /// here has what is beneath no longer, and in it the same chunk.
     pub(crate) fn asked_as(&self, object: ObjectId, chunk: ChunkIx) -> Dot {
-        let draft = self.drafted(object).and_then(|node| self.drafts.get(&node));
-        let is_elsewhere = self
-            .objects
-            .get(&object)
-            .is_some_and(|kept| kept.is_elsewhere);
-        if is_elsewhere && draft.is_none() && self.places_changes() {
-            return self.base_version(object, chunk).unwrap_or(object.version);
-        }
-        draft
-            .filter(|draft| is_elsewhere && draft.overlay.is_base(chunk))
-            .map_or(object.version, |draft| draft.held.unwrap_or(draft.version))
+        let alias = self.objects.get(&object).map_or(Alias::Own, |it| it.alias);
+        self.alias(object, chunk, alias).unwrap_or(object.version)
     }
 
-    /// Whoever was asked for a chunk has it in that version no longer: true if it can be asked
-    /// for as another one.
-    pub(crate) fn ask_elsewhere(&mut self, object: ObjectId, chunk: ChunkIx) -> bool {
+    /// Returns by which version a chunk is known, if any.
+    fn alias(&self, object: ObjectId, chunk: ChunkIx, alias: Alias) -> Option<Dot> {
+        let draft = self.drafted(object).and_then(|node| self.drafts.get(&node));
+        let same = draft.filter(|draft| draft.overlay.is_base(chunk));
+        let found = match (alias, draft) {
+            (Alias::Own, _) => None,
+            (Alias::Latest, None) if self.places_changes() => self.base_version(object, chunk),
+            (Alias::Latest, _) => same.map(|draft| draft.version),
+            (Alias::Held, _) => same.and_then(|draft| draft.held),
+        };
+        found.filter(|version| *version != object.version)
+    }
+
+    /// Whoever was asked for a chunk has it no longer as what it was asked for: true if it can be
+    /// asked for as another version; else it is asked for as its own again.
+    pub(crate) fn ask_elsewhere(&mut self, object: ObjectId, chunk: ChunkIx, asked: Dot) -> bool {
+        let all = [Alias::Latest, Alias::Held];
+        let versions = all.map(|alias| self.alias(object, chunk, alias));
+        // Behind the one that was asked for.
+        let from = versions.iter().position(|version| *version == Some(asked));
+        let from = from.map_or(0, |at| at + 1);
+        let next = (from..all.len()).find(|at| versions[*at].is_some_and(|it| it != asked));
         if let Some(kept) = self.objects.get_mut(&object) {
-            kept.is_elsewhere = true;
+            kept.alias = next.map_or(Alias::Own, |at| all[at]);
         }
-        self.asked_as(object, chunk) != object.version
+        next.is_some()
     }
 
     /// What is beneath a draft can't be had: whoever has asked for it is told.

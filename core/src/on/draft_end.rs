@@ -29,12 +29,14 @@ use crate::tree::runs::{Run, Runs};
 const HASHES_AT_ONCE: u32 = 4;
 
 impl Engine {
-    /// Returns whether what is written to a file is somebody's: it has a name, or lost its last
-    /// one to a peer, who did not know of the edit. That beats the delete (P3).
+    /// Returns whether what is written to a file is somebody's: it has a name, though it may be
+    /// shown as one with an equal file of that name; or it lost its last name to a peer, who did
+    /// not know of the edit. That beats the delete (P3).
     pub(crate) fn is_owed(&self, node: NodeId) -> bool {
         let mut entries = self.tree.registers().entries_of(node);
-        let is_elsewhere = |entry: &Entry| !self.me.is(entry.stamp.dot.actor);
-        self.tree.node(node).is_some() || entries.any(is_elsewhere)
+        let is_named =
+            |entry: &Entry| entry.deleted.is_none() || !self.me.is(entry.stamp.dot.actor);
+        self.tree.node(node).is_some() || entries.any(is_named)
     }
 
     /// Makes a version of what was changed, if anything was and the file has a name.

@@ -10,7 +10,7 @@ use crate::ids::{ChunkHash, ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, Req
 use crate::limits::{FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, LANES};
 use crate::message::Want;
 use crate::mutant::Mutant;
-use crate::object::{Fare, Parcel, Stage};
+use crate::object::{Alias, Fare, Parcel, Stage};
 use crate::on::copy::Held;
 use crate::time::Duration;
 use crate::timers::Timer;
@@ -18,6 +18,9 @@ use crate::timers::Timer;
 /// How long to wait before asking again for a chunk that its owner no longer has in that
 /// version: its new version is on its way here, and makes the question idle. By eye.
 const GONE_RETRY: Duration = Duration::from_millis(500);
+
+/// The same before it is asked for as another version that has the same bytes; by eye.
+const ALIAS_RETRY: Duration = Duration::from_millis(10);
 
 /// How long a link may bring no chunk at all before what is asked for on it counts as failed: a
 /// chunk of 512 KiB takes less at 5 kB/s. A dead link is found by its heartbeats long before.
@@ -445,12 +448,15 @@ impl Engine {
         let is_shown = self
             .current(object.node)
             .is_some_and(|(now, _)| now == object);
-        let is_way_left = asked == object.version && self.ask_elsewhere(object, chunk);
-        if is_shown || is_way_left {
-            self.want_again(object, chunk);
+        let is_way_left = self.ask_elsewhere(object, chunk, asked);
+        self.want_again(object, chunk);
+        if is_way_left {
+            self.pause(object, Some(ALIAS_RETRY));
+        } else if is_shown {
             self.pause(object, Some(GONE_RETRY));
         } else {
-            self.exhaust(object);
+            // Its owner may be about to have it as one of these: a few times it is asked again.
+            self.pause(object, None);
         }
     }
 
@@ -465,8 +471,8 @@ impl Engine {
         if !is_left && let Some(kept) = self.objects.get_mut(&object) {
             kept.denied.clear();
             // Then as what it was made of, before all of them are asked again.
-            kept.is_elsewhere = has_base && asked == object.version;
-            is_left = kept.is_elsewhere;
+            is_left = has_base && asked == object.version;
+            kept.alias = if is_left { Alias::Latest } else { Alias::Own };
         }
         self.want_again(object, chunk);
         if !is_left {

@@ -158,17 +158,22 @@ impl Engine {
                 .for_each(|dot| knowledge.cover(dot));
         }
         let unseen: Vec<Dot> = unseen.into_iter().chain(attrs).collect();
-        if unseen.is_empty() {
-            return knowledge;
-        }
-        let below = |actor, counter: u64| {
-            let unseen = unseen.iter().filter(|dot| dot.actor == actor);
-            let first = unseen.map(|dot| dot.counter.saturating_sub(1)).min();
-            first.map_or(counter, |first| first.min(counter))
-        };
-        knowledge
-            .iter()
-            .map(|(actor, counter)| (actor, below(actor, counter)))
-            .collect()
+        without(knowledge, &unseen)
     }
+}
+
+/// Returns what is known but for these updates, which whoever deletes has not seen.
+pub(crate) fn without(knowledge: VersionVector, unseen: &[Dot]) -> VersionVector {
+    if unseen.is_empty() {
+        return knowledge;
+    }
+    let below = |actor, counter: u64| {
+        let unseen = unseen.iter().filter(|dot| dot.actor == actor);
+        let first = unseen.map(|dot| dot.counter.saturating_sub(1)).min();
+        first.map_or(counter, |first| first.min(counter))
+    };
+    let known = knowledge.iter();
+    known
+        .map(|(actor, counter)| (actor, below(actor, counter)))
+        .collect()
 }

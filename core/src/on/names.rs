@@ -10,9 +10,10 @@ use crate::action::{FsReply, Shown};
 use crate::edit::{Make, Making, RenameHow, SetAttr, XattrHow};
 use crate::engine::Engine;
 use crate::error::FsError;
-use crate::ids::{EntryId, Ino, NodeId, ReqId};
+use crate::ids::{Dot, EntryId, Ino, NodeId, ReqId};
 use crate::limits::{ENTRIES_PER_NODE_MAX, XATTR_BYTES_MAX};
 use crate::on::fs::Open;
+use crate::on::gone::without;
 use crate::on::hush::Hush;
 use crate::on::seen::day_of;
 use crate::time::WallTime;
@@ -342,15 +343,32 @@ impl Engine {
         let mut next = Some(stamp);
         for entry in entries {
             let stamp = next.take().unwrap_or_else(|| self.stamp_beside(stamp));
+            let seen = without(knowledge.clone(), &self.hidden_by_draft(entry.node));
             self.make_here(Register::Entry(Entry {
                 stamp,
-                deleted: Some(knowledge.clone()),
+                deleted: Some(seen),
                 ..entry
             }));
         }
         if self.tree.node(node).is_none() && self.is_closed(node) {
             self.draft_release(node);
         }
+    }
+
+    /// Returns the versions that whoever looks at a file does not see, since what is being
+    /// written to it shows in their place.
+    fn hidden_by_draft(&self, node: NodeId) -> Vec<Dot> {
+        let Some(draft) = self.drafts.get(&node) else {
+            return Vec::new();
+        };
+        if !draft.overlay.is_changed() {
+            return Vec::new();
+        }
+        let versions = self.tree.registers().versions_of(node);
+        versions
+            .map(|content| content.stamp.dot)
+            .filter(|dot| *dot != draft.version)
+            .collect()
     }
 
     /// Covers what is here of a node. While a peer is still telling what it has, its updates are

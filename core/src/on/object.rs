@@ -779,7 +779,10 @@ impl Engine {
             }
         }
         self.close_idle_lanes(object);
-        self.objects.remove(&object);
+        let gone = self.objects.remove(&object);
+        for parcel in gone.into_iter().flat_map(|kept| kept.arrived) {
+            self.give_up(parcel);
+        }
         self.resting.gone(object);
         self.timers.cancel(Timer::Harden(object));
         self.timers.cancel(Timer::Retry(object));

@@ -242,6 +242,7 @@ impl Engine {
             is_parked: self.folder.standing.is_parked(node),
             holds_any: self.folder.standing.holds_any(node),
             content: self.content_of(node),
+            is_stuck: self.folder.placing.stuck.contains(&node),
             heir: self.heir(node),
             estate: self.estate(node),
             is_dressed: wanted.is_empty() || self.is_dressed(node),
@@ -624,6 +625,8 @@ impl Engine {
         for node in Self::nodes_of(object) {
             if self.folder.placing.fetching.remove(&node) {
                 self.folder.placing.stuck.insert(node);
+                // Its name may be had without it.
+                self.settle_later(node);
             }
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::say::Say;
-use super::{CliError, TAKES_CHANGES, settle, ticket};
+use super::{CliError, settle, takes_changes, ticket};
 use crate::config::Given;
 use crate::mount::point;
 use crate::node::{JoinOptions, NodeError, join, store_of};
@@ -56,7 +56,7 @@ impl Join {
             ticket,
             point,
             name: self.name,
-            writable: TAKES_CHANGES,
+            writable: takes_changes(),
             end_with_input: self.end_with_input,
         };
         let running = join(&home, &options)?;

@@ -140,9 +140,15 @@ impl Command {
     }
 }
 
-/// Whether peers may change a folder that is not shared read-only. Not before everything that is
-/// written is kept, placed and served: until then a mount is read-only.
-const TAKES_CHANGES: bool = false;
+/// Set to `1` on both sides, mounts take changes. Unfinished: not all that is written is kept,
+/// placed and served in every case yet, so that it is for trying out, with copies, and a mount is
+/// read-only without it.
+const PREVIEW: &str = "TANDEM_WRITING_PREVIEW";
+
+/// Returns whether peers may change a folder that is not shared read-only.
+fn takes_changes() -> bool {
+    std::env::var_os(PREVIEW).is_some_and(|value| value == "1")
+}
 
 /// Returns the settings of the replica in `home`, and starts the log.
 fn settle(home: &Home, given: Given) -> Result<Settings, CliError> {

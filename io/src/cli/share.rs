@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::say::Say;
-use super::{CliError, TAKES_CHANGES, settle};
+use super::{CliError, settle, takes_changes};
 use crate::config::Given;
 use crate::mount::point;
 use crate::node::{NodeError, ShareOptions, share, shared_folder};
@@ -63,7 +63,7 @@ impl Share {
         let mount = self.mount.as_deref().map(point::place).transpose();
         let options = ShareOptions {
             mount: mount.map_err(NodeError::from)?,
-            writable: TAKES_CHANGES && !self.read_only,
+            writable: takes_changes() && !self.read_only,
             settings: settle(&home, given)?,
             listen: self.listen,
             ticket_file: self.ticket_file,

@@ -19,7 +19,7 @@ use crate::common::world::{Host, Joiner, World};
 
 /// A world with a shared directory that is filled first.
 fn shared(fill: impl FnOnce(&Path)) -> (World, Host, Joiner) {
-    let world = World::new();
+    let world = World::taking_changes();
     let dir = world.mkdir("dir");
     fill(&dir);
     let host = world.share("dir");
@@ -39,7 +39,6 @@ const SIZE: u64 = 3 * CHUNK + 4_321;
 
 /// Files of all sizes, made, lengthened, written over and cut.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn what_is_written_on_the_mount_stands_in_the_folder() {
     let (_world, host, joiner) = shared(|_| ());
     for (name, size) in [("empty", 0), ("one", 1), ("chunk", CHUNK), ("large", SIZE)] {
@@ -90,7 +89,6 @@ fn what_is_written_on_the_mount_stands_in_the_folder() {
 /// What the host made is written over on the mount: nothing of it that was not written is lost,
 /// whether it had been fetched before or not.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn a_file_of_the_host_is_written_over_piece_by_piece() {
     let (_world, host, joiner) = shared(|dir| {
         for name in ["absent", "partly", "here"] {
@@ -123,7 +121,6 @@ fn a_file_of_the_host_is_written_over_piece_by_piece() {
 
 /// Directories and names: each call's result, and its errors.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn names_are_made_moved_and_removed() {
     let (_world, host, joiner) = shared(|dir| {
         fs::create_dir_all(dir.join("old/deep")).unwrap();
@@ -187,7 +184,6 @@ fn names_are_made_moved_and_removed() {
 }
 
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn links_are_made_and_go_one_by_one() {
     let (_world, host, joiner) = shared(|dir| fs::write(dir.join("one"), "first").unwrap());
     let at = |name: &str| joiner.path(name);
@@ -223,7 +219,6 @@ fn links_are_made_and_go_one_by_one() {
 /// S20: made with mode 0444 and written through the same handle; modes, times and attributes
 /// kept; the umask applied once.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn attributes_are_kept_s20() {
     let (world, host, joiner) = shared(|dir| fs::write(dir.join("theirs"), "x").unwrap());
     let at = |name: &str| joiner.path(name);
@@ -303,7 +298,6 @@ fn attributes_are_kept_s20() {
 
 /// P7: what is open stays readable and writable, whatever becomes of its name.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn an_open_file_outlives_its_name() {
     let (_world, host, joiner) = shared(|dir| write_file(&dir.join("theirs"), 1, SIZE));
     let at = |name: &str| joiner.path(name);
@@ -333,7 +327,6 @@ fn an_open_file_outlives_its_name() {
 
 /// Calls that programs make besides.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn programs_find_what_they_need() {
     let (world, host, joiner) = shared(|dir| write_file(&dir.join("src"), 1, SIZE));
     let at = |name: &str| joiner.path(name);
@@ -377,7 +370,6 @@ fn programs_find_what_they_need() {
 
 /// Offline everything is made at once, and stands in the folder when the host is back.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn what_is_written_offline_comes_later() {
     let (_world, mut host, mut joiner) = shared(|dir| {
         write_file(&dir.join("absent"), 1, SIZE);
@@ -418,9 +410,8 @@ fn what_is_written_offline_comes_later() {
 
 /// The host's own mount is a mount like others.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn the_host_writes_through_its_own_mount() {
-    let world = World::new();
+    let world = World::taking_changes();
     let (mut host, mnt) = world.share_mounted("dir");
     write_file(&mnt.join("near"), 1, SIZE);
     fs::create_dir(mnt.join("sub")).unwrap();
@@ -443,7 +434,7 @@ fn the_host_writes_through_its_own_mount() {
 /// S35: a folder that is shared read-only takes nothing, from anybody.
 #[test]
 fn a_read_only_share_refuses_every_change_s35() {
-    let world = World::new();
+    let world = World::taking_changes();
     fs::write(world.mkdir("dir").join("file"), "x").unwrap();
     let host = world.share_with("dir", &["--read-only".as_ref()]);
     let joiner = world.join("mo", &host.ticket());

@@ -16,7 +16,7 @@ use crate::common::until;
 use crate::common::world::{Host, Joiner, World};
 
 fn joined() -> (World, Host, Joiner) {
-    let world = World::new();
+    let world = World::taking_changes();
     let host = world.share("dir");
     let joiner = world.join("mo", &host.ticket());
     (world, host, joiner)
@@ -29,7 +29,6 @@ fn whole(stamp: u64, size: u64) -> Vec<u8> {
 /// S1: thousands of files made, written and closed at once; no write ever lands elsewhere, and
 /// none is lost.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn thousands_of_files_at_once_keep_their_own_bytes_s1() {
     const THREADS: u64 = 8;
     const FILES: u64 = 250;
@@ -68,7 +67,6 @@ fn thousands_of_files_at_once_keep_their_own_bytes_s1() {
 /// S2: large copies under load are whole, many times over; what is read from the folder is whole
 /// or of before.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn copies_under_load_are_whole_s2() {
     const SIZE: u64 = 40 * CHUNK + 99;
     let (world, host, joiner) = joined();
@@ -96,7 +94,6 @@ fn copies_under_load_are_whole_s2() {
 /// S3, S4, S5: syncs and writes around closes: another descriptor, a copy by the kernel, and pages
 /// that were mapped, which are written when everything is closed.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn writes_and_syncs_around_a_close_s3_s4_s5() {
     let (world, host, joiner) = joined();
     let path = joiner.path("file");
@@ -143,7 +140,6 @@ fn writes_and_syncs_around_a_close_s3_s4_s5() {
 /// S12, S13: `X.lock` is written, synced, lengthened after it was closed, and renamed onto `X`,
 /// again and again: who looks into the folder sees a whole X, old or new, and no lock stays.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn a_file_saved_by_rename_is_old_or_new_s12_s13() {
     const ROUNDS: u64 = 30;
     const SIZE: u64 = CHUNK + 777;
@@ -183,7 +179,6 @@ fn a_file_saved_by_rename_is_old_or_new_s12_s13() {
 
 /// S14: what is made and deleted at once is never resurrected.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn what_is_made_and_deleted_at_once_stays_away_s14() {
     let (_world, mut host, mut joiner) = joined();
     for round in 0..200 {
@@ -205,7 +200,6 @@ fn what_is_made_and_deleted_at_once_stays_away_s14() {
 /// P2, S26: `kill -9` at any moment; what was answered is there after it, on the mount at once
 /// and in the folder soon, and no partial file stands under a real name.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn what_was_acknowledged_survives_kills() {
     const KILLS: u64 = 5;
     let (_world, host, mut joiner) = joined();
@@ -309,9 +303,8 @@ impl Drop for Small {
 /// The disk of the store is full: the write that does not fit says so, nothing else is harmed,
 /// and all is well once there is room.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn a_full_disk_harms_nothing_else() {
-    let world = World::new();
+    let world = World::taking_changes();
     let Some(small) = Small::mount(world.path("mo-store"), "24m") else {
         return;
     };
@@ -352,9 +345,8 @@ fn a_full_disk_harms_nothing_else() {
 /// A program that rewrites a file in place while the link comes and goes: every state that the
 /// folder shows for long is one that the program made, and the last one arrives.
 #[test]
-#[ignore = "the core takes no changes yet"]
 fn a_file_rewritten_through_cuts_arrives_whole() {
-    let world = World::new();
+    let world = World::taking_changes();
     let (host, proxy) = world.share_behind("dir");
     let joiner = world.join("mo", &host.ticket());
     let path = joiner.path("file");

@@ -271,6 +271,10 @@ impl Bodies {
                 {
                     return Answered::Nothing;
                 }
+                if !good && !torn {
+                    // It was refused: all is as it was.
+                    return Answered::Nothing;
+                }
                 if good {
                     op.apply(&mut body.cells);
                     op.lengthen(&mut body.sizes);

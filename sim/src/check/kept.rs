@@ -172,6 +172,13 @@ impl Kept {
         }
     }
 
+    /// The host took a file away, as a peer wished: it lies in the trash, and nobody can be served
+    /// of it. What is owed of it stays owed.
+    pub fn displaced(&mut self, bytes: &[u8]) {
+        let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
+        self.destroyed.push(Arc::new(cells));
+    }
+
     /// A peer lost its store, or its power: what only it had is gone with it, but for what was
     /// synced of files of which nothing else is known.
     pub fn lost(&mut self, p: usize, keeps: impl Fn(Ino) -> bool) {

@@ -29,6 +29,7 @@ const BOUND_LARGE: Duration = Duration::from_secs(900);
 pub(crate) struct World {
     watchdog: Watchdog,
     dir: TempDir,
+    extra: Vec<(String, String)>,
 }
 
 /// A user on a machine: where its settings and sockets lie, and the environment it sets.
@@ -76,6 +77,16 @@ impl World {
         Self {
             watchdog: Watchdog::start(&root, bound),
             dir,
+            extra: Vec::new(),
+        }
+    }
+
+    /// Returns one in which mounts take changes.
+    pub(crate) fn taking_changes() -> Self {
+        let extra = [("TANDEM_WRITING_PREVIEW".to_owned(), "1".to_owned())].into();
+        Self {
+            extra,
+            ..Self::new()
         }
     }
 
@@ -99,7 +110,7 @@ impl World {
         }
         User {
             home,
-            extra: Vec::new(),
+            extra: self.extra.clone(),
             charges: self.watchdog.charges(),
         }
     }
