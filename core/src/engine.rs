@@ -347,7 +347,7 @@ impl Engine {
     fn close_commit(&mut self) {
         if core::mem::take(&mut self.news) {
             self.commits
-                .put(records::myself(), records::encode(&self.me));
+                .put(records::myself(), records::encode_myself(&self.me));
             self.tell.news = true;
         }
         self.pump_tell();

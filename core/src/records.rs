@@ -252,6 +252,24 @@ pub(crate) fn encode_register(arrival: Arrival, register: &Register) -> Vec<u8> 
     value
 }
 
+/// The layout of who this replica is that is written: the first ended before its former
+/// incarnations, which were not known.
+const MYSELF_LAYOUT: u8 = 2;
+
+/// Returns the bytes of who this replica is.
+pub(crate) fn encode_myself(me: &Myself) -> Vec<u8> {
+    let head = [MYSELF_LAYOUT].to_vec();
+    postcard::to_extend(me, head).expect("a vector grows, and our types have no unsized maps")
+}
+
+fn decode_myself(value: &[u8]) -> Option<Myself> {
+    match value.split_first()? {
+        (&MYSELF_LAYOUT, body) => whole(body),
+        (&LAYOUT, body) => whole(&[body, &[0]].concat()),
+        _ => None,
+    }
+}
+
 fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
     whole(value.strip_prefix(&[LAYOUT])?)
 }
@@ -326,7 +344,7 @@ impl Stored {
         let (&letter, rest) = key.split_first()?;
         let mut rest = Key(rest);
         let stored = match letter {
-            b'm' => Self::Myself(decode(value)?),
+            b'm' => Self::Myself(decode_myself(value)?),
             b'r' => {
                 let (arrival, found) = decode_register(value)?;
                 if register(found.key()) != key {
@@ -459,6 +477,32 @@ mod tests {
             base,
             changed,
         })
+    }
+
+    #[test]
+    fn who_a_replica_is_comes_back_from_either_layout() {
+        let mut me = Myself {
+            actor: ActorId(7),
+            epoch: 1,
+            folder: None,
+            knowledge: VersionVector::default(),
+            complete: true,
+            counter: 300,
+            inodes: 4,
+            former: vec![ActorId(5), ActorId(6)],
+        };
+        let value = encode_myself(&me);
+        assert_eq!(value.first(), Some(&2));
+        let back = Stored::parse(b"m", &value);
+        assert_eq!(back, Some(Stored::Myself(me.clone())));
+        // As it was before former incarnations were kept: the bytes end with the inode numbers.
+        me.former.clear();
+        let mut old = encode_myself(&me);
+        assert_eq!(old.pop(), Some(0));
+        old[0] = 1;
+        assert_eq!(Stored::parse(b"m", &old), Some(Stored::Myself(me)));
+        old[0] = 2;
+        assert_eq!(Stored::parse(b"m", &old), None);
     }
 
     #[test]

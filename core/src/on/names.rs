@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use crate::action::{FsReply, Shown};
+use crate::action::{Action, FsReply, Invalidation, Shown};
 use crate::edit::{Make, Making, RenameHow, SetAttr, XattrHow};
 use crate::engine::Engine;
 use crate::error::FsError;
@@ -437,8 +437,23 @@ impl Engine {
                 self.move_entry(from, to_dir, &to_name, stamp);
             }
         }
+        let left = there.filter(|_| how == RenameHow::Exchange);
+        self.tell_other((to_dir, &to_name), Some(node));
+        self.tell_other((dir, &name), left);
         self.reply_stored(req, FsReply::Done);
         Ok(())
+    }
+
+    /// A kernel takes it that this stands under a name after a rename. Where several files have
+    /// the name another of them may be the one that is shown there: it is told after all.
+    fn tell_other(&mut self, (dir, name): (NodeId, &Name), node: Option<NodeId>) {
+        if self.tree.lookup(dir, name.as_bytes()) == node {
+            return;
+        }
+        if let Some(parent) = self.inodes.known(dir) {
+            let name = name.clone();
+            self.act(Action::Invalidate(Invalidation::Entry { parent, name }));
+        }
     }
 
     /// Tells whether a rename may put `node` in the place of `other`.

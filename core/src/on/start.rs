@@ -229,7 +229,7 @@ mod tests {
         });
         let key = records::register(ninth.key());
         let stored = [
-            (records::myself(), records::encode(&me)),
+            (records::myself(), records::encode_myself(&me)),
             (
                 key,
                 records::encode_register(crate::ids::Arrival(1), &ninth),

@@ -441,79 +441,106 @@ fn adas_hello() -> Message {
     })
 }
 
-/// A host was still telling what it has, so that none of it counted as known, when a file and a
-/// directory were removed: the delete knew nothing of them, and both stood there as before.
-#[test]
-fn what_is_removed_before_all_was_told_stays_removed() {
-    let mut stage = Stage::of(vec![Side::joiner(1, "bo")]);
-    stage.side("bo").config.writable = true;
-    stage.start("bo", Last::Clean);
-    let link = stage.puppet.expect("bo has dialled");
-    stage.said("bo", link, adas_hello());
-    let stamp = |counter| Stamp {
+/// The stamp of what ada made.
+fn adas(counter: u64) -> Stamp {
+    Stamp {
         lamport: Lamport(counter),
         dot: Dot {
             actor: ActorId(5),
             counter,
         },
-    };
-    let attrs = |counter, kind| {
-        Register::Attrs(Attrs {
-            node: NodeId(stamp(counter).dot),
-            stamp: stamp(counter),
-            kind,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-            mtime: None,
-            xattrs: [].into(),
-        })
-    };
-    let entry = |node, counter, name: &[u8]| {
-        Register::Entry(Entry {
-            id: EntryId(stamp(counter).dot),
-            stamp: stamp(counter),
-            node: NodeId(stamp(node).dot),
-            parent: NodeId::ROOT,
-            name: Name::parse(name).unwrap(),
-            previous: None,
-            deleted: None,
-        })
-    };
-    let content = Register::Content(Content {
-        node: NodeId(stamp(1).dot),
-        stamp: stamp(2),
-        context: VersionVector::new(),
-        beside: Vec::new(),
-        author: Label::parse("ada").unwrap(),
-        day: 1,
-        mtime: WALL,
-        body: Body::File {
-            size: 7,
-            chunk_size: 4096,
-        },
-        base: None,
-        changed: None,
+    }
+}
+
+/// Makes a node of ada's, and the two that follow it: its content (of so many bytes, if it is a
+/// file) and its name.
+fn adas_node(counter: u64, name: &str, size: Option<u64>) -> Vec<Register> {
+    let node = NodeId(adas(counter).dot);
+    let attrs = Register::Attrs(Attrs {
+        node,
+        stamp: adas(counter),
+        kind: size.map_or(Kind::Directory, |_| Kind::File),
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: None,
+        xattrs: [].into(),
     });
-    let registers = vec![
-        attrs(1, Kind::File),
-        content,
-        entry(1, 3, b"file"),
-        attrs(4, Kind::Directory),
-        entry(4, 5, b"dir"),
-    ];
+    let content = size.map(|size| {
+        Register::Content(Content {
+            node,
+            stamp: adas(counter + 1),
+            context: VersionVector::new(),
+            beside: Vec::new(),
+            author: Label::parse("ada").unwrap(),
+            day: 1,
+            mtime: WALL,
+            body: Body::File {
+                size,
+                chunk_size: 4096,
+            },
+            base: None,
+            changed: None,
+        })
+    });
+    let entry = Register::Entry(Entry {
+        id: EntryId(adas(counter + 2).dot),
+        stamp: adas(counter + 2),
+        node,
+        parent: NodeId::ROOT,
+        name: Name::parse(name.as_bytes()).unwrap(),
+        previous: None,
+        deleted: None,
+    });
+    [attrs].into_iter().chain(content).chain([entry]).collect()
+}
+
+/// Bo, who may write, and whom ada has told this, though not yet all that she has.
+fn bo_who_heard(registers: Vec<Register>) -> Stage {
+    let mut stage = Stage::of(vec![Side::joiner(1, "bo")]);
+    stage.side("bo").config.writable = true;
+    stage.start("bo", Last::Clean);
+    let link = stage.puppet.expect("bo has dialled");
+    stage.said("bo", link, adas_hello());
     let batch = Batch {
-        upto: Arrival(5),
+        upto: Arrival(9),
         registers,
         knowledge: None,
     };
     stage.said("bo", link, Message::Registers(batch));
+    stage
+}
+
+/// A host was still telling what it has, so that none of it counted as known, when a file and a
+/// directory were removed: the delete knew nothing of them, and both stood there as before.
+#[test]
+fn what_is_removed_before_all_was_told_stays_removed() {
+    let file = adas_node(1, "file", Some(7));
+    let mut stage = bo_who_heard([file, adas_node(4, "dir", None)].concat());
     assert_eq!(names(&mut stage), ["/dir", "/file"]);
     unlink(&mut stage, Ino::ROOT, "file").unwrap();
     let name = b"dir".to_vec();
     let parent = Ino::ROOT;
     edit(&mut stage, Edit::RemoveDir { parent, name }).unwrap();
     assert!(names(&mut stage).is_empty());
+}
+
+/// Two files had one name, and a third was renamed onto it, over the one that was shown there. The
+/// other of them is shown then, and the third as a conflict copy; but the kernel, which had asked
+/// for the rename, was told nothing of that name, and kept the third there.
+#[test]
+fn whoever_renames_onto_a_name_is_told_what_else_is_shown_there() {
+    for how in [RenameHow::Replace, RenameHow::Exchange] {
+        let first = adas_node(1, "file", Some(7));
+        let mut stage = bo_who_heard([first, adas_node(4, "file", Some(8))].concat());
+        let (mine, _) = create(&mut stage, "mine", true).unwrap();
+        stage.trace();
+        let (from, to) = ((Ino::ROOT, "mine"), (Ino::ROOT, "file"));
+        assert_eq!(rename(&mut stage, from, to, how), FINE);
+        let trace = stage.trace();
+        assert_ne!(stage.lookup("bo", "file"), mine.ino);
+        assert!(trace.contains("forget the name file in"), "{trace}");
+    }
 }
 
 /// A power loss takes back what was not synced; nobody may have heard of it.

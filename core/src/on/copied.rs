@@ -1,0 +1,40 @@
+//! A conflict copy that is changed.
+//!
+//! Law: what a copy has of its own (content, attributes, further names) counts once it has an
+//! entry of its own; until then it is shown as what it was made of. So whatever is changed of one
+//! is changed after it was given the name that it is shown under.
+
+use crate::engine::Engine;
+use crate::ids::{EntryId, NodeId};
+use crate::message::Role;
+use crate::tree::conflict;
+use crate::tree::register::{Entry, Register};
+
+impl Engine {
+    /// Gives a conflict copy that is about to be changed the name that it is shown under; does
+    /// nothing for anything else.
+    pub(crate) fn stand_alone(&mut self, node: NodeId) {
+        let is_own = self.tree.registers().entries_of(node).next().is_some();
+        if conflict::copied(node).is_none() || is_own {
+            return;
+        }
+        let place = self.tree.places(node).next();
+        let Some((parent, name)) = place.map(|(dir, name)| (dir, name.clone())) else {
+            return;
+        };
+        let stamp = self.stamp();
+        let entry = Register::Entry(Entry {
+            id: EntryId(stamp.dot),
+            stamp,
+            node,
+            parent,
+            name,
+            previous: None,
+            deleted: None,
+        });
+        match self.config.role {
+            Role::Full => self.make(entry),
+            Role::Sparse | Role::Guest => self.make_here(entry),
+        }
+    }
+}
