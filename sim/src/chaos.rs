@@ -501,10 +501,12 @@ impl World {
         for seeing in std::mem::take(&mut peer.seeing).into_values() {
             self.kept.was_seen(p, &seeing);
             if let Seeing::Removes(shown) = seeing {
+                self.kept.removed(peer.bodies.contents(&shown, history));
                 peer.bodies.unnamed(shown.ino);
             }
         }
-        let left = peer.bodies.crash(power, history);
+        let still_owed = |ino| self.kept.owes(Author::Mount(p, ino));
+        let left = peer.bodies.crash(power, still_owed, history);
         if power {
             self.kept.lost(p, |ino| !peer.bodies.has(ino));
         }

@@ -231,6 +231,7 @@ impl World {
         if let Some(seen) = peer.seeing.remove(&req).filter(|_| may_be) {
             self.kept.was_seen(p, &seen);
             if let Seeing::Removes(shown) = seen {
+                self.kept.removed(peer.bodies.contents(&shown, history));
                 peer.bodies.unnamed(shown.ino);
             }
         }

@@ -14,9 +14,11 @@ use crate::engine::Engine;
 use crate::error::Fault;
 use crate::fetch::sidecar::Sidecar;
 use crate::ids::{Arrival, ChunkIx, NodeId, ObjectId};
+use crate::limits::QUIET;
 use crate::object;
 use crate::records::{DraftBase, DraftRecord};
 use crate::time::WallTime;
+use crate::timers::Timer;
 use crate::tree::conflict;
 
 impl Engine {
@@ -212,6 +214,8 @@ impl Engine {
         draft.overlay = overlay;
         if draft.overlay.is_changed() {
             draft.changed_at.get_or_insert(self.now);
+            // What failed may have changed it, and nobody need have it open or write again.
+            self.timers.set(Timer::Quiet(node), self.now + QUIET);
         }
         if is_restored {
             draft.queue.push_back(Op::Sync { req: None });

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tandem_core::action::Shown;
 use tandem_core::edit::Edit;
 use tandem_core::ids::{Fh, Ino, ReqId};
 
@@ -337,6 +338,14 @@ impl Bodies {
         }
     }
 
+    /// Returns what a file may hold that is shown so.
+    pub fn contents(&self, shown: &Shown, history: &History) -> Vec<Arc<Vec<u16>>> {
+        match self.files.get(&shown.ino) {
+            Some(body) => body.contents().into_iter().map(|made| made.cells).collect(),
+            None => history.of_size(usize::try_from(shown.size).unwrap_or(usize::MAX)),
+        }
+    }
+
     /// Tells whether a file was written to.
     pub fn has(&self, ino: Ino) -> bool {
         self.files.contains_key(&ino)
@@ -388,8 +397,19 @@ impl Bodies {
         }
     }
 
-    /// The process ended. Returns what is owed of what was written.
-    pub fn crash(&mut self, power: bool, history: &mut History) -> Vec<Left> {
+    /// The process ended. Returns what is owed of what was written. What was left earlier a power
+    /// loss does not make owed again, if it was not synced, or was struck off since (`still_owed`).
+    pub fn crash(
+        &mut self,
+        power: bool,
+        still_owed: impl Fn(Ino) -> bool,
+        history: &mut History,
+    ) -> Vec<Left> {
+        for body in self.files.values_mut() {
+            // A failure of the disk left its length open earlier: somebody may have had what was
+            // found then, and gone on from it.
+            body.owed |= body.sizes.0 != body.sizes.1;
+        }
         for pending in std::mem::take(&mut self.pending).into_values() {
             match pending {
                 Pending::Change(ino, op) => {
@@ -411,7 +431,9 @@ impl Bodies {
         let mut left = Vec::new();
         for (ino, body) in &mut self.files {
             if power {
+                let settled = body.owed && !(body.synced && still_owed(*ino));
                 body.lose_power();
+                body.owed |= settled;
             }
             // What is found is published.
             if let Answered::Left(found) = body.left(*ino, history)

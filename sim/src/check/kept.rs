@@ -110,6 +110,11 @@ impl Kept {
         self.strike(|owed| owed.author == author);
     }
 
+    /// Tells whether something that a mount made of a file is owed.
+    pub fn owes(&self, author: Author) -> bool {
+        self.owed.iter().any(|owed| owed.author == author)
+    }
+
     /// Strikes off what somebody has replaced.
     fn strike(&mut self, is_it: impl Fn(&Owed) -> bool) {
         let (gone, left) = std::mem::take(&mut self.owed).into_iter().partition(is_it);
@@ -179,12 +184,19 @@ impl Kept {
         self.destroyed.push(Arc::new(cells));
     }
 
+    /// A mount removed the last name of what had this content, whether it was owed or, since a
+    /// power loss, was not.
+    pub fn removed(&mut self, contents: Vec<Arc<Vec<u16>>>) {
+        self.destroyed.extend(contents);
+    }
+
     /// A peer lost its store, or its power: what only it had is gone with it, but for what was
     /// synced of files of which nothing else is known.
     pub fn lost(&mut self, p: usize, keeps: impl Fn(Ino) -> bool) {
-        self.owed.retain(|owed| match owed.author {
-            Author::Mount(peer, ino) if peer == p => owed.is_hard && keeps(ino),
-            Author::Mount(..) | Author::Outside => true,
+        // Of what is written on top of it later, what its author never had can't be had.
+        self.strike(|owed| match owed.author {
+            Author::Mount(peer, ino) if peer == p => !(owed.is_hard && keeps(ino)),
+            Author::Mount(..) | Author::Outside => false,
         });
     }
 
