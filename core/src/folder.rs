@@ -114,6 +114,10 @@ impl<K: Ord + Clone> Refused<K> {
 /// link and write at this moment; by eye.
 const LINKED_MAX: usize = 16;
 
+/// Files of which it is remembered who they were, after their last name was found to be gone: one
+/// that was moved may turn up long after that; by eye.
+const DEPARTED_MAX: usize = 4_096;
+
 /// The first delay before a directory or name that can't be read is tried again.
 const REFUSED_BASE: Duration = Duration::from_secs(1);
 
@@ -168,6 +172,10 @@ pub(crate) struct Folder {
     pub rechecks: BTreeMap<NodeId, Recheck>,
     /// The files seen last that have more names than are known, the latest at the end.
     linked: VecDeque<NodeId>,
+    /// Files whose last names are gone, by what they are.
+    departed: BTreeMap<FileKey, (NodeId, Dot)>,
+    /// The order in which they went.
+    departures: VecDeque<FileKey>,
     /// Whether the scan at the start has been finished.
     pub scanned: bool,
 }
@@ -205,6 +213,28 @@ impl Folder {
         self.displace(node);
         self.worn.remove(&node);
         self.lineage.remove(&node);
+    }
+
+    /// Forgets a node's file, whose last name is gone, but for who it was.
+    pub(crate) fn depart(&mut self, node: NodeId) {
+        if let Some(placed) = self.placed.get(&node) {
+            let key = file_key(&placed.print);
+            if self.departed.insert(key, (node, placed.version)).is_none() {
+                self.departures.push_back(key);
+            }
+            while self.departures.len() > DEPARTED_MAX {
+                let first = self.departures.pop_front();
+                first.and_then(|first| self.departed.remove(&first));
+            }
+        }
+        self.forget(node);
+    }
+
+    /// Returns who a file was whose last name was gone, and which version it held.
+    pub(crate) fn returned(&mut self, key: FileKey) -> Option<(NodeId, Dot)> {
+        let was = self.departed.remove(&key)?;
+        self.departures.retain(|departed| *departed != key);
+        Some(was)
     }
 
     fn displace(&mut self, node: NodeId) {

@@ -1,7 +1,7 @@
 //! The tree has changed: the kernel forgets what it may have kept, and reads go on with the
 //! version that is shown now.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::action::{Action, Invalidation};
@@ -19,18 +19,23 @@ impl Engine {
         if self.places_changes() {
             self.follow_changes(&changes);
         }
+        let mut appeared: BTreeMap<NodeId, usize> = BTreeMap::new();
         for change in &changes {
-            if let Change::Vanished { node, .. } = change {
-                moved.insert(*node);
+            match change {
+                Change::Vanished { node, .. } => drop(moved.insert(*node)),
+                Change::Appeared { node, .. } => *appeared.entry(*node).or_default() += 1,
+                Change::Content { .. } | Change::Attributes { .. } => {}
+            }
+        }
+        for (node, names) in appeared {
+            if !moved.contains(&node) && self.tree.places(node).count() == names {
+                // It comes back: nobody was told what changed while it had no name.
+                self.forget_inode(node, true);
             }
         }
         for change in changes {
             match change {
-                Change::Appeared { dir, name, node } => {
-                    if !moved.contains(&node) && self.tree.places(node).count() == 1 {
-                        // It comes back: nobody was told what changed while it had no name.
-                        self.forget_inode(node, true);
-                    }
+                Change::Appeared { dir, name, .. } => {
                     if let Some(parent) = self.inodes.known(dir) {
                         self.invalidate(Invalidation::Entry { parent, name });
                         self.invalidate(Invalidation::Inode {

@@ -89,8 +89,8 @@ impl Engine {
     }
 
     /// Forgets a node's file, of which no name stands any more.
-    pub(crate) fn forget_file(&mut self, node: NodeId) {
-        self.folder.forget(node);
+    fn forget_file(&mut self, node: NodeId) {
+        self.folder.depart(node);
         self.end_recheck(node);
         self.commits.remove(records::placed(node));
     }

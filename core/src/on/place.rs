@@ -94,6 +94,8 @@ impl Engine {
             return;
         }
         self.folder.placing.begun = true;
+        // What a scan has found elsewhere is not among them any more.
+        self.seek_parked(|count| count == 0);
         let standing: Vec<NodeId> = self.folder.standing.nodes().collect();
         for node in standing {
             self.folder.placing.queue(node);
@@ -111,15 +113,20 @@ impl Engine {
         }
     }
 
+    /// Has what lies out of the way, by what is on record, looked for there.
+    fn seek_parked(&mut self, is_due: impl Fn(usize) -> bool) {
+        let standing = &self.folder.standing;
+        let is_sought = |node: &NodeId| is_due(standing.count(*node));
+        let parked: Vec<NodeId> = standing.parked().filter(is_sought).collect();
+        for node in parked {
+            let at = Self::out_of_the_way(node);
+            self.deed(Deed::Seek(node), PlaceWish::Look { at });
+        }
+    }
+
     /// Goes on with what an earlier run has begun.
     pub(crate) fn resume_placing(&mut self) {
-        let parked: Vec<NodeId> = self.folder.standing.parked().collect();
-        for node in parked {
-            if self.folder.standing.count(node) > 0 {
-                let at = Self::out_of_the_way(node);
-                self.deed(Deed::Seek(node), PlaceWish::Look { at });
-            }
-        }
+        self.seek_parked(|count| count > 0);
         let intents: Vec<NodeId> = self.folder.placing.intents.keys().copied().collect();
         for node in intents {
             self.begin_intent(node);

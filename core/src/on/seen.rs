@@ -77,11 +77,11 @@ impl Engine {
             }
             (Some(_), None) => {
                 self.delete(dir, name);
-                self.create(dir, name, kind, sighting, wall);
+                self.appeared(dir, name, kind, sighting, wall);
             }
             (None, None) => {
                 if !self.is_made_by_us(dir, name, kind, sighting) {
-                    self.create(dir, name, kind, sighting, wall);
+                    self.appeared(dir, name, kind, sighting, wall);
                 }
             }
             (known, Some(mover)) => {
@@ -92,6 +92,7 @@ impl Engine {
                     self.add_entry(mover, dir, name);
                 } else {
                     self.rename(mover, dir, name);
+                    self.is_back(mover);
                 }
                 self.update(mover, sighting, wall);
                 if kind == Kind::Directory {
@@ -99,6 +100,17 @@ impl Engine {
                     self.folder.list(mover);
                 }
             }
+        }
+    }
+
+    /// What has but one name was seen under it: it does not lie out of the way, whatever a kill
+    /// has left on record.
+    fn is_back(&mut self, node: NodeId) {
+        let placing = &mut self.folder.placing;
+        if self.folder.standing.is_parked(node) && !placing.is_busy(node) {
+            self.folder.standing.unpark(node);
+            placing.done.parked.insert(node);
+            self.settle_later_with_all(node);
         }
     }
 
@@ -199,6 +211,40 @@ impl Engine {
     }
 
     /// A file, directory or symlink is new.
+    /// What nobody knows here is new, or is a file whose last name was found to be gone before this
+    /// one was seen: then it is who it was, and what peers did to it meanwhile is done to it.
+    fn appeared(
+        &mut self,
+        dir: NodeId,
+        name: &Name,
+        kind: Kind,
+        sighting: &Sighting,
+        wall: WallTime,
+    ) {
+        let was = self.folder.returned(file_key(&sighting.print));
+        let was = was.filter(|(node, _)| {
+            self.kind(*node) == Some(kind)
+                && !self.folder.standing.stands(*node)
+                && !self.folder.standing.is_parked(*node)
+                && self.folder.placed(*node).is_none()
+        });
+        let Some((node, version)) = was else {
+            self.create(dir, name, kind, sighting, wall);
+            return;
+        };
+        self.update_attrs(node, sighting);
+        match kind {
+            // Its hashes were forgotten with its name: what it holds is told anew.
+            Kind::File => self.new_version(node, sighting, wall, Some(version)),
+            Kind::Directory | Kind::Symlink => self.place(node, version, sighting),
+        }
+        self.add_entry(node, dir, name);
+        if kind == Kind::Directory {
+            self.folder.list(node);
+        }
+        self.count_names(node, sighting);
+    }
+
     fn create(
         &mut self,
         dir: NodeId,
