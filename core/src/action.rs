@@ -14,7 +14,7 @@ use crate::ids::{
     ReqId,
 };
 use crate::message::{Answer, Message, Want};
-use crate::place_wish::PlaceWish;
+use crate::place_wish::{FileKey, PlaceWish};
 use crate::time::WallTime;
 use crate::tree::name::Name;
 use crate::tree::register::Kind;
@@ -169,6 +169,18 @@ pub enum DiskWish {
     ReadChunk {
         /// Names from the root.
         path: Vec<Name>,
+        /// From which offset, in bytes.
+        offset: u64,
+        /// How many bytes.
+        len: u32,
+        /// What else to do with them.
+        besides: Besides,
+    },
+    /// Read a chunk of a file that lies in the trash of the shared folder, likewise. Brings
+    /// `DiskDone::Chunk`.
+    ReadThrown {
+        /// Which file.
+        file: FileKey,
         /// From which offset, in bytes.
         offset: u64,
         /// How many bytes.

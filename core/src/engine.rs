@@ -38,6 +38,7 @@ use crate::records::{self, Bound, Holding, Myself};
 use crate::resting::Resting;
 use crate::rng::Rng;
 use crate::status::Counters;
+use crate::thrown::Thrown;
 use crate::time::{Duration, Time};
 use crate::timers::Timers;
 use crate::tree::register::{Entry, Register, RegisterKey, Stamp};
@@ -192,6 +193,7 @@ pub struct Engine {
     pub(crate) demand: VecDeque<ObjectId>,
     pub(crate) fetches: BTreeMap<FetchId, Fetch>,
     pub(crate) folder: Folder,
+    pub(crate) thrown: Thrown,
     pub(crate) hashes: BTreeMap<ObjectId, BTreeMap<ChunkIx, ChunkHash>>,
     pub(crate) asks: BTreeMap<AskId, Serving>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
@@ -263,6 +265,7 @@ impl Engine {
             demand: VecDeque::new(),
             fetches: BTreeMap::new(),
             folder: Folder::default(),
+            thrown: Thrown::default(),
             hashes: BTreeMap::new(),
             asks: BTreeMap::new(),
             jobs: BTreeMap::new(),

@@ -42,6 +42,7 @@ mod reconcile;
 mod records;
 mod resting;
 mod standing;
+mod thrown;
 mod timers;
 
 pub use records::{Owned, is_record};

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Placed;
 use crate::engine::RestoreError;
+use crate::event::Fingerprint;
 use crate::folder::Worn;
 use crate::ids::{ActorId, Arrival, ChunkHash, ChunkIx, Dot, Ino, NodeId, ObjectId, PeerId};
 use crate::label::Label;
@@ -125,6 +126,7 @@ pub(crate) enum Stored {
     Intent(NodeId, Box<Intent>),
     Hash(ObjectId, ChunkIx, ChunkHash),
     Draft(NodeId, DraftRecord),
+    Thrown(Dot, Fingerprint),
 }
 
 fn dot(key: &mut Vec<u8>, dot: Dot) {
@@ -225,6 +227,13 @@ pub(crate) fn intent(node: NodeId) -> Vec<u8> {
 pub(crate) fn draft(node: NodeId) -> Vec<u8> {
     let mut key = b"d".to_vec();
     dot(&mut key, node.0);
+    key
+}
+
+/// Returns the key of a version that lies in the trash.
+pub(crate) fn thrown(version: Dot) -> Vec<u8> {
+    let mut key = b"t".to_vec();
+    dot(&mut key, version);
     key
 }
 
@@ -372,6 +381,7 @@ impl Stored {
                 Self::Parked(node)
             }
             b'w' => Self::Intent(NodeId(rest.dot()?), Box::new(decode(value)?)),
+            b't' => Self::Thrown(rest.dot()?, decode(value)?),
             b'd' => Self::Draft(NodeId(rest.dot()?), decode(value)?),
             b'h' => {
                 let object = rest.object()?;
@@ -425,7 +435,8 @@ impl Owned {
                 | Stored::Stands(..)
                 | Stored::Parked(..)
                 | Stored::Intent(..)
-                | Stored::Hash(..) => {}
+                | Stored::Hash(..)
+                | Stored::Thrown(..) => {}
             }
         }
         let knowledge = knowledge?;

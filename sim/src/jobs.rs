@@ -6,14 +6,14 @@
 use tandem_core::action::{Besides, DiskWish};
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::error::DiskError;
-use tandem_core::event::{DiskDone, Event, Nature, Seen};
+use tandem_core::event::{DiskDone, Event, Fingerprint, Nature, Seen};
 use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
 use tandem_core::message::Want;
 use tandem_core::place_wish::PlaceWish;
 
 use crate::check::{self, Verdict};
 use crate::config::Minority;
-use crate::disk::folder::{Node, wall};
+use crate::disk::folder::{Id, Node, wall};
 use crate::marks;
 use crate::peer::{Begun, Ended, Job};
 use crate::reach;
@@ -25,6 +25,7 @@ pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
         DiskWish::List { .. }
         | DiskWish::Look { .. }
         | DiskWish::ReadChunk { .. }
+        | DiskWish::ReadThrown { .. }
         | DiskWish::Place(_) => None,
         DiskWish::LoadObject { object }
         | DiskWish::CreateObject { object, .. }
@@ -64,6 +65,7 @@ pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
         DiskWish::List { .. }
         | DiskWish::Look { .. }
         | DiskWish::ReadChunk { .. }
+        | DiskWish::ReadThrown { .. }
         | DiskWish::Place(_)
         | DiskWish::LoadObject { .. }
         | DiskWish::CreateObject { .. }
@@ -185,6 +187,7 @@ impl World {
             | DiskWish::List { .. }
             | DiskWish::Look { .. }
             | DiskWish::ReadChunk { .. }
+            | DiskWish::ReadThrown { .. }
             | DiskWish::CreateObject { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::MarkSidecar { .. }
@@ -222,9 +225,10 @@ impl World {
                 | DraftWish::Settle { .. }
                 | DraftWish::Remove => &[DiskError::Io],
             },
-            DiskWish::List { .. } | DiskWish::Look { .. } | DiskWish::ReadChunk { .. } => {
-                &[DiskError::Denied, DiskError::Io]
-            }
+            DiskWish::List { .. }
+            | DiskWish::Look { .. }
+            | DiskWish::ReadChunk { .. }
+            | DiskWish::ReadThrown { .. } => &[DiskError::Denied, DiskError::Io],
             DiskWish::Place(_) => &[DiskError::NoSpace, DiskError::Denied, DiskError::Io],
             DiskWish::LoadObject { .. }
             | DiskWish::CutSidecar { .. }
@@ -255,6 +259,13 @@ impl World {
                 let half = self.piece_of(id, *offset, u64::from(*len / 2))?;
                 Some(Begun::Read(id, self.folder.print(id), half))
             }
+            DiskWish::ReadThrown {
+                file, offset, len, ..
+            } => {
+                let id = self.folder.thrown(*file)?;
+                let half = self.piece_of(id, *offset, u64::from(*len / 2))?;
+                Some(Begun::Read(id, self.folder.print(id), half))
+            }
             DiskWish::Look { .. }
             | DiskWish::Place(_)
             | DiskWish::LoadObject { .. }
@@ -272,12 +283,48 @@ impl World {
         }
     }
 
-    fn piece_of(&self, id: crate::disk::folder::Id, offset: u64, len: u64) -> Option<Vec<u8>> {
+    fn piece_of(&self, id: Id, offset: u64, len: u64) -> Option<Vec<u8>> {
         let bytes = self.folder.bytes(id)?;
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let rest = bytes.get(from..).unwrap_or_default();
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
         Some(rest[..len].to_vec())
+    }
+
+    /// Reads the rest of a chunk of which a half was read when the job began.
+    fn read_on(
+        &mut self,
+        p: usize,
+        (id, before): (Id, Fingerprint),
+        mut bytes: Vec<u8>,
+        offset: u64,
+        len: u32,
+        besides: Besides,
+    ) -> Result<DiskDone, DiskError> {
+        let half = bytes.len() as u64;
+        let more = u64::from(len) - half;
+        if half == u64::from(len / 2)
+            && let Some(rest) = self.piece_of(id, offset + half, more)
+        {
+            bytes.extend(rest);
+        }
+        let after = self.folder.print(id);
+        if after != before {
+            reach!(self.reach, "chunk: torn by a writer while read");
+        }
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let hash = ChunkHash::of(&bytes);
+        let nature = Nature::of(&bytes, besides);
+        let payload = PayloadId(self.peers[p].draw());
+        self.peers[p].payloads.insert(payload, bytes);
+        Ok(DiskDone::Chunk {
+            payload,
+            len,
+            hash,
+            before,
+            after,
+            nature,
+        })
     }
 
     fn carry_out(&mut self, p: usize, job: &mut Job) -> Result<DiskDone, DiskError> {
@@ -331,7 +378,7 @@ impl World {
                 len,
                 besides,
             } => {
-                let Some(Begun::Read(id, before, mut bytes)) = job.begun.take() else {
+                let Some(Begun::Read(id, before, bytes)) = job.begun.take() else {
                     let found = self.folder.find(path);
                     let there = found.map(|id| self.folder.sighting(id).what);
                     return Err(match there {
@@ -341,30 +388,19 @@ impl World {
                         }
                     });
                 };
-                let half = bytes.len() as u64;
-                let more = u64::from(*len) - half;
-                if half == u64::from(*len / 2)
-                    && let Some(rest) = self.piece_of(id, offset + half, more)
-                {
-                    bytes.extend(rest);
-                }
-                let after = self.folder.print(id);
-                if after != before {
-                    reach!(self.reach, "chunk: torn by a writer while read");
-                }
-                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                let hash = ChunkHash::of(&bytes);
-                let nature = Nature::of(&bytes, *besides);
-                let payload = PayloadId(self.peers[p].draw());
-                self.peers[p].payloads.insert(payload, bytes);
-                Ok(DiskDone::Chunk {
-                    payload,
-                    len,
-                    hash,
-                    before,
-                    after,
-                    nature,
-                })
+                self.read_on(p, (id, before), bytes, *offset, *len, *besides)
+            }
+            DiskWish::ReadThrown {
+                offset,
+                len,
+                besides,
+                ..
+            } => {
+                let Some(Begun::Read(id, before, bytes)) = job.begun.take() else {
+                    return Err(DiskError::NotFound);
+                };
+                reach!(self.reach, "chunk: read from the trash");
+                self.read_on(p, (id, before), bytes, *offset, *len, *besides)
             }
             DiskWish::LoadObject { object } => {
                 let (sidecar, partial, complete) = objects.load(*object);

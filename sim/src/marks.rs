@@ -53,7 +53,7 @@ pub(crate) fn job(wish: &DiskWish) -> &'static str {
         DiskWish::List { .. } => "listing",
         DiskWish::Look { .. } => "looking",
         DiskWish::Place(_) => "placing",
-        DiskWish::ReadChunk { .. } => "reading a chunk",
+        DiskWish::ReadChunk { .. } | DiskWish::ReadThrown { .. } => "reading a chunk",
         DiskWish::LoadObject { .. } => "loading",
         DiskWish::CreateObject { .. } => "creating",
         DiskWish::CutSidecar { .. } => "cutting a sidecar",

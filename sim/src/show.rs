@@ -105,6 +105,7 @@ impl fmt::Debug for Lines<'_> {
                     | DiskWish::Look { .. }
                     | DiskWish::Place(_)
                     | DiskWish::ReadChunk { .. }
+                    | DiskWish::ReadThrown { .. }
                     | DiskWish::LoadObject { .. }
                     | DiskWish::CutSidecar { .. }
                     | DiskWish::StoreHole { .. }

@@ -139,6 +139,9 @@ fn wish(wish: &DiskWish) -> (Topic, String) {
         DiskWish::ReadChunk { path, offset, .. } => {
             (Topic::Disk, format!("read {} @{offset}", joined(path)))
         }
+        DiskWish::ReadThrown { offset, .. } => {
+            (Topic::Disk, format!("read from the trash @{offset}"))
+        }
         DiskWish::LoadObject { .. } => (Topic::Disk, "load object".to_owned()),
         DiskWish::CreateObject { size, .. } => (Topic::Disk, format!("create object, {size} B")),
         DiskWish::CutSidecar { len, .. } => (Topic::Disk, format!("cut sidecar to {len} B")),

@@ -142,10 +142,17 @@ impl Engine {
         size: u64,
         chunk_size: u32,
     ) -> Standing {
-        if !self.kept.contains_key(&object) || !self.keep_object(object, size, chunk_size) {
+        // Of a version that is known it may be here though nothing is on record of it: its record
+        // was lost with the metadata.
+        let may_be_here =
+            self.kept.contains_key(&object) || self.tree.registers().content(object).is_some();
+        if !may_be_here || !self.keep_object(object, size, chunk_size) {
             return Standing::Absent;
         }
-        self.get_going(object);
+        let is_unknown = |kept: &object::Object| kept.stage == object::Stage::Unknown;
+        if self.objects.get(&object).is_some_and(is_unknown) {
+            self.get_going(object);
+        }
         let Some(kept) = self.objects.get(&object) else {
             return Standing::Absent;
         };

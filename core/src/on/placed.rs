@@ -255,9 +255,26 @@ impl Engine {
         if let Some((object, _)) = self.held_object(node) {
             self.forget_hashes(object);
         }
+        self.thrown_away(node);
         self.folder.forget(node);
         self.end_recheck(node);
         self.folder.placing.done.nodes.insert(node);
+    }
+
+    /// Remembers that a node's file lies in the trash: a peer may have made an edit on it that
+    /// nobody here knew of, and lack some of it.
+    fn thrown_away(&mut self, node: NodeId) {
+        if self.is_directory(node) {
+            return;
+        }
+        let Some(Placed { version, print }) = self.folder.placed(node).copied() else {
+            return;
+        };
+        self.commits
+            .put(records::thrown(version), records::encode(&print));
+        if let Some(forgotten) = self.thrown.note(version, print) {
+            self.commits.remove(records::thrown(forgotten));
+        }
     }
 
     /// What stood under a name has gone to the trash.
@@ -346,6 +363,7 @@ impl Engine {
             Ok((sighting, wall)) => {
                 if let Some(old) = over {
                     self.forget_held(old);
+                    self.thrown_away(old);
                 }
                 self.replaced(over.filter(|over| *over != node), &spot);
                 self.object_placed(object);
@@ -464,6 +482,6 @@ fn sighted(outcome: Result<DiskDone, DiskError>) -> Result<(Sighting, WallTime),
 }
 
 /// Tells whether two fingerprints are of one file that was not written to in between.
-fn same_content(a: &Fingerprint, b: &Fingerprint) -> bool {
+pub(crate) fn same_content(a: &Fingerprint, b: &Fingerprint) -> bool {
     file_key(a) == file_key(b) && a.size == b.size && a.mtime == b.mtime
 }

@@ -4,17 +4,22 @@
 //! stored before it is sent; and every serving is checked against it. What an asker holds is
 //! compared with the bytes that were read, never with what is merely known of them.
 
+use alloc::vec::Vec;
+
 use crate::action::{Action, Besides, DiskWish};
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
-use crate::event::{DiskDone, Nature};
+use crate::event::{DiskDone, Fingerprint, Nature};
 use crate::ids::{AskId, ChunkHash, ChunkIx, LinkId, NodeId, ObjectId, PayloadId};
 use crate::limits::ASKS_PER_LINK_MAX;
 use crate::message::{Answer, Have, Role, Want};
 use crate::on::disk::Job;
+use crate::on::placed::same_content;
+use crate::place_wish::FileKey;
 use crate::records;
 use crate::tree::conflict;
+use crate::tree::name::Name;
 use crate::tree::register::Body;
 
 /// A chunk that a peer waits for.
@@ -26,6 +31,14 @@ pub(crate) struct Serving {
     pub want: Want,
     /// How many bytes that has.
     pub len: u32,
+}
+
+/// Where the file of a version that is asked for is.
+enum Found {
+    /// It stands here in the shared folder.
+    Stands(Vec<Name>),
+    /// It lies in the trash.
+    Thrown(FileKey),
 }
 
 impl Engine {
@@ -68,7 +81,16 @@ impl Engine {
         }
         let path = self.folder.standing.path(node);
         let sizes = self.standing_sizes(node);
-        let (Some(path), Some((size, chunk_size)), true) = (path, sizes, holder.is_some()) else {
+        let thrown = self.thrown.print(serving.want.object.version).copied();
+        let found = match (path, sizes, thrown) {
+            (Some(path), Some(sizes), _) if holder.is_some() => Some((Found::Stands(path), sizes)),
+            (_, _, Some(print)) if holder.is_none() => {
+                let sizes = (print.size, self.config.chunk_size);
+                Some((Found::Thrown(FileKey::from(&print)), sizes))
+            }
+            (_, _, _) => None,
+        };
+        let Some((found, (size, chunk_size))) = found else {
             let was_here = self.inodes_or_registers_know(serving.want.object);
             let answer = if was_here {
                 Answer::Gone
@@ -88,11 +110,20 @@ impl Engine {
         if let Some(serving) = self.asks.get_mut(&ask) {
             serving.len = len;
         }
-        let wish = DiskWish::ReadChunk {
-            path,
-            offset,
-            len,
-            besides: besides(serving.want.have, len),
+        let besides = besides(serving.want.have, len);
+        let wish = match found {
+            Found::Stands(path) => DiskWish::ReadChunk {
+                path,
+                offset,
+                len,
+                besides,
+            },
+            Found::Thrown(file) => DiskWish::ReadThrown {
+                file,
+                offset,
+                len,
+                besides,
+            },
         };
         self.job(Job::Serve(ask), wish);
     }
@@ -151,6 +182,10 @@ impl Engine {
             }
             Err(DiskError::NotFound | DiskError::WrongKind) => {
                 let holder = self.holder_of(object);
+                if holder.is_none() {
+                    self.thrown.forget(object.version);
+                    self.commits.remove(records::thrown(object.version));
+                }
                 self.look_at_node(holder.unwrap_or(object.node));
                 self.answer(ask, Answer::Gone);
                 return;
@@ -169,12 +204,16 @@ impl Engine {
         };
         let holder = self.holder_of(object);
         let node = holder.unwrap_or(object.node);
-        let placed = self
-            .folder
-            .placed(node)
-            .copied()
-            .filter(|_| holder.is_some());
-        let holds = placed.is_some_and(|placed| placed.print == before && before == after);
+        let print = match holder {
+            Some(node) => self.folder.placed(node).map(|placed| placed.print),
+            // Its change time has moved with its name.
+            None => {
+                let thrown = self.thrown.print(object.version).copied();
+                let is_it = |thrown: &Fingerprint| same_content(thrown, &before);
+                thrown.filter(is_it).map(|_| before)
+            }
+        };
+        let holds = print == Some(before) && before == after;
         if !holds || len != serving.len {
             self.act(Action::Drop { payload });
             if self.folder.rechecks.contains_key(&node) {
@@ -203,6 +242,11 @@ impl Engine {
                 self.act(Action::Drop { payload });
                 self.look_at_node(node);
                 self.answer(ask, Answer::Failed);
+            }
+            // Of what lies in the trash nothing is on record any more, nor need be.
+            None if holder.is_none() => {
+                self.spare(answer, payload);
+                self.answer(ask, answer);
             }
             None => {
                 self.record_hash(object, chunk, hash);

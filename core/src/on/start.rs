@@ -72,6 +72,7 @@ impl Engine {
                     self.folder.placing.intents.insert(node, *intent);
                 }
                 Stored::Draft(node, record) => drafts.push((node, record)),
+                Stored::Thrown(version, print) => drop(self.thrown.note(version, print)),
                 Stored::Hash(object, chunk, hash) => {
                     self.hashes.entry(object).or_default().insert(chunk, hash);
                 }

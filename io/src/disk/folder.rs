@@ -160,13 +160,25 @@ impl Folder {
         let found = self
             .enter(path, OFlags::PATH | OFlags::NOFOLLOW)
             .map_err(disk_error)?;
-        let before = stat(&found).map_err(disk_error)?;
+        self.read_from(&found, offset, len, besides, payloads)
+    }
+
+    /// Reads a chunk of the file behind a handle that opens nothing yet.
+    pub(super) fn read_from(
+        &self,
+        found: &OwnedFd,
+        offset: u64,
+        len: u32,
+        besides: Besides,
+        payloads: &Payloads,
+    ) -> Result<DiskDone, DiskError> {
+        let before = stat(found).map_err(disk_error)?;
         if FileType::from_raw_mode(before.stx_mode.into()) != FileType::RegularFile
             || FileSystem::of(&before) != self.home
         {
             return Err(DiskError::WrongKind);
         }
-        let fd = reopen(&found, OFlags::NOCTTY).map_err(disk_error)?;
+        let fd = reopen(found, OFlags::NOCTTY).map_err(disk_error)?;
         let before = stat(&fd).map_err(disk_error)?;
         let (bytes, len) = read_within(&fd, offset, len, before.stx_size).map_err(disk_error)?;
         let after = stat(&fd).map_err(disk_error)?;

@@ -6,15 +6,18 @@
 //! What goes, goes to the trash. The directory in which something is done is opened first and
 //! compared too, so that a directory that was moved meanwhile is not mistaken for another.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Statx, StatxFlags, Timespec};
 use rustix::io::Errno;
+use tandem_core::action::Besides;
 use tandem_core::error::DiskError;
 use tandem_core::event::{DiskDone, Fingerprint, Sighting};
 use tandem_core::ids::{NodeId, ObjectId};
@@ -26,6 +29,7 @@ use crate::disk::folder::Folder;
 use crate::disk::places::object_name;
 use crate::disk::sight::{fingerprint, xattrs};
 use crate::disk::{disk_error, open_directory, own_path, stat, wall_clock};
+use crate::payload::Payloads;
 
 /// What lies beside a shared folder, in its `.tandem`.
 pub(super) struct Beside {
@@ -35,6 +39,8 @@ pub(super) struct Beside {
     partial: OwnedFd,
     /// What was replaced or deleted.
     trash: OwnedFd,
+    /// The names of what is there, by which file it is; empty until somebody asks.
+    thrown: Mutex<BTreeMap<FileKey, OsString>>,
     /// What was taken out of the way.
     parked: OwnedFd,
     /// Numbers for names that are drawn.
@@ -79,6 +85,7 @@ impl Beside {
         let beside = Self {
             partial: open("partial")?,
             trash: open("trash")?,
+            thrown: Mutex::default(),
             parked: open("parked")?,
             home: open_directory(home)?,
             drawn: AtomicU64::new(0),
@@ -91,6 +98,50 @@ impl Beside {
 
     fn draw(&self) -> u64 {
         self.drawn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Opens a file in the trash, without opening it for anything. What it is called there is
+    /// found by one look at all of them, and then for each once more only if it has gone.
+    fn find_thrown(&self, file: FileKey) -> Result<Option<OwnedFd>, DiskError> {
+        let named = self.thrown().get(&file).cloned();
+        let found = named.map_or(Ok(None), |name| self.open_thrown(&name, file))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        let listed = self.list_thrown()?;
+        let named = listed.get(&file).cloned();
+        *self.thrown() = listed;
+        named.map_or(Ok(None), |name| self.open_thrown(&name, file))
+    }
+
+    fn thrown(&self) -> MutexGuard<'_, BTreeMap<FileKey, OsString>> {
+        self.thrown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_thrown(&self, name: &OsStr, file: FileKey) -> Result<Option<OwnedFd>, DiskError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.trash, name, flags, Mode::empty()) {
+            Ok(fd) if key_of(&stat(&fd).map_err(disk_error)?) == file => Ok(Some(fd)),
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(disk_error(errno)),
+        }
+    }
+
+    fn list_thrown(&self) -> Result<BTreeMap<FileKey, OsString>, DiskError> {
+        let mut thrown = BTreeMap::new();
+        let dir = rustix::fs::Dir::read_from(&self.trash).map_err(disk_error)?;
+        for item in dir {
+            let name =
+                OsStr::from_bytes(item.map_err(disk_error)?.file_name().to_bytes()).to_owned();
+            let spot = Spot {
+                dir: open_directory_at(&self.trash, ".").map_err(disk_error)?,
+                name,
+            };
+            if let Some(found) = look(&spot)? {
+                thrown.insert(key_of(&found), spot.name);
+            }
+        }
+        Ok(thrown)
     }
 
     /// Moves a name to the trash, where it bears the name that it had in the folder, behind the
@@ -110,6 +161,22 @@ impl Beside {
             }
         }
         Err(Errno::EXIST)
+    }
+}
+
+impl Folder {
+    /// Reads a chunk of a file in the trash.
+    pub(super) fn read_thrown(
+        &self,
+        file: FileKey,
+        offset: u64,
+        len: u32,
+        besides: Besides,
+        payloads: &Payloads,
+    ) -> Result<DiskDone, DiskError> {
+        let beside = self.beside().ok_or(DiskError::WrongKind)?;
+        let found = beside.find_thrown(file)?.ok_or(DiskError::NotFound)?;
+        self.read_from(&found, offset, len, besides, payloads)
     }
 }
 

@@ -292,6 +292,14 @@ impl Shared {
             } => self
                 .folder()?
                 .read_chunk(&path, offset, len, besides, &self.payloads),
+            DiskWish::ReadThrown {
+                file,
+                offset,
+                len,
+                besides,
+            } => self
+                .folder()?
+                .read_thrown(file, offset, len, besides, &self.payloads),
             DiskWish::LoadObject { object } => self.objects()?.load(object),
             DiskWish::CreateObject {
                 object,
@@ -428,6 +436,7 @@ fn node_of(wish: &DiskWish) -> Option<NodeId> {
         DiskWish::List { .. }
         | DiskWish::Look { .. }
         | DiskWish::ReadChunk { .. }
+        | DiskWish::ReadThrown { .. }
         | DiskWish::Place(_) => None,
         DiskWish::LoadObject { object }
         | DiskWish::CreateObject { object, .. }

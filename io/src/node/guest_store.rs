@@ -92,6 +92,7 @@ impl Store for GuestStore {
             | DiskWish::Look { .. }
             | DiskWish::Place(_)
             | DiskWish::ReadChunk { .. }
+            | DiskWish::ReadThrown { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::StoreChunk { .. }
             | DiskWish::StoreHole { .. }
@@ -160,6 +161,7 @@ fn perform(objects: &Objects, payloads: &Payloads, wish: DiskWish) -> Result<Dis
         | DiskWish::Look { .. }
         | DiskWish::Place(_)
         | DiskWish::ReadChunk { .. }
+        | DiskWish::ReadThrown { .. }
         | DiskWish::ReadStored { .. }
         | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         DiskWish::LoadObject { object } => objects.load(object),

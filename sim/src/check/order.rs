@@ -34,6 +34,7 @@ pub fn judge(wish: &DiskWish, objects: &Objects, records: &Records) -> Verdict {
         | DiskWish::Look { .. }
         | DiskWish::Place(_)
         | DiskWish::ReadChunk { .. }
+        | DiskWish::ReadThrown { .. }
         | DiskWish::LoadObject { .. }
         | DiskWish::CreateObject { .. }
         | DiskWish::CutSidecar { .. }

@@ -85,6 +85,7 @@ impl Objects {
             DiskWish::List { .. }
             | DiskWish::Look { .. }
             | DiskWish::ReadChunk { .. }
+            | DiskWish::ReadThrown { .. }
             | DiskWish::Place(_)
             | DiskWish::LoadObject { .. }
             | DiskWish::HashChunk { .. }

@@ -164,6 +164,12 @@ impl Folder {
         DiskDone::Looked { sighting, wall }
     }
 
+    /// Returns a file that lies in the trash.
+    pub(crate) fn thrown(&self, key: FileKey) -> Option<Id> {
+        let mut trash = self.beside.trash.iter().copied();
+        trash.find(|id| self.key(*id) == key)
+    }
+
     fn key(&self, id: Id) -> FileKey {
         FileKey::from(&self.print(id))
     }

@@ -139,6 +139,7 @@ impl Maps {
             | DiskWish::Look { .. }
             | DiskWish::Place(_)
             | DiskWish::ReadChunk { .. }
+            | DiskWish::ReadThrown { .. }
             | DiskWish::LoadObject { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::MarkSidecar { .. }
