@@ -76,6 +76,12 @@ impl Engine {
                 deleted,
                 ..old
             }));
+            // A peer may have ended one of its names that stands here to this moment, and whoever
+            // ended this one saw that it does: the file is not ended by the two of them.
+            let left = self.folder.standing.spots(node).next().cloned();
+            if let Some((dir, name)) = left.filter(|_| self.tree.node(node).is_none()) {
+                self.add_entry(node, dir, &name);
+            }
         }
         if self.folder.standing.count(node) == 0 {
             if let Some((object, _)) = held {

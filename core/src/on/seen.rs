@@ -289,7 +289,7 @@ impl Engine {
     }
 
     /// A node stands under a further name.
-    fn add_entry(&mut self, node: NodeId, dir: NodeId, name: &Name) {
+    pub(crate) fn add_entry(&mut self, node: NodeId, dir: NodeId, name: &Name) {
         if self.tree.lookup(dir, name.as_bytes()) != Some(node) {
             let stamp = self.stamp();
             self.make(Register::Entry(Entry {

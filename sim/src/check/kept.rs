@@ -217,6 +217,31 @@ impl Kept {
             && beneath.any(|beneath| history.origins(beneath).iter().any(had))
     }
 
+    /// Tells whether a file of the folder was made over a content: by a write that was under way
+    /// when the content took the place of the one that its author had seen. What the write did not
+    /// touch of it is there.
+    fn goes_on(owed: &Owed, files: &[Arc<Vec<u8>>], history: &History) -> bool {
+        let mut all = vec![owed.cells.clone()];
+        let mut at = 0;
+        while let Some(over) = all.get(at).cloned() {
+            at += 1;
+            for made in history.made_over(&over) {
+                let fits = |bytes: &Arc<Vec<u8>>| {
+                    let mut cells = made.cells.iter().zip(bytes.iter());
+                    (made.shortest..=made.cells.len()).contains(&bytes.len())
+                        && cells.all(|(cell, byte)| *cell == FREE || *cell == u16::from(*byte))
+                };
+                if files.iter().any(fits) {
+                    return true;
+                }
+                if !all.contains(&made.cells) {
+                    all.push(made.cells.clone());
+                }
+            }
+        }
+        false
+    }
+
     /// Tells whether a file of which only these pieces can be had is one that can't be had as a
     /// whole any more: it was destroyed where it was, or made over one that was, or lies with a
     /// peer that is gone for good. It is shown, and is nowhere in the folder.
@@ -259,7 +284,8 @@ impl Kept {
             if self.is_excused(owed, history) {
                 continue;
             }
-            if !files.iter().any(|bytes| owed.is(bytes)) {
+            let stands = files.iter().any(|bytes| owed.is(bytes));
+            if !stands && !Self::goes_on(owed, files, history) {
                 let what = format!(
                     "{} bytes that {:?} left at {} ms are nowhere in the shared folder",
                     owed.cells.len(),

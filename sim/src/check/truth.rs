@@ -128,6 +128,12 @@ impl History {
         all
     }
 
+    /// Returns the contents that were written over one, and are not empty.
+    pub fn made_over(&self, over: &Arc<Vec<u16>>) -> impl Iterator<Item = &Made> {
+        let is_it = move |made: &&Made| made.over.as_ref() == Some(over) && !made.cells.is_empty();
+        self.written.iter().filter(is_it)
+    }
+
     /// Returns the contents that have this length.
     pub fn of_size(&self, size: usize) -> Vec<Arc<Vec<u16>>> {
         let placed = self.versions.iter().map(|(_, content)| content);
