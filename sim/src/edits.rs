@@ -51,7 +51,39 @@ impl World {
             peer.held_back.push_back((caller, call, bytes));
             return Ok(());
         }
+        self.look_first(p, &call)?;
         self.call_with(p, caller, call, bytes).map(drop)
+    }
+
+    /// Has names looked up that are to be taken away and of which the kernel knows nothing: it
+    /// takes away nothing that it has not seen.
+    fn look_first(&mut self, p: usize, call: &FsCall) -> Verdict {
+        let spots: Vec<(Ino, Vec<u8>)> = match call {
+            FsCall::Edit(Edit::Unlink { parent, name } | Edit::RemoveDir { parent, name }) => {
+                vec![(*parent, name.clone())]
+            }
+            FsCall::Edit(Edit::Rename {
+                parent,
+                name,
+                to_parent,
+                to_name,
+                ..
+            }) => vec![(*parent, name.clone()), (*to_parent, to_name.clone())],
+            _ => return Ok(()),
+        };
+        for (parent, name) in spots {
+            let kernel = &self.peers[p].kernel;
+            let is_known = match kernel.entries.get(&(parent, name.clone())) {
+                Some(Some(ino)) => kernel.attrs.contains_key(ino),
+                Some(None) => true,
+                None => false,
+            };
+            if !is_known {
+                let req = self.call(p, Caller::Judge, FsCall::Lookup { parent, name })?;
+                self.answers.remove(&(p, req));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn unlocked(&mut self, p: usize, boot: u64) -> Verdict {
@@ -192,6 +224,7 @@ impl World {
             peer.bodies.shown(shown.ino, shown.size, history)?;
             peer.bodies.found(shown.ino, shown.size, power);
         }
+        peer.bodies.forget_all_but(|ino| files.contains_key(&ino));
         for (n, (ino, _)) in written.into_iter().enumerate() {
             if files.contains_key(&ino)
                 && let Some(thread) = self.peers[p].threads.get_mut(n)

@@ -575,7 +575,7 @@ impl World {
                 resume.joined(*tail, joined);
             }
             (DiskWish::StoreChunk { object, offset, .. }, Some((payload, bytes))) => {
-                let was_asked_for = resume.stored(*payload, outcome.is_ok());
+                let was_asked_for = resume.stored(*payload, Some(*object), outcome.is_ok());
                 if !was_asked_for && outcome.is_ok() {
                     resume.made(want(*object, *offset), ChunkHash::of(bytes));
                 }
@@ -593,7 +593,7 @@ impl World {
                 resume.made(want(*object, *offset), zeros);
             }
             (_, Some((payload, _))) => {
-                resume.stored(*payload, outcome.is_ok());
+                resume.stored(*payload, None, outcome.is_ok());
             }
             _ => {}
         }
@@ -608,8 +608,10 @@ impl World {
                     resume.doubt(object);
                 }
             }
-            (DiskWish::RemoveObject { object } | DiskWish::CreateObject { object, .. }, Ok(_)) => {
+            (DiskWish::RemoveObject { object }, Ok(_)) => resume.forget(*object),
+            (DiskWish::CreateObject { object, .. }, Ok(_)) => {
                 resume.forget(*object);
+                resume.loaded(*object);
             }
             (
                 DiskWish::LoadObject { object }

@@ -550,6 +550,8 @@ impl World {
             }
             (FsCall::Lookup { name, .. }, Ok(FsReply::Entry(shown))) => {
                 self.folder.past.judge(&self.folder.history, name, shown)?;
+                let history = &mut self.folder.history;
+                peer.bodies.shown(shown.ino, shown.size, history)?;
                 peer.handles.shown(shown)
             }
             (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => {
@@ -565,8 +567,10 @@ impl World {
                 match &*item.name {
                     b"." | b".." => self.folder.past.judge_any(&item.shown)?,
                     name => {
-                        let history = &self.folder.history;
+                        let history = &mut self.folder.history;
                         self.folder.past.judge(history, name, &item.shown)?;
+                        let shown = &item.shown;
+                        peer.bodies.shown(shown.ino, shown.size, history)?;
                     }
                 }
                 peer.handles.shown(&item.shown)

@@ -5,9 +5,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::action::{Action, Invalidation};
+use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::ids::{NodeId, ObjectId};
+use crate::limits::QUIET;
 use crate::on::fs::Open;
+use crate::timers::Timer;
 use crate::tree::view::Change;
 
 impl Engine {
@@ -31,6 +34,11 @@ impl Engine {
             if !moved.contains(&node) && self.tree.places(node).count() == names {
                 // It comes back: nobody was told what changed while it had no name.
                 self.forget_inode(node, true);
+                // What was written to it is somebody's again.
+                let is_changed = |draft: &Draft| draft.overlay.is_changed();
+                if self.drafts.get(&node).is_some_and(is_changed) {
+                    self.timers.set(Timer::Quiet(node), self.now + QUIET);
+                }
             }
         }
         for change in changes {

@@ -14,11 +14,13 @@ use crate::event::{DiskDone, Fingerprint};
 use crate::fetch::download::Download;
 use crate::fetch::record::Record;
 use crate::fetch::sidecar::Sidecar;
-use crate::ids::{ChunkHash, ChunkIx, NodeId, ObjectId, PayloadId};
+use crate::ids::{ChunkHash, ChunkIx, Dot, NodeId, ObjectId, PayloadId};
 use crate::limits::COPIES_MAX;
 use crate::message::{Have, Role};
 use crate::object::{Fare, Object, Parcel, Stage};
 use crate::on::disk::Job;
+use crate::on::placed::same_content;
+use crate::place_wish::FileKey;
 use crate::records::Holding;
 use crate::tree::name::Name;
 
@@ -44,16 +46,45 @@ pub(crate) struct Copying {
     pub fare: Fare,
 }
 
-/// Where a chunk lies in a plain file of the shared folder.
+/// A plain file whose bytes are of some version.
+#[derive(Debug)]
+pub(crate) enum PlainFile {
+    /// One that stands in the shared folder.
+    Stands(Vec<Name>),
+    /// One that lies in the trash.
+    Thrown(FileKey),
+}
+
+/// Where a chunk lies in a plain file.
 #[derive(Debug)]
 struct PlainBase {
-    path: Vec<Name>,
+    file: PlainFile,
     /// In bytes.
     offset: u64,
     /// In bytes.
     len: u32,
     /// The file's fingerprint.
     print: Fingerprint,
+}
+
+impl PlainFile {
+    /// Returns the wish to read a chunk of it.
+    pub(crate) fn read(self, offset: u64, len: u32, besides: Besides) -> DiskWish {
+        match self {
+            Self::Stands(path) => DiskWish::ReadChunk {
+                path,
+                offset,
+                len,
+                besides,
+            },
+            Self::Thrown(file) => DiskWish::ReadThrown {
+                file,
+                offset,
+                len,
+                besides,
+            },
+        }
+    }
 }
 
 impl Engine {
@@ -287,37 +318,60 @@ impl Engine {
         (held.have.len == kept.held().chunk_range(chunk).1).then_some(held)
     }
 
-    /// Returns where the same chunk lies in the plain file that stands in the shared folder, where
-    /// a version says that its own is as that of the version which the file holds.
+    /// Returns where the same chunk lies in a plain file of the shared folder, or in the trash: of
+    /// a file that holds the version, or of one that holds a version of which it says that the
+    /// chunk is as there.
     fn plain_base_of(&self, object: ObjectId, chunk: ChunkIx) -> Option<PlainBase> {
         if self.config.role != Role::Full {
             return None;
         }
-        let base = self.tree.registers().content(object)?.same_as(chunk)?;
         let kept = self.objects.get(&object)?;
-        let node = object.node;
-        let placed = self.folder.placed(node)?;
-        let stands = ObjectId {
-            node,
-            version: placed.version,
-        };
-        let is_held = (placed.version == base || self.is_between(stands, base, object))
-            && !self.folder.rechecks.contains_key(&node);
-        if !is_held || kept.plain.contains(&chunk) {
+        if kept.plain.contains(&chunk) {
             return None;
         }
+        let base = self.tree.registers().content(object)?.same_as(chunk);
+        let (file, print) = self
+            .plain_file_of(object)
+            .or_else(|| self.plain_file_between(object, base?))
+            .or_else(|| {
+                let node = object.node;
+                let version = base?;
+                self.plain_file_of(ObjectId { node, version })
+            })?;
         let (offset, len) = kept.held().chunk_range(chunk);
-        let has_all = offset.checked_add(len.into())? <= placed.print.size;
+        let has_all = offset.checked_add(len.into())? <= print.size;
         let chunk_size = u64::from(kept.held().chunk_size());
         // Of a file that was longer the last chunk says nothing of a shorter one's.
-        let is_whole = u64::from(len) == chunk_size || offset + u64::from(len) == placed.print.size;
-        let path = self.folder.standing.path(node)?;
+        let is_whole = u64::from(len) == chunk_size || offset + u64::from(len) == print.size;
         (has_all && is_whole).then_some(PlainBase {
-            path,
+            file,
             offset,
             len,
-            print: placed.print,
+            print,
         })
+    }
+
+    /// Returns the plain file that holds a version: one that stands in the shared folder, or one
+    /// that lies in the trash.
+    pub(crate) fn plain_file_of(&self, object: ObjectId) -> Option<(PlainFile, Fingerprint)> {
+        if let Some(holder) = self.holder_of(object) {
+            let print = self.folder.placed(holder)?.print;
+            let path = self.folder.standing.path(holder)?;
+            let is_sure = !self.folder.rechecks.contains_key(&holder);
+            return is_sure.then_some((PlainFile::Stands(path), print));
+        }
+        let print = *self.thrown.print(object.version)?;
+        Some((PlainFile::Thrown(FileKey::from(&print)), print))
+    }
+
+    /// Returns the plain file of a node, if it holds a version that is known to lie between one
+    /// and its base.
+    fn plain_file_between(&self, object: ObjectId, base: Dot) -> Option<(PlainFile, Fingerprint)> {
+        let node = object.node;
+        let version = self.folder.placed(node)?.version;
+        let stands = ObjectId { node, version };
+        let is_between = self.is_between(stands, base, object);
+        is_between.then(|| self.plain_file_of(stands)).flatten()
     }
 
     /// Returns whether a chunk need not be asked for.
@@ -358,23 +412,20 @@ impl Engine {
         }
         self.copies += 1;
         let PlainBase {
-            path,
+            file,
             offset,
             len,
             print,
         } = base;
+        let is_thrown = matches!(file, PlainFile::Thrown(_));
         let job = Job::CopiedPlain {
             object,
             chunk,
             len,
             print,
+            is_thrown,
         };
-        let wish = DiskWish::ReadChunk {
-            path,
-            offset,
-            len,
-            besides: Besides::Nothing,
-        };
+        let wish = file.read(offset, len, Besides::Nothing);
         self.object_job(object, job, wish);
     }
 
@@ -384,7 +435,7 @@ impl Engine {
         &mut self,
         (object, chunk): (ObjectId, ChunkIx),
         len: u32,
-        print: Fingerprint,
+        (print, is_thrown): (Fingerprint, bool),
         outcome: Result<DiskDone, DiskError>,
     ) {
         let fare = Fare {
@@ -395,6 +446,10 @@ impl Engine {
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.copying.remove(&chunk);
         }
+        // In the trash a file has another change time than it had under its name.
+        let is_file = |print: &Fingerprint, found: &Fingerprint| {
+            print == found || (is_thrown && same_content(print, found))
+        };
         match outcome {
             Ok(DiskDone::Chunk {
                 payload,
@@ -403,7 +458,7 @@ impl Engine {
                 before,
                 after,
                 nature,
-            }) if found == len && before == print && after == print => {
+            }) if found == len && is_file(&print, &before) && before == after => {
                 let mut parcel = Parcel {
                     chunk,
                     hash,
@@ -436,7 +491,8 @@ impl Engine {
                 return;
             }
             let says = |object| self.tree.registers().content(object)?.changed.as_ref();
-            if says(object).is_none() || !self.recall_ancestors(object.node) {
+            let is_told = says(object).is_some() || self.plain_file_of(object).is_some();
+            if !is_told || !self.recall_ancestors(object.node) {
                 continue;
             }
             let Some(kept) = self.objects.get(&object).filter(|kept| !kept.pausing) else {

@@ -73,6 +73,8 @@ pub(crate) enum Job {
         len: u32,
         /// The file's fingerprint.
         print: Fingerprint,
+        /// Whether it lies in the trash.
+        is_thrown: bool,
     },
     /// A claim is hashed.
     Checked {
@@ -160,8 +162,9 @@ impl Engine {
                 chunk,
                 len,
                 print,
+                is_thrown,
             } => {
-                self.on_copied_plain((object, chunk), len, print, outcome);
+                self.on_copied_plain((object, chunk), len, (print, is_thrown), outcome);
                 self.job_ended(object);
             }
             Job::Checked { object, chunk } => {

@@ -4,9 +4,7 @@
 //! stored before it is sent; and every serving is checked against it. What an asker holds is
 //! compared with the bytes that were read, never with what is merely known of them.
 
-use alloc::vec::Vec;
-
-use crate::action::{Action, Besides, DiskWish};
+use crate::action::{Action, Besides};
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
@@ -16,10 +14,8 @@ use crate::limits::ASKS_PER_LINK_MAX;
 use crate::message::{Answer, Have, Role, Want};
 use crate::on::disk::Job;
 use crate::on::placed::same_content;
-use crate::place_wish::FileKey;
 use crate::records;
 use crate::tree::conflict;
-use crate::tree::name::Name;
 use crate::tree::register::Body;
 
 /// A chunk that a peer waits for.
@@ -31,14 +27,6 @@ pub(crate) struct Serving {
     pub want: Want,
     /// How many bytes that has.
     pub len: u32,
-}
-
-/// Where the file of a version that is asked for is.
-enum Found {
-    /// It stands here in the shared folder.
-    Stands(Vec<Name>),
-    /// It lies in the trash.
-    Thrown(FileKey),
 }
 
 impl Engine {
@@ -79,18 +67,15 @@ impl Engine {
             recheck.asks.push(ask);
             return;
         }
-        let path = self.folder.standing.path(node);
-        let sizes = self.standing_sizes(node);
-        let thrown = self.thrown.print(serving.want.object.version).copied();
-        let found = match (path, sizes, thrown) {
-            (Some(path), Some(sizes), _) if holder.is_some() => Some((Found::Stands(path), sizes)),
-            (_, _, Some(print)) if holder.is_none() => {
-                let sizes = (print.size, self.config.chunk_size);
-                Some((Found::Thrown(FileKey::from(&print)), sizes))
+        let sizes = match holder {
+            Some(node) => self.standing_sizes(node),
+            None => {
+                let thrown = self.thrown.print(serving.want.object.version);
+                thrown.map(|print| (print.size, self.config.chunk_size))
             }
-            (_, _, _) => None,
         };
-        let Some((found, (size, chunk_size))) = found else {
+        let found = self.plain_file_of(serving.want.object);
+        let (Some((found, _)), Some((size, chunk_size))) = (found, sizes) else {
             let was_here = self.inodes_or_registers_know(serving.want.object);
             let answer = if was_here {
                 Answer::Gone
@@ -110,21 +95,7 @@ impl Engine {
         if let Some(serving) = self.asks.get_mut(&ask) {
             serving.len = len;
         }
-        let besides = besides(serving.want.have, len);
-        let wish = match found {
-            Found::Stands(path) => DiskWish::ReadChunk {
-                path,
-                offset,
-                len,
-                besides,
-            },
-            Found::Thrown(file) => DiskWish::ReadThrown {
-                file,
-                offset,
-                len,
-                besides,
-            },
-        };
+        let wish = found.read(offset, len, besides(serving.want.have, len));
         self.job(Job::Serve(ask), wish);
     }
 

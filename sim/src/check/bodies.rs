@@ -286,7 +286,8 @@ impl Bodies {
                 }
                 body.at = now;
                 body.noted = false;
-                body.owed = false;
+                // What was not acknowledged is not owed.
+                body.owed &= !good;
                 body.forgotten = false;
                 return Answered::Changed(ino);
             }
@@ -327,6 +328,13 @@ impl Bodies {
     pub fn forgotten(&mut self, ino: Ino) {
         if let Some(body) = self.files.get_mut(&ino) {
             body.forgotten = true;
+        }
+    }
+
+    /// The kernel has been shown these files since a crash, and no others.
+    pub fn forget_all_but(&mut self, shown: impl Fn(Ino) -> bool) {
+        for (ino, body) in &mut self.files {
+            body.forgotten |= !shown(*ino);
         }
     }
 
@@ -417,7 +425,6 @@ impl Bodies {
                         op.free(&mut body.cells, &mut body.sizes);
                         body.since.push(Op::Torn(Box::new(op)));
                         body.noted = false;
-                        body.owed = false;
                     }
                 }
                 Pending::Crossed(_, op, before) => {

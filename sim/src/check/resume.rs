@@ -24,6 +24,8 @@ pub struct Resume {
     /// Objects on which the disk failed, as the engine was told, and which it has not looked at
     /// since.
     refused: BTreeSet<ObjectId>,
+    /// Objects of which the engine was told what is there.
+    known: BTreeSet<ObjectId>,
     fetches: u64,
     lens: BTreeMap<Want, u64>,
     /// Bytes of chunks on the wire towards this peer, and how many there may have been.
@@ -39,7 +41,11 @@ impl Resume {
         if self.lens.insert(want, len).is_none() {
             self.due += len;
         }
-        if self.refused.contains(&want.object) {
+        // It may be asked for as a chunk of another version of the file.
+        let of_file = |known: &&ObjectId| known.node == want.object.node;
+        let others = self.known.iter().filter(of_file);
+        let is_own = others.filter(|known| **known != want.object).count() == 0;
+        if is_own && self.refused.contains(&want.object) {
             let what = format!("{want:?} is asked for, and could not be stored: the disk failed");
             return Err(Failure::safety("P5", what));
         }
@@ -110,13 +116,15 @@ impl Resume {
         self.asked.retain(|_, (on, _)| *on != link);
     }
 
-    /// A payload was stored, with its record, or could not be; false if it came from no peer.
-    pub fn stored(&mut self, payload: PayloadId, done: bool) -> bool {
+    /// A payload was stored, with its record, or could not be; false if it came from no peer. It
+    /// may have been asked for as a chunk of another version than the one that holds it now.
+    pub fn stored(&mut self, payload: PayloadId, into: Option<ObjectId>, done: bool) -> bool {
         let Some((want, hash)) = self.here.remove(&payload) else {
             return false;
         };
-        if done && !self.doubtful.contains(&want.object) {
-            self.held.insert(want, hash);
+        let object = into.unwrap_or(want.object);
+        if done && !self.doubtful.contains(&object) {
+            self.held.insert(Want { object, ..want }, hash);
         } else {
             self.excuse(want);
         }
@@ -170,6 +178,7 @@ impl Resume {
         }
         self.doubtful.remove(&object);
         self.refused.remove(&object);
+        self.known.remove(&object);
     }
 
     /// The engine was told that the disk failed on an object.
@@ -180,6 +189,7 @@ impl Resume {
     /// The engine was told what is there of an object.
     pub fn found(&mut self, object: ObjectId) {
         self.refused.remove(&object);
+        self.known.insert(object);
     }
 
     /// Tells whether the disk failed on an object that was not loaded since.
@@ -195,6 +205,7 @@ impl Resume {
 
     /// An object was loaded.
     pub fn loaded(&mut self, object: ObjectId) {
+        self.known.insert(object);
         self.doubtful.remove(&object);
     }
 
@@ -206,6 +217,7 @@ impl Resume {
         self.here.clear();
         self.doubtful.clear();
         self.refused.clear();
+        self.known.clear();
         if let Some(complete) = complete {
             let is_lost = |want: &&Want| !complete.contains(&want.object);
             lost.extend(self.held.keys().filter(is_lost));

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tandem_core::ids::Ino;
+use tandem_core::ids::{Ino, NodeId};
 
 use super::bodies::FREE;
 use super::{Failure, Verdict};
@@ -22,6 +22,8 @@ pub struct History {
     versions: Vec<(Id, Arc<Vec<u8>>)>,
     kin: BTreeMap<Id, Id>,
     stood: BTreeMap<Path, Id>,
+    /// The file that was last put down for a node.
+    put: BTreeMap<NodeId, Id>,
     last: BTreeMap<Id, Arc<Vec<u8>>>,
     /// Contents that were written through a mount.
     written: Vec<Made>,
@@ -56,6 +58,16 @@ impl History {
             }
             if let Some(bytes) = self.last.get(&file) {
                 self.versions.push((file, bytes.clone()));
+            }
+        }
+    }
+
+    /// Notes that a file was put down for a node: it comes after the one before, wherever that was.
+    pub fn put(&mut self, node: NodeId, file: Id) {
+        if let Some(before) = self.put.insert(node, file) {
+            let (a, b) = (self.family(before), self.family(file));
+            if a != b {
+                self.kin.insert(b, a);
             }
         }
     }

@@ -73,6 +73,7 @@ impl Folder {
                 }
                 self.clear(&to, over.as_ref())?;
                 self.beside.ready.remove(object);
+                self.history.put(object.node, id);
                 self.settle(&to, id);
                 Ok(self.looked(Some(id), wall))
             }

@@ -224,7 +224,7 @@ impl Peer {
                         }
                         (DiskWish::ReadStored { .. }, _) => resume.joined(payload, None),
                         _ => {
-                            resume.stored(payload, outcome.is_ok());
+                            resume.stored(payload, None, outcome.is_ok());
                         }
                     }
                 }
