@@ -23,7 +23,9 @@ use crate::ids::{
 };
 use crate::inodes::Inodes;
 use crate::label::Label;
-use crate::limits::{CHUNK_SIZE, COUNTER_MAX, RESTING_MAX};
+use crate::limits::{
+    CHUNK_SIZE, COUNTER_MAX, FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, RESTING_MAX,
+};
 use crate::link::Links;
 use crate::message::{FolderId, Role, Secret};
 use crate::object::Object;
@@ -74,6 +76,11 @@ pub struct Config {
     pub retries: u32,
     /// Complete files of which all is kept in memory.
     pub resting: usize,
+    /// Files whose lanes are open at once, for each link: at least one, and at most
+    /// [`LANE_FILES_MAX`].
+    pub lane_files: usize,
+    /// Bytes of chunks asked for and not yet stored, for each link; one chunk may be larger.
+    pub window: u64,
     /// How often a silent link is probed.
     pub heartbeat: Duration,
     /// Heartbeats that may stay unanswered before a link is gone.
@@ -117,6 +124,8 @@ impl Config {
             read_deadline: Duration::from_secs(30),
             retries: 5,
             resting: RESTING_MAX,
+            lane_files: LANE_FILES_MAX,
+            window: FETCH_BYTES_IN_FLIGHT_MAX,
             heartbeat: Duration::from_secs(5),
             misses: 3,
             writable: false,

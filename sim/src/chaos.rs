@@ -54,7 +54,7 @@ pub enum What {
     SlowDisk,
     /// A machine sleeps for a while.
     Sleep,
-    /// The host's wall clock jumps.
+    /// A peer's wall clock jumps.
     ClockJump,
     /// A joiner's process is killed, and what it stored is damaged before it starts again.
     Rot,
@@ -283,9 +283,12 @@ impl World {
                 reach!(self.reach, "chaos: clock jump");
                 let far = [SEC, 3_600 * SEC, 86_400 * SEC][chance.index(3)];
                 let far = i64::try_from(chance.below(far)).unwrap_or(0);
-                self.wall_off += if chance.often(500) { far } else { -far };
-                let wall = self.wall();
-                self.folder.jump(wall);
+                self.peers[p].wall_off += if chance.often(500) { far } else { -far };
+                if p == HOST {
+                    reach!(self.reach, "chaos: clock jump of the host");
+                    let wall = self.wall();
+                    self.folder.jump(wall);
+                }
             }
             What::Rot => self.rot(1 + chance.index(self.config.joiners), &mut chance),
             What::Vanish => self.vanish(1 + chance.index(self.config.joiners), &mut chance),
@@ -433,7 +436,7 @@ impl World {
             let how = if power { "loses power" } else { "is killed" };
             tale.ended(self.now, p, how);
         }
-        let here = wall(self.wall());
+        let here = wall(self.wall_of(p));
         let peer = &mut self.peers[p];
         peer.engine = None;
         peer.dying = None;

@@ -47,6 +47,8 @@ pub enum Key {
     Aim(u32),
     /// Small delays of a peer's shell.
     Shell(usize),
+    /// How a peer's clocks are set.
+    Clock(usize),
 }
 
 /// The seed of a run, and which of its planned events are switched off.
@@ -104,6 +106,7 @@ impl Choices {
             Key::Planned(n) => (8, u64::from(n), 0),
             Key::Shell(peer) => (9, peer as u64, 0),
             Key::Aim(n) => (10, u64::from(n), 0),
+            Key::Clock(peer) => (11, peer as u64, 0),
         };
         let mut state = self.seed;
         for part in [kind, a, b] {

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tandem_core::limits::FETCH_BYTES_IN_FLIGHT_MAX;
+
 use crate::choices::Chance;
 
 /// A millisecond of virtual time, in nanoseconds.
@@ -86,14 +88,26 @@ pub struct Config {
     pub slow_disks: u64,
     /// Times at which a machine sleeps that are planned.
     pub sleeps: u64,
-    /// Jumps of the host's wall clock that are planned.
+    /// Jumps of a peer's wall clock that are planned.
     pub clock_jumps: u64,
     /// Damages to what a stopped peer has stored that are planned.
     pub rots: u64,
     /// Complete files that go bad beneath a peer that runs, as planned.
     pub vanishes: u64,
-    /// Complete files of which all is kept in memory.
+    /// How far a joiner's wall clock may be off the host's when the run begins.
+    pub skew: u64,
+    /// How much faster or slower than time a peer's monotonic clock may run, in millionths.
+    pub drift: u64,
+    /// The size of a joiner's cache in memory: complete files of which all is kept.
     pub resting: usize,
+    /// Files whose lanes are open at once, for each link.
+    pub lane_files: usize,
+    /// Bytes that are asked for and not yet stored, for each link.
+    pub window: u64,
+    /// Pieces on a link that arrive twice.
+    pub twice: u32,
+    /// Pieces on a lane with which it breaks, while its link stays: they are lost.
+    pub breaks: u32,
     /// Sessions of a hostile peer that are planned.
     pub hostile: u64,
     /// Changes by outside programs that are planned.
@@ -153,10 +167,20 @@ impl Config {
         let clock_jumps = some(200, 3);
         let rots = some(200, 2);
         let hostile = some(200, 4);
+        let skew = match some(600, 3) {
+            0 => 0,
+            1 => 2 * SEC,
+            2 => 3_600 * SEC,
+            _ => 400 * 86_400 * SEC,
+        };
+        let drift = some(500, 1_000);
+        let twice = rate(some(150, 20));
+        let breaks = rate(some(250, 60));
         let latency = [MS / 5, 5 * MS, 40 * MS, 150 * MS][chance.index(4)];
         let byte_time = [0, 10, 1_000][chance.index(3)];
         let disk_time = [MS / 20, MS, 15 * MS][chance.index(3)];
         let heal_at = chance.between(10, 40) * SEC;
+        let chunk_size = 512 << chance.below(8);
         let joiners = [1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4][chance.index(11)];
         let minority = match chance.below(9) {
             0 if joiners > 1 && !calm => Minority::Apart,
@@ -170,7 +194,7 @@ impl Config {
             minority,
             files: chance.between(1, 14),
             dirs: chance.between(0, 4),
-            chunk_size: 512 << chance.below(8),
+            chunk_size,
             chunks_max: chance.between(1, 24),
             latency,
             byte_time,
@@ -219,7 +243,16 @@ impl Config {
                 0
             },
             write_kinds: chance.some_of(u16::MAX),
-            resting: chance.index(6),
+            resting: [0, 1, 2, 3, 5, 8, 1_024][chance.index(7)],
+            lane_files: [1, 2, 3, 64][chance.index(4)],
+            window: match chance.below(3) {
+                0 => FETCH_BYTES_IN_FLIGHT_MAX,
+                _ => u64::from(chunk_size) * chance.between(1, 8),
+            },
+            skew,
+            drift,
+            twice,
+            breaks,
             vanishes: if chance.often(250) && !calm {
                 chance.between(1, 6)
             } else {
@@ -283,6 +316,12 @@ impl Config {
             rots: 0,
             vanishes: 0,
             resting: 2,
+            lane_files: 64,
+            window: FETCH_BYTES_IN_FLIGHT_MAX,
+            skew: 0,
+            drift: 0,
+            twice: 0,
+            breaks: 0,
             hostile: 0,
             edits: 0,
             edit_kinds: u16::MAX,

@@ -253,7 +253,7 @@ impl World {
             };
             let fetch = FetchId(chance.bits());
             let stream = Stream::Lane(object.node, chunk.0 % 4);
-            self.send(session.link, p, stream, Piece::Ask(fetch, want, 1));
+            self.send(session.link, p, stream, Piece::Ask(fetch, want, false));
         }
     }
 

@@ -130,7 +130,7 @@ impl World {
                 // A write that finds no room leaves all as it was; what else fails may be done in
                 // part.
                 if let (DiskWish::Draft { object, wish }, DiskError::Io) = (&job.wish, error) {
-                    let here = wall(self.wall());
+                    let here = wall(self.wall_of(p));
                     let peer = &mut self.peers[p];
                     let bytes = job.payload.as_ref().map(|(_, bytes)| bytes.as_slice());
                     let bytes = bytes.unwrap_or_default();
@@ -328,7 +328,7 @@ impl World {
     }
 
     fn carry_out(&mut self, p: usize, job: &mut Job) -> Result<DiskDone, DiskError> {
-        let nanos = self.wall();
+        let nanos = self.wall_of(p);
         let here = wall(nanos);
         let objects = &mut self.peers[p].objects;
         match &job.wish {

@@ -50,6 +50,8 @@ pub struct Kernel {
     pub names: BTreeMap<(Ino, Vec<u8>), ()>,
     /// Handles that are open.
     pub open: BTreeMap<Fh, Opened>,
+    /// Handles that are not: never given, and closed.
+    pub strangers: [Fh; 2],
     /// Cached attributes.
     pub attrs: BTreeMap<Ino, Shown>,
     /// Cached names; `None` is a name that is not there.

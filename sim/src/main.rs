@@ -181,6 +181,9 @@ fn alone(words: &[&str]) -> Result<u8, String> {
         if let Some(failure) = &outcome.failure {
             failed += 1;
             say(&format!("alone, seed {seed:#x}: {failure}"));
+            say(&format!(
+                "again: cargo run -p tandem-sim --release -- alone --seed {seed:#x} --trace"
+            ));
             if !words.contains(&"--keep-going") {
                 return Ok(failure.kind.code());
             }
@@ -206,7 +209,7 @@ fn many(words: &[&str]) -> Result<u8, String> {
         events += 2 * outcome.events;
         if outcome.failure.is_some() {
             failed += 1;
-            worst = report(&outcome, "");
+            worst = worst.max(report(&outcome, ""));
             if !words.contains(&"--keep-going") {
                 return Ok(worst);
             }

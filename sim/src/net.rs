@@ -2,7 +2,7 @@
 //!
 //! Law: a stream keeps its order; streams overtake each other. A cut loses what is on its way,
 //! and each side learns of it when it does, or never, but by its own heartbeats. A stall delays
-//! one direction and loses nothing.
+//! one direction and loses nothing. A lane can break while its link stays; a piece can come twice.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -40,10 +40,12 @@ pub enum Piece {
     Said(Message),
     /// The sender closed the link.
     Closed,
-    /// A chunk is asked for.
-    Ask(FetchId, Want, u32),
+    /// A chunk is asked for; whether it was asked for before, by a wire that repeats itself.
+    Ask(FetchId, Want, bool),
     /// A chunk, or why not.
     Answer(FetchId, Carried),
+    /// What was on a lane when it broke.
+    Lost,
 }
 
 /// An answer on the wire.
@@ -80,6 +82,8 @@ pub struct Link {
     pub last: BTreeMap<(usize, Stream), u64>,
     /// Until when the wire is busy with earlier bytes.
     pub busy: [u64; 2],
+    /// When the last piece of any stream arrives.
+    latest: [u64; 2],
 }
 
 impl Link {
@@ -92,6 +96,7 @@ impl Link {
             queues: BTreeMap::new(),
             last: BTreeMap::new(),
             busy: [0; 2],
+            latest: [0; 2],
         }
     }
 
@@ -112,9 +117,26 @@ impl Link {
         let last = self.last.entry((from, stream)).or_default();
         let at = (start + took.latency).max(*last);
         *last = at;
+        self.latest[from] = self.latest[from].max(at);
         let queue = self.queues.entry((from, stream)).or_default();
         queue.push_back(piece);
         at
+    }
+
+    /// Tells whether a piece that arrives at `at` overtakes one of another stream.
+    pub fn is_overtaking(&self, from: usize, at: u64) -> bool {
+        at < self.latest[from]
+    }
+
+    /// A lane breaks: what is on its way there is lost.
+    pub fn lose(&mut self, lane: Stream) {
+        let both = self
+            .queues
+            .iter_mut()
+            .filter(|((_, stream), _)| *stream == lane);
+        for piece in both.flat_map(|(_, queue)| queue) {
+            *piece = Piece::Lost;
+        }
     }
 
     /// Tells whether one of its sides still counts on it.
@@ -141,6 +163,8 @@ pub struct Asked {
     pub fetch: FetchId,
     /// On which lane.
     pub stream: Stream,
+    /// Whether it was asked before, by a wire that repeats itself.
+    pub again: bool,
 }
 
 /// The chunks that a peer was asked for and has not answered.

@@ -10,6 +10,7 @@ use tandem_core::engine::{Config, Engine, Last};
 use tandem_core::event::{Fingerprint, FsCall};
 use tandem_core::ids::{CommitId, FetchId, Fh, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId};
 use tandem_core::message::Want;
+use tandem_core::time::Time;
 use tandem_core::tree::name::Name;
 
 use crate::check::bodies::Bodies;
@@ -27,7 +28,7 @@ use crate::disk::folder::Id;
 use crate::disk::objects::Objects;
 use crate::disk::records::Records;
 use crate::kernel::Kernel;
-use crate::net::Asks;
+use crate::net::{Asks, Stream};
 use crate::user::Thread;
 
 /// Who made a call.
@@ -81,6 +82,8 @@ pub enum Ended {
 pub struct Fetching {
     /// On which link.
     pub link: usize,
+    /// On which lane.
+    pub stream: Stream,
     /// For what.
     pub want: Want,
     /// How many bytes that has.
@@ -113,6 +116,10 @@ pub struct Peer {
     pub boot: u64,
     /// When its clock was zero.
     pub epoch: u64,
+    /// How much faster than time its monotonic clock runs, in millionths.
+    pub drift: i64,
+    /// How far its wall clock is off, in nanoseconds.
+    pub wall_off: i64,
     /// When its next tick is due.
     pub tick: Option<u64>,
     /// How its last run ended.
@@ -216,8 +223,21 @@ impl Peer {
     }
 
     /// Returns the peer's clock.
-    pub fn clock(&self, now: u64) -> tandem_core::time::Time {
-        tandem_core::time::Time(now.saturating_sub(self.epoch))
+    pub fn clock(&self, now: u64) -> Time {
+        let passed = now.saturating_sub(self.epoch);
+        Time(scaled(passed, self.rate(), MILLION))
+    }
+
+    /// Returns when the peer's clock has come to a time, and not sooner.
+    pub fn when(&self, clock: Time) -> u64 {
+        let passed = scaled(clock.0, MILLION, self.rate());
+        let early = scaled(passed, self.rate(), MILLION) < clock.0;
+        let passed = passed.saturating_add(u64::from(early));
+        passed.saturating_add(self.epoch)
+    }
+
+    fn rate(&self) -> u64 {
+        MILLION.saturating_add_signed(self.drift)
     }
 
     /// Draws how long its disk takes, where it typically takes this long.
@@ -233,5 +253,39 @@ impl Peer {
     /// Tells whether it takes part in the mount's side of things.
     pub fn mounts(&self) -> bool {
         self.config.host.is_some()
+    }
+}
+
+const MILLION: u64 = 1_000_000;
+
+/// Returns `time` × `by` ÷ `of`, rounded down.
+fn scaled(time: u64, by: u64, of: u64) -> u64 {
+    let scaled = u128::from(time) * u128::from(by) / u128::from(of.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choices::Choices;
+    use crate::world::World;
+
+    #[test]
+    fn a_clock_that_runs_fast_or_slow_comes_to_each_time_and_not_sooner() {
+        let mut world = World::new(crate::config::Config::quiet(), Choices::new(1), false);
+        let peer = &mut world.peers[0];
+        peer.epoch = 77;
+        for drift in [-1_000, -7, 0, 1, 999] {
+            peer.drift = drift;
+            for time in [0, 1, 999, 1_000_000, 5_000_000_001, 40_000_000_000_003].map(Time) {
+                let when = peer.when(time);
+                assert!(peer.clock(when) >= time, "{drift}: {time:?}");
+                assert!(
+                    when == 77 || peer.clock(when - 1) < time,
+                    "{drift}: {time:?}"
+                );
+            }
+        }
+        assert!(peer.when(Time::NEVER) > u64::MAX / 2);
     }
 }

@@ -65,22 +65,34 @@ impl World {
                 if lane >= tandem_core::limits::LANES {
                     return Err(Failure::safety("the door", format!("lane {lane}")));
                 }
+                let bounds = (self.config.lane_files, self.config.window);
+                let bytes = u64::from(len);
+                let node = want.object.node;
+                let full = (self.peers[p].bounds).asked(fetch, link, node, bytes, bounds)?;
+                if full.0 {
+                    reach!(self.reach, "link: lanes of as many files as may be");
+                }
+                if full.1 {
+                    reach!(self.reach, "link: a full window");
+                }
                 let at = self.link_of(p, link, "fetches")?;
                 self.peers[p]
                     .resume
                     .fetch(fetch, link, want, u64::from(len))?;
+                let stream = Stream::Lane(want.object.node, lane);
                 let fetching = Fetching {
                     link: at,
+                    stream,
                     want,
                     len,
                 };
                 self.peers[p].fetches.insert(fetch, fetching);
-                let stream = Stream::Lane(want.object.node, lane);
-                self.send(at, p, stream, Piece::Ask(fetch, want, len));
+                self.send(at, p, stream, Piece::Ask(fetch, want, false));
                 Ok(())
             }
             Action::CloseLanes { link, node } => {
                 let peer = &mut self.peers[p];
+                peer.bounds.lanes_closed(link, node);
                 let Some(at) = peer.links.get(&link).copied() else {
                     return Ok(());
                 };
@@ -349,7 +361,7 @@ impl World {
                 let asker = link.ends[side].peer;
                 let waits = self.peers[asker].fetches.get(&asked.fetch);
                 // What is sent after its asker has ended, or a cut, nobody can hold against it.
-                if waits.is_some_and(|fetching| fetching.link == asked.link) {
+                if waits.is_some_and(|fetching| fetching.link == asked.link) && !asked.again {
                     self.peers[asker].resume.sent(bytes.len() as u64)?;
                 }
             }
@@ -604,7 +616,7 @@ impl World {
     pub(crate) fn user(&mut self, p: usize, boot: u64, n: usize) -> Verdict {
         let (chunk, resting) = (u64::from(self.config.chunk_size), self.resting);
         let think = self.config.think;
-        let (wall, kinds) = (wall(self.wall()), self.config.write_kinds);
+        let (wall, kinds) = (wall(self.wall_of(p)), self.config.write_kinds);
         let peer = &mut self.peers[p];
         if peer.boot != boot || peer.engine.is_none() || peer.stopping {
             return Ok(());
@@ -612,6 +624,11 @@ impl World {
         let Some(mut thread) = peer.threads.get(n).cloned() else {
             return Ok(());
         };
+        let open = &peer.kernel.open;
+        peer.kernel.strangers = peer.handles.strangers(|fh| open.contains_key(fh));
+        if kinds != 0 && peer.config.writable && peer.wall_off != 0 {
+            reach!(self.reach, "clock: an application's is off");
+        }
         let mut scene = Scene {
             kernel: &mut peer.kernel,
             chunk,

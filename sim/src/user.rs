@@ -1,7 +1,7 @@
 //! Applications on a mount: a few threads that list, stat, open, read and close at random.
 //!
 //! Law: they call only what a kernel would let through: known inodes and open handles, and now
-//! and then a handle that nobody was given. One call at a time for each thread; a call that came
+//! and then a handle that nobody was given, or that is closed. One call at a time for each thread; a call that came
 //! back decides the next.
 
 use tandem_core::action::FsReply;
@@ -198,6 +198,11 @@ impl Thread {
             },
             92..96 => kernel.forget(some)?,
             96 => FsCall::StatFs,
+            97 if self.chance.often(500) => FsCall::Read {
+                fh: kernel.strangers[self.chance.index(2)],
+                offset: 0,
+                len: 4096,
+            },
             97 => FsCall::ListXattr { ino: some },
             98 => FsCall::Edit(Edit::RemoveXattr {
                 ino: some,

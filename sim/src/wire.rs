@@ -33,7 +33,11 @@ impl World {
                 Piece::Answer(_, Carried::Data(bytes, _) | Carried::Tail(bytes, _)) => {
                     bytes.len() as u64 * byte_time
                 }
-                Piece::Answer(..) | Piece::Said(_) | Piece::Closed | Piece::Ask(..) => 0,
+                Piece::Answer(..)
+                | Piece::Said(_)
+                | Piece::Closed
+                | Piece::Ask(..)
+                | Piece::Lost => 0,
             },
         };
         let now = self.now;
@@ -45,8 +49,68 @@ impl World {
             let ends = (p, link.ends[1 - side].peer);
             tale.sent(now, ends, (at, side, stream), &piece);
         }
+        let twice = self.config.twice;
+        let again = twice > 0 && self.peers[p].wires.often(twice) && !self.healed;
+        let again = again.then(|| piece.clone());
         let due = link.send(now, side, stream, piece, took);
+        if link.is_overtaking(side, due) {
+            reach!(self.reach, "link: a stream overtakes another");
+        }
         self.at(due, Item::Piece(at, side, stream));
+        if let Some(again) = again {
+            self.repeat(at, side, stream, again);
+        }
+    }
+
+    /// Has a piece that was sent arrive a second time.
+    fn repeat(&mut self, at: usize, side: usize, stream: Stream, piece: Piece) {
+        let (kind, piece) = match piece {
+            Piece::Said(_) => ("a message", piece),
+            Piece::Ask(fetch, want, _) => ("an ask", Piece::Ask(fetch, want, true)),
+            Piece::Answer(..) => ("an answer", piece),
+            Piece::Closed | Piece::Lost => return,
+        };
+        self.reach.hit_in("link: twice", kind);
+        let now = self.now;
+        let Some(link) = self.links.get_mut(&at) else {
+            return;
+        };
+        let ends = link.ends;
+        if let Some(tale) = &mut self.trace.tale {
+            let ends = (ends[side].peer, ends[1 - side].peer);
+            tale.sent(now, ends, (at, side, stream), &piece);
+        }
+        let took = Took {
+            latency: 0,
+            bytes: 0,
+        };
+        let due = link.send(now, side, stream, piece, took);
+        for end in ends {
+            self.peers[end.peer].caused.repeated = true;
+        }
+        self.at(due, Item::Piece(at, side, stream));
+    }
+
+    /// Breaks a lane while its link stays: what is on its way there is lost, who asked on it hears
+    /// so, and what was asked there is answered to nobody.
+    fn break_lane(&mut self, at: usize, lane: Stream) {
+        reach!(self.reach, "lane: broke");
+        let Some(link) = self.links.get_mut(&at) else {
+            return;
+        };
+        link.lose(lane);
+        for end in link.ends {
+            let peer = &mut self.peers[end.peer];
+            peer.caused.link = true;
+            let on = |link: usize, stream: Stream| link == at && stream == lane;
+            peer.asks.retain(|_, asked| !on(asked.link, asked.stream));
+            let lost = peer.fetches.iter().filter(|(_, f)| on(f.link, f.stream));
+            let lost: Vec<FetchId> = lost.map(|(fetch, _)| *fetch).collect();
+            for fetch in lost {
+                let delay = self.peers[end.peer].shell.delay(50 * MS);
+                self.after(delay, Item::LaneClosed(end.peer, end.boot, fetch));
+            }
+        }
     }
 
     /// A piece arrives.
@@ -75,7 +139,16 @@ impl World {
             return Ok(());
         }
         let (p, boot) = (to.peer, to.boot);
+        if matches!(stream, Stream::Lane(..))
+            && self.config.breaks > 0
+            && self.peers[p].wires.often(self.config.breaks)
+            && !self.healed
+        {
+            self.break_lane(at, stream);
+            return Ok(());
+        }
         match piece {
+            Piece::Lost => Ok(()),
             Piece::Said(message) => {
                 self.peers[p].bounds.heard(to.id, &message);
                 if let Message::Hello(_) = &message {
@@ -85,12 +158,13 @@ impl World {
                 self.tell(p, boot, Event::Said { link, message })
             }
             Piece::Closed => self.down(at, 1 - from),
-            Piece::Ask(fetch, want, _) => {
+            Piece::Ask(fetch, want, again) => {
                 let ask = AskId(self.peers[p].draw());
                 let asked = Asked {
                     link: at,
                     fetch,
                     stream,
+                    again,
                 };
                 self.peers[p].asks.insert(ask, asked);
                 let link = to.id;
@@ -105,6 +179,7 @@ impl World {
         let Some(fetching) = peer.fetches.remove(&fetch) else {
             return Ok(());
         };
+        peer.bounds.fetched(fetch);
         let object = fetching.want.object;
         let mut good = None;
         let outcome = match carried {
@@ -200,6 +275,7 @@ impl World {
         let Some(fetching) = peer.fetches.remove(&fetch) else {
             return Ok(());
         };
+        peer.bounds.fetched(fetch);
         peer.retries.failed(fetching.want.object);
         peer.resume.fetched(fetch, None);
         let outcome = Fetched::Failed;

@@ -270,7 +270,7 @@ pub(crate) fn planned(what: What) -> Option<&'static str> {
         What::Throttle => Some("all wires get slow"),
         What::SlowDisk => Some("a disk gets slow"),
         What::Sleep => Some("a machine sleeps"),
-        What::ClockJump => Some("the host's wall clock jumps"),
+        What::ClockJump => Some("a wall clock jumps"),
         What::Rot => Some("stored bytes rot"),
         What::Vanish => Some("a stored file goes bad"),
         What::Hostile => Some("the hostile peer comes"),

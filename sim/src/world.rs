@@ -128,8 +128,6 @@ pub struct World {
     pub(crate) healed: bool,
     /// Which peer stays broken for ever.
     pub(crate) lost: Option<usize>,
-    /// How far the host's wall clock is off, in nanoseconds.
-    pub(crate) wall_off: i64,
     /// Until when bytes take long, on all wires.
     pub(crate) throttled: u64,
     /// What a hostile peer picked up.
@@ -171,7 +169,6 @@ impl World {
             apart: BTreeMap::new(),
             healed: false,
             lost: None,
-            wall_off: 0,
             throttled: 0,
             heard: Heard::default(),
             #[cfg(feature = "mutants")]
@@ -212,6 +209,8 @@ impl World {
         config.chunk_size = self.config.chunk_size;
         config.read_deadline = Duration::from_nanos(self.config.read_deadline);
         config.resting = self.config.resting;
+        config.lane_files = self.config.lane_files;
+        config.window = self.config.window;
         config.retries = self.config.retries;
         config.heartbeat = Duration::from_nanos(self.config.heartbeat);
         config.writable = match n {
@@ -236,6 +235,7 @@ impl World {
         // A job may wait behind others of its object, each as slow as a disk is in a bad moment.
         let slow = if self.config.slow_disks > 0 { SLOW } else { 1 };
         let slack = SEC + 400 * self.config.disk_time * slow;
+        let (drift, wall_off) = self.clocks(n);
         Peer {
             name,
             id: key(n),
@@ -243,6 +243,8 @@ impl World {
             engine: None,
             boot: 0,
             epoch: 0,
+            drift,
+            wall_off,
             tick: None,
             last: Last::Clean,
             stopping: false,
@@ -292,9 +294,30 @@ impl World {
         }
     }
 
-    /// Returns wall-clock time, in nanoseconds from 1970: noon of some day, and what has passed.
+    /// Draws how a peer's clocks run: how much faster than time the monotonic one, in millionths,
+    /// and how far the other is off. The others are off from the host's.
+    fn clocks(&self, p: usize) -> (i64, i64) {
+        let mut chance = self.choices.stream(Key::Clock(p));
+        let mut within = |far: u64| {
+            let drawn = chance.between(0, 2 * far);
+            let signed = |far| i64::try_from(far).unwrap_or(0);
+            signed(drawn) - signed(far)
+        };
+        let drift = within(self.config.drift);
+        let off = within(if p == HOST { 0 } else { self.config.skew });
+        (drift, off)
+    }
+
+    /// Returns the wall clock of the host, and of its shared folder.
     pub fn wall(&self) -> i64 {
-        1_790_000_000_000_000_000 + self.wall_off + i64::try_from(self.now).unwrap_or(0)
+        self.wall_of(HOST)
+    }
+
+    /// Returns a peer's wall clock, in nanoseconds from 1970: noon of some day, what has passed,
+    /// and how far it is off.
+    pub fn wall_of(&self, p: usize) -> i64 {
+        let off = self.peers.get(p).map_or(0, |peer| peer.wall_off);
+        1_790_000_000_000_000_000 + off + i64::try_from(self.now).unwrap_or(0)
     }
 
     /// Puts something into the queue.
@@ -453,6 +476,9 @@ impl World {
         });
         let last = peer.last;
         peer.last = Last::Killed;
+        if peer.drift != 0 {
+            reach!(self.reach, "clock: runs fast or slow");
+        }
         peer.stopping = false;
         peer.live.crash();
         peer.live.alone(now);
@@ -615,7 +641,7 @@ impl World {
         peer.live.check(self.now)?;
         let due = peer.engine.as_ref().and_then(Engine::poll_timeout);
         let now = self.now;
-        let due = due.map(|time| (time.0.saturating_add(peer.epoch)).max(now));
+        let due = due.map(|time| peer.when(time).max(now));
         if due != peer.tick {
             peer.tick = due;
             if let Some(due) = due {

@@ -21,6 +21,7 @@ use tandem_sim::world::{HOST, World};
 const ADA: usize = 1;
 const CHUNK: usize = 4096;
 
+/// S7.
 #[test]
 fn a_file_that_shrank_shows_no_old_tail_s7() {
     let mut story = Story::new(7);
@@ -37,6 +38,7 @@ fn a_file_that_shrank_shows_no_old_tail_s7() {
     assert_eq!(story.size("notes"), short.len());
 }
 
+/// S11.
 #[test]
 fn odd_requests_fetch_what_they_touch_and_mark_nothing_else_s11() {
     let mut story = Story::new(11);
@@ -62,6 +64,7 @@ fn odd_requests_fetch_what_they_touch_and_mark_nothing_else_s11() {
     assert_eq!(story.fetched(), 41);
 }
 
+/// S12.
 #[test]
 fn a_lock_renamed_onto_its_file_leaves_the_old_or_the_new_s12() {
     for wait in 0..20 {
@@ -92,6 +95,7 @@ fn a_lock_renamed_onto_its_file_leaves_the_old_or_the_new_s12() {
     }
 }
 
+/// S13.
 #[test]
 fn a_file_that_grows_between_close_and_rename_converges_s13() {
     let mut story = Story::new(13);
@@ -106,6 +110,7 @@ fn a_file_that_grows_between_close_and_rename_converges_s13() {
     assert_eq!(story.read(fh, 0, 8 * CHUNK), Ok(story.content("pack")));
 }
 
+/// S14.
 #[test]
 fn a_file_made_and_deleted_at_once_stays_deleted_s14() {
     for wait in 0..20 {
@@ -128,6 +133,7 @@ fn a_file_made_and_deleted_at_once_stays_deleted_s14() {
     }
 }
 
+/// S17.
 #[test]
 fn a_nested_path_never_shows_at_the_root_s17() {
     let mut story = Story::new(17);
@@ -148,6 +154,7 @@ fn a_nested_path_never_shows_at_the_root_s17() {
     assert_eq!(story.world.list(ADA, b).unwrap().len(), 20);
 }
 
+/// S21.
 #[test]
 fn two_hundred_cuts_lose_nothing_s21() {
     let mut story = Story::new(21);
@@ -178,6 +185,7 @@ fn two_hundred_cuts_lose_nothing_s21() {
     assert_eq!(story.stored(), 60);
 }
 
+/// S24.
 #[test]
 fn an_open_descriptor_outlives_a_sleep_of_the_machine_s24() {
     let mut story = Story::new(24);
@@ -197,6 +205,7 @@ fn an_open_descriptor_outlives_a_sleep_of_the_machine_s24() {
     );
 }
 
+/// S22, U1.
 #[test]
 fn a_dead_host_freezes_nothing_s22_u1() {
     let mut story = Story::new(22);
@@ -222,6 +231,7 @@ fn a_dead_host_freezes_nothing_s22_u1() {
     assert_eq!(story.read(fh, 0, film.len()), Ok(film));
 }
 
+/// S26.
 #[test]
 fn either_side_restarts_with_the_mount_in_use_s26() {
     let mut story = Story::new(26);
@@ -247,6 +257,7 @@ fn either_side_restarts_with_the_mount_in_use_s26() {
     assert_eq!(story.fetched(), 30);
 }
 
+/// S29.
 #[test]
 fn a_source_rewritten_at_the_same_size_never_mixes_s29() {
     let mut story = Story::new(29);
@@ -262,6 +273,7 @@ fn a_source_rewritten_at_the_same_size_never_mixes_s29() {
     assert_eq!(story.read(fh, 0, 30 * CHUNK), Ok(story.content("film")));
 }
 
+/// S23.
 #[test]
 fn an_address_that_nobody_answers_delays_no_call_s23() {
     let mut story = Story::new(23);
@@ -276,6 +288,42 @@ fn an_address_that_nobody_answers_delays_no_call_s23() {
     story.settle();
     let fh = story.open("a");
     assert_eq!(story.read(fh, 0, 10), Ok(story.content("a")));
+}
+
+/// S9. The oracle of P6 counts the files whose lanes are open, and the bytes asked for.
+#[test]
+fn a_link_carries_so_many_lanes_and_bytes_and_every_read_ends() {
+    let config = Config {
+        lane_files: 2,
+        window: 3 * CHUNK as u64,
+        ..Config::quiet()
+    };
+    let mut story = Story::of(33, config);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    names.iter().for_each(|name| story.put(name, 5 * CHUNK));
+    story.begin();
+    let open: Vec<Fh> = names.iter().map(|name| story.open(name)).collect();
+    let len = u32::try_from(5 * CHUNK).unwrap();
+    let reads = open.iter().map(|fh| {
+        let read = FsCall::Read {
+            fh: *fh,
+            offset: 0,
+            len,
+        };
+        story.world.call(ADA, Caller::Walker, read).unwrap()
+    });
+    let reads: Vec<_> = reads.collect();
+    for (name, read) in names.iter().zip(reads) {
+        let answer = story.world.answer(ADA, read).unwrap();
+        assert_eq!(answer.map(|(_, bytes)| bytes), Ok(story.content(name)));
+    }
+    assert_eq!(story.fetched(), 30);
+    for mark in [
+        "link: lanes of as many files as may be",
+        "link: a full window",
+    ] {
+        assert!(story.world.reach.count(mark) > 0, "{mark}");
+    }
 }
 
 #[test]
@@ -338,9 +386,13 @@ struct Story {
 
 impl Story {
     fn new(seed: u64) -> Self {
+        Self::of(seed, Config::quiet())
+    }
+
+    fn of(seed: u64, config: Config) -> Self {
         let choices = Choices::new(seed);
         let chance = choices.stream(Key::Folder);
-        let world = World::new(Config::quiet(), choices, false);
+        let world = World::new(config, choices, false);
         Self { world, chance }
     }
 

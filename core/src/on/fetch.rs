@@ -7,10 +7,11 @@ use crate::engine::Engine;
 use crate::error::Fault;
 use crate::event::Fetched;
 use crate::ids::{ChunkHash, ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, ReqId};
-use crate::limits::{FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, LANES};
+use crate::limits::LANES;
+use crate::link::Link;
 use crate::message::Want;
 use crate::mutant::Mutant;
-use crate::object::{Alias, Fare, Parcel, Stage};
+use crate::object::{Alias, Fare, Object, Parcel, Stage};
 use crate::on::copy::Held;
 use crate::time::Duration;
 use crate::timers::Timer;
@@ -157,26 +158,30 @@ impl Engine {
             return self.copy_one(object, chunk);
         }
         let held = self.held_for(object, chunk);
-        let Some(kept) = self.objects.get_mut(&object) else {
+        let Some(kept) = self.objects.get(&object) else {
             return false;
         };
         let (_, len) = kept.held().chunk_range(chunk);
-        let Some(source) = self.links.links.get_mut(&link) else {
-            return false;
-        };
         let bytes = u64::from(len);
-        if source.in_flight > 0 && source.in_flight + bytes > FETCH_BYTES_IN_FLIGHT_MAX {
+        let window = self.config.window;
+        let has_room = |source: &Link| source.in_flight == 0 || source.in_flight + bytes <= window;
+        if !self.links.links.get(&link).is_some_and(has_room)
+            || !self.has_lanes_for(link, object.node)
+        {
             return false;
         }
+        let (Some(kept), Some(source)) = (
+            self.objects.get_mut(&object),
+            self.links.links.get_mut(&link),
+        ) else {
+            return false;
+        };
         source.in_flight += bytes;
         kept.wanted.remove(&chunk);
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
         kept.asked.insert(chunk, fetch);
-        if kept.lanes != Some(link) {
-            kept.lanes = Some(link);
-            self.close_lanes_over_bound(link, object.node);
-        }
+        kept.lanes = Some(link);
         self.counters.chunks_asked += 1;
         let is_of_use = true;
         let version = self.asked_as(object, chunk);
@@ -209,18 +214,44 @@ impl Engine {
         true
     }
 
-    /// Closes the lanes of files that nobody reads, when more are open than a link carries.
-    fn close_lanes_over_bound(&mut self, link: LinkId, but: NodeId) {
-        let open = |kept: &&crate::object::Object| kept.lanes == Some(link);
-        if self.objects.values().filter(open).count() <= LANE_FILES_MAX {
-            return;
+    /// Makes room for the lanes of a file: when as many are open as a link carries, those of one
+    /// that asks for nothing at the moment are closed. False if all ask.
+    fn has_lanes_for(&mut self, link: LinkId, node: NodeId) -> bool {
+        let has_lanes = |kept: &Object| kept.lanes == Some(link);
+        if self.objects_of(node).any(|(_, kept)| has_lanes(kept)) {
+            return true;
         }
-        let idle = self.objects.iter().find(|(object, kept)| {
-            object.node != but && kept.lanes == Some(link) && kept.asked.is_empty()
-        });
-        if let Some((&object, _)) = idle {
-            self.close_lanes(object);
+        let open = self.objects.iter().filter(|(_, kept)| has_lanes(kept));
+        let mut nodes: Vec<NodeId> = open.map(|(object, _)| object.node).collect();
+        nodes.dedup();
+        if nodes.len() < self.config.lane_files {
+            return true;
         }
+        let Some(&idle) = nodes.iter().find(|node| !self.asks_on_lanes(**node)) else {
+            return false;
+        };
+        let of_it: Vec<ObjectId> = self.objects_of(idle).map(|(object, _)| object).collect();
+        of_it
+            .into_iter()
+            .for_each(|object| self.close_lanes(object));
+        true
+    }
+
+    /// Tells whether chunks of any version of a file are asked for.
+    fn asks_on_lanes(&self, node: NodeId) -> bool {
+        self.objects_of(node)
+            .any(|(_, kept)| !kept.asked.is_empty())
+    }
+
+    /// Returns the versions of a file that are kept.
+    fn objects_of(&self, node: NodeId) -> impl Iterator<Item = (ObjectId, &Object)> {
+        let first = ObjectId {
+            node,
+            version: Dot::default(),
+        };
+        let of = self.objects.range(first..);
+        of.take_while(move |(object, _)| object.node == node)
+            .map(|(object, kept)| (*object, kept))
     }
 
     fn close_lanes(&mut self, object: ObjectId) {
@@ -233,14 +264,8 @@ impl Engine {
         };
         // Lanes are the file's: another version of it may be using them.
         let node = object.node;
-        let first = ObjectId {
-            node,
-            version: Dot::default(),
-        };
         let is_shared = self
-            .objects
-            .range(first..)
-            .take_while(|(other, _)| other.node == node)
+            .objects_of(node)
             .any(|(_, kept)| kept.lanes == Some(link));
         if !is_shared && self.links.links.contains_key(&link) {
             self.act(Action::CloseLanes { link, node });

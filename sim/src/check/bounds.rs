@@ -1,11 +1,12 @@
 //! P6 bounded: queues, payloads and messages stay below their limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_core::action::DiskWish;
-use tandem_core::ids::LinkId;
+use tandem_core::ids::{FetchId, LinkId, NodeId};
 use tandem_core::limits::{
     ASKS_PER_LINK_MAX, BATCH_REGISTERS_MAX, BATCHES_IN_FLIGHT_MAX, LISTS_IN_FLIGHT_MAX,
+    LOOKS_IN_FLIGHT_MAX,
 };
 use tandem_core::message::Message;
 
@@ -19,6 +20,11 @@ const ACTIONS_MAX: u64 = 200_000;
 pub struct Bounds {
     unacked: BTreeMap<LinkId, i64>,
     lists: usize,
+    looks: usize,
+    /// Files whose lanes are open.
+    lanes: BTreeMap<LinkId, BTreeSet<NodeId>>,
+    /// What was asked for and was not answered.
+    asked: BTreeMap<FetchId, (LinkId, u64)>,
 }
 
 fn over(what: &str, count: impl std::fmt::Display) -> Failure {
@@ -48,15 +54,56 @@ impl Bounds {
         }
     }
 
+    /// A chunk of so many bytes is asked for, on a link on which the lanes of so many files may be
+    /// open and so many bytes under way: one chunk may be larger. Tells of each whether another
+    /// such has no room.
+    pub fn asked(
+        &mut self,
+        fetch: FetchId,
+        link: LinkId,
+        node: NodeId,
+        bytes: u64,
+        (files, window): (usize, u64),
+    ) -> Result<(bool, bool), Failure> {
+        let lanes = self.lanes.entry(link).or_default();
+        lanes.insert(node);
+        if lanes.len() > files {
+            return Err(over("files whose lanes are open", lanes.len()));
+        }
+        self.asked.insert(fetch, (link, bytes));
+        let on = self.asked.values().filter(|(on, _)| *on == link);
+        let under_way: u64 = on.map(|(_, bytes)| bytes).sum();
+        if under_way > window.max(bytes) {
+            return Err(over("bytes that are asked for", under_way));
+        }
+        Ok((lanes.len() == files, under_way + bytes > window))
+    }
+
+    /// The lanes of a file are closed.
+    pub fn lanes_closed(&mut self, link: LinkId, node: NodeId) {
+        if let Some(lanes) = self.lanes.get_mut(&link) {
+            lanes.remove(&node);
+        }
+    }
+
+    /// A chunk was answered, or will not be.
+    pub fn fetched(&mut self, fetch: FetchId) {
+        self.asked.remove(&fetch);
+    }
+
     /// A link ended.
     pub fn link_down(&mut self, link: LinkId) {
         self.unacked.remove(&link);
+        self.lanes.remove(&link);
+        self.asked.retain(|_, (on, _)| *on != link);
     }
 
     /// A disk job was given.
     pub fn begin(&mut self, wish: &DiskWish) {
         if let DiskWish::List { .. } = wish {
             self.lists += 1;
+        } else if let DiskWish::Look { .. } = wish {
+            self.looks += 1;
         }
     }
 
@@ -64,6 +111,8 @@ impl Bounds {
     pub fn end(&mut self, wish: &DiskWish) {
         if let DiskWish::List { .. } = wish {
             self.lists = self.lists.saturating_sub(1);
+        } else if let DiskWish::Look { .. } = wish {
+            self.looks = self.looks.saturating_sub(1);
         }
     }
 
@@ -75,6 +124,10 @@ impl Bounds {
         }
         if self.lists > LISTS_IN_FLIGHT_MAX {
             return Err(over("listings at once", self.lists));
+        }
+        // The root is looked at beside them.
+        if self.looks > LOOKS_IN_FLIGHT_MAX + 1 {
+            return Err(over("looks at once", self.looks));
         }
         if payloads > 2 * ASKS_PER_LINK_MAX * (links + 1) {
             return Err(over("payloads that are parked", payloads));

@@ -16,6 +16,8 @@ pub struct Caused {
     pub commit: bool,
     /// A chunk was corrupted on its way.
     pub corrupt: bool,
+    /// A wire of it repeated itself.
+    pub repeated: bool,
     /// A link of it was cut or stalled, or could not be dialled.
     pub link: bool,
     /// A process, it or one that it talks to, ended without a word.
@@ -34,6 +36,7 @@ impl Caused {
         self.disk
             || self.commit
             || self.corrupt
+            || self.repeated
             || self.link
             || self.crash
             || self.power
@@ -54,12 +57,13 @@ impl Caused {
             {
                 true
             }
-            Fault::Protocol { .. } | Fault::Forgot { .. } | Fault::HostForgot { .. } => false,
+            // A peer that repeats itself does not keep to the protocol.
+            Fault::Protocol { .. } => self.repeated,
+            Fault::Forgot { .. } | Fault::HostForgot { .. } => false,
             Fault::Refused { why, .. } | Fault::Turned { why, .. } => match why {
-                Refusal::Busy => self.link || self.crash,
-                Refusal::NotPaired | Refusal::Protocol | Refusal::OtherFolder | Refusal::Broken => {
-                    false
-                }
+                Refusal::Busy => self.link || self.crash || self.repeated,
+                Refusal::Broken => self.repeated,
+                Refusal::NotPaired | Refusal::Protocol | Refusal::OtherFolder => false,
             },
             Fault::ChunkMissing { .. } => {
                 self.link || self.disk || self.corrupt || self.edit || self.crash

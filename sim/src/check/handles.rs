@@ -36,9 +36,12 @@ impl Handles {
         Ok(())
     }
 
-    /// Returns a handle that was never given.
-    pub fn stranger(&self) -> Fh {
-        Fh(self.given.last().map_or(0, |fh| fh.0) + 1_000_000)
+    /// Returns handles that name nothing: one that was never given, and the last one that is not
+    /// among those that are open.
+    pub fn strangers(&self, is_open: impl Fn(&Fh) -> bool) -> [Fh; 2] {
+        let never = Fh(self.given.last().map_or(0, |fh| fh.0) + 1_000_000);
+        let closed = self.given.iter().rev().find(|fh| !is_open(fh));
+        [never, closed.copied().unwrap_or(never)]
     }
 
     /// The process ended: the kernel forgets handles with the mount. Inode numbers stay, even
