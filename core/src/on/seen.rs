@@ -89,6 +89,7 @@ impl Engine {
                     self.delete(dir, name);
                 }
                 if kind == Kind::File && sighting.nlink > 1 {
+                    self.stand_alone(mover);
                     self.add_entry(mover, dir, name);
                 } else {
                     self.rename(mover, dir, name);
