@@ -14,9 +14,9 @@ use crate::event::{DiskDone, Fingerprint};
 use crate::fetch::download::Download;
 use crate::fetch::record::Record;
 use crate::fetch::sidecar::Sidecar;
-use crate::ids::{ChunkHash, ChunkIx, Dot, NodeId, ObjectId, PayloadId};
+use crate::ids::{AskId, ChunkHash, ChunkIx, Dot, NodeId, ObjectId, PayloadId};
 use crate::limits::COPIES_MAX;
-use crate::message::{Have, Role};
+use crate::message::{Answer, Have, Role};
 use crate::object::{Fare, Object, Parcel, Stage};
 use crate::on::disk::Job;
 use crate::on::placed::same_content;
@@ -206,10 +206,11 @@ impl Engine {
         self.ancestors.are_known(node)
     }
 
-    /// The disk has told what is stored of an ancestor.
+    /// The disk has told what is stored of an ancestor, or of what is kept back.
     pub(crate) fn on_recalled(&mut self, object: ObjectId, outcome: Result<DiskDone, DiskError>) {
         self.ancestors.looked(object);
-        if self.ancestors.has(object) && !self.objects.contains_key(&object) {
+        let is_of_use = self.ancestors.has(object) || self.kept_back.contains(&object);
+        if is_of_use && !self.objects.contains_key(&object) {
             match outcome {
                 Ok(DiskDone::Loaded {
                     sidecar,
@@ -225,6 +226,7 @@ impl Engine {
                 // It is named to nobody, and goes with the others.
                 Err(_) => {}
             }
+            self.serve_recalled(object);
         }
         let waiting: Vec<ObjectId> = self
             .objects
@@ -234,6 +236,21 @@ impl Engine {
             .collect();
         for object in waiting {
             self.queue(object);
+        }
+    }
+
+    /// Peers that have asked for chunks of an object wait until it was looked at no longer.
+    fn serve_recalled(&mut self, object: ObjectId) {
+        let is_known = self.objects.contains_key(&object);
+        let asks = self.asks.iter();
+        let asks = asks.filter(|(_, serving)| serving.want.object == object);
+        let asks: Vec<AskId> = asks.map(|(ask, _)| *ask).collect();
+        for ask in asks {
+            if is_known {
+                self.serve(ask);
+            } else {
+                self.answer(ask, Answer::Failed);
+            }
         }
     }
 

@@ -42,6 +42,11 @@ impl Engine {
         };
         let (object, chunk) = (serving.want.object, serving.want.chunk);
         let Some((size, chunk_size)) = self.sizes_of(object) else {
+            if self.kept_back.contains(&object) {
+                // It was not in memory when it was superseded, and only its files tell its size.
+                self.job(Job::Recalled(object), DiskWish::LoadObject { object });
+                return;
+            }
             let is_old = self.me.knowledge.covers(object.version);
             self.answer(
                 ask,
