@@ -25,7 +25,7 @@ pub(crate) const BO: ActorId = ActorId(0xb0);
 
 /// The joiner.
 pub(crate) struct Bo {
-    link: LinkId,
+    pub(crate) link: LinkId,
     counter: u64,
     upto: u64,
     /// The registers that he has made, as they are, by what they are about.

@@ -1,180 +1,22 @@
 //! Files are written on a joiner: what an application was told is so, whatever dies when.
 
-use tandem_core::action::{DiskWish, FsReply};
+use tandem_core::action::DiskWish;
 use tandem_core::draft_wish::DraftWish;
-use tandem_core::edit::{Edit, Making, SetAttr};
+use tandem_core::edit::Edit;
 use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, Fault, FsError};
-use tandem_core::event::{Event, FsCall};
-use tandem_core::ids::{AskId, ChunkIx, Fh, Ino, ObjectId, PayloadId, ReqId};
-use tandem_core::message::{Message, Want};
-use tandem_core::time::{Duration, WallTime};
+use tandem_core::event::FsCall;
+use tandem_core::ids::{Fh, Ino, ReqId};
+use tandem_core::limits::DRAFT_SYNCS_MAX;
+use tandem_core::message::Message;
+use tandem_core::time::Duration;
 use tandem_core::tree::register::{Body, Content, Register};
 
-use crate::stage::{Held, Stage, photo};
-
-const MAKING: Making = Making {
-    mode: 0o640,
-    uid: 1000,
-    gid: 100,
-    wall: wall(100),
+use crate::app::{
+    alone, asked, close, create, flush, is_done, met, newest, open, pattern, read, resize, secs,
+    size, sync, versions, wall, write, written,
 };
-
-const fn wall(secs: i64) -> WallTime {
-    WallTime { secs, nanos: 0 }
-}
-
-/// Bo, who may write, is alone.
-fn alone() -> Stage {
-    let mut stage = Stage::new(&["bo"]);
-    stage.side("bo").config.writable = true;
-    stage.side("bo").config.chunk_size = 512;
-    stage.start("bo", Last::Clean);
-    stage
-}
-
-/// Bo, who may write, has joined ada, who shares `photo`.
-fn met() -> Stage {
-    let mut stage = Stage::new(&["bo"]);
-    stage.side("ada").files.write("photo", &photo());
-    stage.side("bo").config.writable = true;
-    stage.side("bo").config.chunk_size = 512;
-    // She says that she takes changes, and hears of none: what bo does by himself is looked at.
-    stage.side("ada").config.writable = true;
-    stage.deaf = true;
-    stage.start("ada", Last::Clean);
-    stage.start("bo", Last::Clean);
-    stage
-}
-
-fn create(stage: &mut Stage, name: &str) -> (Ino, Fh) {
-    let edit = Edit::Create {
-        parent: Ino::ROOT,
-        name: name.into(),
-        making: MAKING,
-        exclusive: true,
-    };
-    let req = stage.call("bo", FsCall::Edit(edit));
-    match stage.answer("bo", req) {
-        Some(Ok(FsReply::Created { shown, fh, .. })) => (shown.ino, fh),
-        other => panic!("{name} was not made: {other:?}"),
-    }
-}
-
-fn open(stage: &mut Stage, name: &str) -> (Ino, Fh) {
-    let ino = stage.lookup("bo", name);
-    let req = stage.call("bo", FsCall::Open { ino, write: true });
-    match stage.answer("bo", req) {
-        Some(Ok(FsReply::Opened { fh, .. })) => (ino, fh),
-        other => panic!("{name} does not open: {other:?}"),
-    }
-}
-
-fn write(stage: &mut Stage, fh: Fh, offset: u64, bytes: &[u8], secs: i64) -> ReqId {
-    let payload = PayloadId(stage.draw());
-    stage.side("bo").payloads.insert(payload, bytes.to_vec());
-    let edit = Edit::Write {
-        fh,
-        offset,
-        payload,
-        len: u32::try_from(bytes.len()).unwrap(),
-        wall: wall(secs),
-    };
-    stage.call("bo", FsCall::Edit(edit))
-}
-
-fn written(stage: &mut Stage, fh: Fh, offset: u64, bytes: &[u8], secs: i64) {
-    let req = write(stage, fh, offset, bytes, secs);
-    let len = u32::try_from(bytes.len()).unwrap();
-    assert_eq!(
-        stage.answer("bo", req),
-        Some(Ok(FsReply::Written { len })),
-        "a write is answered without the network"
-    );
-}
-
-fn resize(stage: &mut Stage, ino: Ino, size: u64, secs: i64) -> ReqId {
-    let set = SetAttr {
-        size: Some(size),
-        ..SetAttr::default()
-    };
-    let edit = Edit::SetAttr {
-        ino,
-        fh: None,
-        set,
-        wall: wall(secs),
-    };
-    stage.call("bo", FsCall::Edit(edit))
-}
-
-fn flush(stage: &mut Stage, fh: Fh) -> ReqId {
-    let wall = wall(200);
-    stage.call("bo", FsCall::Edit(Edit::Flush { fh, wall }))
-}
-
-fn sync(stage: &mut Stage, fh: Fh) -> ReqId {
-    let wall = wall(200);
-    stage.call("bo", FsCall::Edit(Edit::Sync { fh, wall }))
-}
-
-fn close(stage: &mut Stage, fh: Fh) {
-    flush(stage, fh);
-    stage.call("bo", FsCall::Release { fh });
-}
-
-fn is_done(stage: &mut Stage, req: ReqId) -> bool {
-    match stage.answer("bo", req) {
-        None => false,
-        Some(Ok(_)) => true,
-        Some(Err(why)) => panic!("{req}: {why}"),
-    }
-}
-
-/// Returns the size that a file shows.
-fn size(stage: &mut Stage, ino: Ino) -> u64 {
-    let req = stage.call("bo", FsCall::GetAttr { ino });
-    match stage.answer("bo", req) {
-        Some(Ok(FsReply::Attr(shown))) => shown.size,
-        other => panic!("it shows nothing: {other:?}"),
-    }
-}
-
-/// Reads all of a file.
-fn read(stage: &mut Stage, name: &str) -> Vec<u8> {
-    let fh = stage.open("bo", name);
-    let req = stage.read("bo", fh, 0, 100_000);
-    let bytes = match stage.answer("bo", req) {
-        Some(Ok(FsReply::Eof)) => Vec::new(),
-        _bytes => stage.bytes("bo", req),
-    };
-    stage.call("bo", FsCall::Release { fh });
-    bytes
-}
-
-/// Returns the versions of files that bo's store holds.
-fn versions(stage: &mut Stage) -> Vec<Content> {
-    let is_file = |register| match register {
-        Register::Content(content) => Some(content),
-        Register::Entry(_) | Register::Attrs(_) | Register::Digest(_) => None,
-    };
-    stage
-        .side("bo")
-        .registers()
-        .into_iter()
-        .filter_map(is_file)
-        .filter(|content| matches!(content.body, Body::File { .. }))
-        .collect()
-}
-
-fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn pattern(len: usize, with: u8) -> Vec<u8> {
-    (0..len)
-        .map(|at| with ^ u8::try_from(at % 251).unwrap())
-        .collect()
-}
+use crate::stage::{Held, Stage, photo};
 
 // Writing.
 
@@ -325,6 +167,36 @@ fn a_file_that_was_unlinked_is_written_and_read_to_its_last_close() {
     let objects = &stage.side("bo").objects;
     assert_eq!((objects.drafts(), objects.count()), (0, 0));
     assert!(stage.side("bo").faults.is_empty());
+}
+
+/// What was published a moment ago is synced in the background: what is written meanwhile is not
+/// published with it, as half of a save would be.
+#[test]
+fn a_sync_in_the_background_publishes_nothing() {
+    let mut stage = alone();
+    // As many syncs as run at once, and one more: that waits.
+    let names: Vec<String> = (0..=DRAFT_SYNCS_MAX).map(|nr| format!("f{nr}")).collect();
+    let mut handles = Vec::new();
+    for name in &names {
+        let (_, fh) = create(&mut stage, name);
+        written(&mut stage, fh, 0, b"whole", 101);
+        handles.push(fh);
+    }
+    stage.hold("bo", Held::Disk);
+    for fh in &handles {
+        flush(&mut stage, *fh);
+    }
+    let published = newest(&mut stage);
+    let half = write(&mut stage, *handles.last().unwrap(), 5, b"half", 102);
+    let before = stage.side("bo").syncs;
+    stage.release("bo", Held::Disk);
+    assert!(is_done(&mut stage, half));
+    assert_eq!(newest(&mut stage), published);
+    stage.wait(Duration::from_millis(500));
+    assert!(stage.side("bo").syncs > before, "it can be told");
+    assert_eq!(newest(&mut stage), published);
+    stage.wait(secs(1));
+    assert_ne!(newest(&mut stage), published, "it has been quiet");
 }
 
 /// P2: an acknowledged sync survives power loss; and what a power loss left of the rest is not
@@ -484,38 +356,12 @@ fn nobody_hears_of_a_version_before_it_is_synced() {
     assert_eq!(told(&stage), 1);
 }
 
-/// Asks bo for a chunk of a version; returns how it was answered.
-fn asked(stage: &mut Stage, object: ObjectId, chunk: u32) -> String {
-    let link = stage.links("bo")[0];
-    let want = Want {
-        object,
-        chunk: ChunkIx(chunk),
-        have: None,
-    };
-    stage.trace();
-    let ask = AskId(stage.draw());
-    stage.event("bo", Event::Asked { link, ask, want });
-    stage.wait(Duration::from_millis(10));
-    let trace = stage.trace();
-    let answer = trace
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("answer: "));
-    answer.unwrap_or("nothing").to_owned()
-}
-
 #[test]
 fn a_chunk_is_served_until_it_is_rewritten_and_again_when_settled() {
     let mut stage = met();
     let (_, fh) = create(&mut stage, "new");
     written(&mut stage, fh, 0, &pattern(1_300, 7), 101);
     flush(&mut stage, fh);
-    let newest = |stage: &mut Stage| {
-        let all = versions(stage);
-        all.iter()
-            .max_by_key(|content| content.stamp)
-            .unwrap()
-            .object()
-    };
     let first = newest(&mut stage);
     for chunk in 0..3 {
         assert_eq!(asked(&mut stage, first, chunk), "here it is");

@@ -11,11 +11,15 @@
     reason = "a test names what it waits for, and says whatever else came"
 )]
 
+mod app;
 mod bo;
+mod copies;
 mod deltas;
 mod drafts;
+mod held;
 mod hostile;
 mod laws;
+mod meets;
 mod names;
 mod placing;
 mod stage;

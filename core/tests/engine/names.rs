@@ -425,7 +425,7 @@ fn what_is_made_in_a_set_group_directory_has_its_group() {
     assert_eq!((below.gid, below.mode), (77, 0o2640));
 }
 
-fn adas_hello() -> Message {
+pub(crate) fn adas_hello() -> Message {
     Message::Hello(Hello {
         protocol: PROTOCOL,
         folder: Some(FolderId([9; 16])),

@@ -14,7 +14,7 @@ use crate::stage::{Held, Stage};
 const ROOT: NodeId = NodeId::ROOT;
 
 /// Ada shares, and takes changes; the trace is of no interest.
-fn ada(files: &[(&str, &[u8])]) -> Stage {
+pub(crate) fn ada(files: &[(&str, &[u8])]) -> Stage {
     let mut stage = Stage::new(&[]);
     stage.side("ada").config.writable = true;
     for (path, bytes) in files {
@@ -25,11 +25,11 @@ fn ada(files: &[(&str, &[u8])]) -> Stage {
     stage
 }
 
-fn tree(stage: &mut Stage) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn tree(stage: &mut Stage) -> BTreeMap<String, Vec<u8>> {
     stage.side("ada").files.tree()
 }
 
-fn names(stage: &mut Stage) -> Vec<String> {
+pub(crate) fn names(stage: &mut Stage) -> Vec<String> {
     tree(stage).into_keys().collect()
 }
 

@@ -7,7 +7,7 @@ use tandem_core::action::{Action, Besides, DiskWish, FsReply, Record, WantState}
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::engine::{Config, Engine, Host, Invite, Last, Start};
 use tandem_core::error::{DiskError, Fault, FsError};
-use tandem_core::event::{DiskDone, Nature};
+use tandem_core::event::{DiskDone, Fingerprint, Nature};
 use tandem_core::ids::{Arrival, ChunkHash, LinkId, PayloadId, PeerId, ReqId};
 use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
@@ -208,16 +208,16 @@ impl Side {
                 besides,
             } => {
                 let (bytes, print) = self.files.read(&path, offset, len)?;
-                let done = DiskDone::Chunk {
-                    payload: PayloadId(0),
-                    len: u32::try_from(bytes.len()).unwrap(),
-                    hash: ChunkHash::of(&bytes),
-                    before: print,
-                    after: print,
-                    nature: Nature::of(&bytes, besides),
-                };
-                self.payloads.insert(PayloadId(0), bytes);
-                Ok(done)
+                Ok(self.park_chunk(bytes, print, besides))
+            }
+            DiskWish::ReadThrown {
+                file,
+                offset,
+                len,
+                besides,
+            } => {
+                let (bytes, print) = self.files.read_thrown(file, offset, len)?;
+                Ok(self.park_chunk(bytes, print, besides))
             }
             DiskWish::StoreChunk {
                 object,
@@ -280,6 +280,20 @@ impl Side {
                 self.objects.draft(object, wish, &bytes)
             }
         }
+    }
+
+    /// Parks a chunk that was read from a file of the folder.
+    fn park_chunk(&mut self, bytes: Vec<u8>, print: Fingerprint, besides: Besides) -> DiskDone {
+        let done = DiskDone::Chunk {
+            payload: PayloadId(0),
+            len: u32::try_from(bytes.len()).unwrap(),
+            hash: ChunkHash::of(&bytes),
+            before: print,
+            after: print,
+            nature: Nature::of(&bytes, besides),
+        };
+        self.payloads.insert(PayloadId(0), bytes);
+        done
     }
 
     /// Does something to the shared folder.

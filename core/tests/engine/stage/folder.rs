@@ -432,6 +432,24 @@ impl Files {
         (file.mode, file.print.ctime) = (mode, now);
     }
 
+    pub(crate) fn xattrs(&self, path: &str) -> &Xattrs {
+        &self.at(path).expect("it is there").xattrs
+    }
+
+    pub(crate) fn set_xattrs(&mut self, path: &str, xattrs: Xattrs) {
+        let now = self.tick();
+        let file = self.at_mut(path).expect("it is there");
+        (file.xattrs, file.print.ctime) = (xattrs, now);
+    }
+
+    /// Gives a file a further name.
+    pub(crate) fn link(&mut self, from: &str, to: &str) {
+        let ino = self.paths[from];
+        self.paths.insert(to.to_owned(), ino);
+        let now = self.tick();
+        self.at_mut(to).expect("it was linked").print.ctime = now;
+    }
+
     pub(crate) fn rename(&mut self, from: &str, to: &str) {
         self.shift(from, to);
     }
@@ -496,8 +514,33 @@ impl Files {
         len: u32,
     ) -> Result<(Vec<u8>, Fingerprint), DiskError> {
         let file = self.at(&text(path)).ok_or(DiskError::NotFound)?;
-        let from = usize::try_from(offset).unwrap().min(file.bytes.len());
-        let to = (from + len as usize).min(file.bytes.len());
-        Ok((file.bytes[from..to].to_vec(), file.print))
+        Ok(file.read(offset, len))
+    }
+
+    /// Reads a file that lies in the trash.
+    pub(super) fn read_thrown(
+        &self,
+        key: FileKey,
+        offset: u64,
+        len: u32,
+    ) -> Result<(Vec<u8>, Fingerprint), DiskError> {
+        let below = |path: &str| path.starts_with(".tandem/trash/");
+        let thrown = self.paths.iter().filter(|(path, _)| below(path));
+        let mut files = thrown.map(|(_, ino)| &self.files[ino]);
+        let found = files.find(|file| FileKey::from(&file.print) == key);
+        Ok(found.ok_or(DiskError::NotFound)?.read(offset, len))
+    }
+
+    pub(crate) fn empty_trash(&mut self) {
+        self.paths
+            .retain(|path, _| !path.starts_with(".tandem/trash/"));
+    }
+}
+
+impl File {
+    fn read(&self, offset: u64, len: u32) -> (Vec<u8>, Fingerprint) {
+        let from = usize::try_from(offset).unwrap().min(self.bytes.len());
+        let to = (from + len as usize).min(self.bytes.len());
+        (self.bytes[from..to].to_vec(), self.print)
     }
 }

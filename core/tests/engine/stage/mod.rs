@@ -64,8 +64,8 @@ pub(crate) struct Stage {
     queue: VecDeque<(usize, Event)>,
     held: BTreeSet<(usize, Held)>,
     waiting: Vec<(Held, usize, Event)>,
-    /// Whether ada hears of no changes that others make.
-    pub(crate) deaf: bool,
+    /// Who hears of no changes that others make.
+    pub(crate) deaf: &'static [&'static str],
     /// Whose cable is out, without anybody being told.
     muted: BTreeSet<usize>,
     /// Whoever dials a peer that is not in the cast is connected; on which link, last.
@@ -93,7 +93,7 @@ impl Stage {
             queue: VecDeque::new(),
             held: BTreeSet::new(),
             waiting: Vec::new(),
-            deaf: false,
+            deaf: &[],
             muted: BTreeSet::new(),
             puppet: None,
             traffic: Vec::new(),
@@ -412,6 +412,10 @@ impl Stage {
         }
     }
 
+    fn is_deaf(&self, ix: usize) -> bool {
+        self.deaf.contains(&self.sides[ix].name.as_str())
+    }
+
     fn push(&mut self, kind: Held, ix: usize, event: Event) {
         if self.held.contains(&(ix, kind)) {
             self.waiting.push((kind, ix, event));
@@ -439,7 +443,7 @@ impl Stage {
                 });
                 if let Some(&(to, link)) = self.ends.get(&(ix, link))
                     && !self.is_muted(ix, to)
-                    && !(self.deaf && to == 0 && matches!(message, Message::Registers(_)))
+                    && !(matches!(message, Message::Registers(_)) && self.is_deaf(to))
                 {
                     self.push(Held::Messages, to, Event::Said { link, message });
                 }

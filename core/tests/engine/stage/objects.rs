@@ -250,6 +250,7 @@ impl Objects {
             DiskWish::List { .. }
             | DiskWish::Look { .. }
             | DiskWish::ReadChunk { .. }
+            | DiskWish::ReadThrown { .. }
             | DiskWish::StoreChunk { .. }
             | DiskWish::StoreHole { .. }
             | DiskWish::ReadStored { .. }

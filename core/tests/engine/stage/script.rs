@@ -307,6 +307,15 @@ impl Script {
                 let besides = words::besides(*besides);
                 format!("read {len} bytes at {offset} of {}{besides}", path(at))
             }
+            DiskWish::ReadThrown {
+                offset,
+                len,
+                besides,
+                ..
+            } => {
+                let besides = words::besides(*besides);
+                format!("read {len} bytes at {offset} of what lies in the trash{besides}")
+            }
             DiskWish::LoadObject { object } => format!("find {}", self.object(*object)),
             DiskWish::CreateObject { object, size, .. } => {
                 format!("make {} of {size} bytes", self.object(*object))

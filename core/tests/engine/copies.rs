@@ -1,0 +1,193 @@
+//! Conflict copies: what lost stands beside what won, and is a file like any other.
+
+use tandem_core::action::FsReply;
+use tandem_core::edit::{Edit, SetAttr, XattrHow};
+use tandem_core::engine::Last;
+use tandem_core::event::FsCall;
+use tandem_core::ids::Ino;
+use tandem_core::tree::register::Xattrs;
+
+use crate::app::{
+    both, close, copy_of, flush, greeting, is_done, met, open, read, secs, wall, written,
+};
+use crate::bo::Bo;
+use crate::placing::tree;
+use crate::stage::{Stage, photo};
+
+/// Bo has a photo open, of which he has no more than what he wrote into it, when he hears that
+/// cleo's version has won; nobody has that yet. What he writes on goes on hers, at once; and what
+/// he wrote before is a conflict copy, the rest of which can be had as what it was made of.
+#[test]
+fn a_draft_that_lost_goes_with_the_conflict_copy() {
+    let mut stage = met();
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    let (node, knew) = (cleo.find("photo"), cleo.knows.clone());
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    flush(&mut stage, fh);
+    cleo.serves = false;
+    cleo.write_on(node, knew, &[9; 1_600]);
+    cleo.tell(&mut stage);
+    stage.wait(secs(1));
+    written(&mut stage, fh, 0, b"BYE", 102);
+    let req = stage.read("bo", fh, 0, 3);
+    assert_eq!(stage.bytes("bo", req), b"BYE");
+    let copy = copy_of(&mut stage);
+    assert_eq!(read(&mut stage, &copy), greeting());
+    close(&mut stage, fh);
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    assert_eq!(read(&mut stage, &copy), greeting());
+    // Ada hears of it all, and cleo's version can be had.
+    stage.deaf = &[];
+    stage.cut();
+    cleo.serves = true;
+    for _ in 0..3 {
+        cleo.attend(&mut stage);
+    }
+    let mut last = vec![9; 1_600];
+    last[..3].copy_from_slice(b"BYE");
+    assert_eq!(tree(&mut stage)["photo"], last);
+    assert_eq!(tree(&mut stage)[&copy], greeting());
+    assert_eq!(read(&mut stage, "photo"), last);
+    assert_eq!(read(&mut stage, &copy), greeting());
+    assert_eq!(stage.side("bo").objects.drafts(), 0);
+}
+
+/// Ada and bo have both written to the photo while apart; returns the conflict copy's name.
+fn apart() -> (Stage, String) {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    stage.mute("ada");
+    stage.side("ada").files.write("photo", b"ada's");
+    stage.hint("photo");
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.unmute("ada");
+    stage.wait(secs(25));
+    let copy = copy_of(&mut stage);
+    assert!(tree(&mut stage).contains_key(&copy));
+    assert_eq!(tree(&mut stage).len(), 2);
+    (stage, copy)
+}
+
+/// Bo changes something of a copy through his mount.
+fn edit(stage: &mut Stage, edit: Edit) {
+    let req = stage.call("bo", FsCall::Edit(edit));
+    assert!(is_done(stage, req));
+    stage.wait(secs(3));
+}
+
+/// A program changes something of a copy in ada's folder.
+fn seen(stage: &mut Stage, path: &str) {
+    stage.hint(path);
+    stage.wait(secs(3));
+}
+
+/// Returns the mode and the number of names that bo sees.
+fn mode(stage: &mut Stage, name: &str) -> (u16, u32) {
+    let ino = stage.lookup("bo", name);
+    let req = stage.call("bo", FsCall::GetAttr { ino });
+    match stage.answer("bo", req) {
+        Some(Ok(FsReply::Attr(shown))) => (shown.mode, shown.nlink),
+        other => panic!("it shows nothing: {other:?}"),
+    }
+}
+
+fn colour(stage: &mut Stage, ino: Ino) -> Option<Vec<u8>> {
+    let name = b"user.colour".to_vec();
+    let req = stage.call("bo", FsCall::GetXattr { ino, name });
+    match stage.answer("bo", req) {
+        Some(Ok(FsReply::Value(value))) => Some(value.to_vec()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_conflict_copy_is_edited_through_a_mount() {
+    let (mut stage, copy) = apart();
+    let (_, fh) = open(&mut stage, &copy);
+    written(&mut stage, fh, 0, b"EDITED", 102);
+    close(&mut stage, fh);
+    stage.wait(secs(3));
+    assert_eq!(tree(&mut stage)[&copy][..6], *b"EDITED");
+    assert_eq!(read(&mut stage, &copy)[..6], *b"EDITED");
+    assert_eq!(tree(&mut stage).len(), 2);
+}
+
+#[test]
+fn a_conflict_copy_is_edited_in_the_folder() {
+    let (mut stage, copy) = apart();
+    stage.side("ada").files.write(&copy, b"EDITED");
+    seen(&mut stage, &copy);
+    assert_eq!(read(&mut stage, &copy), b"EDITED");
+    assert_eq!(tree(&mut stage)[&copy], b"EDITED");
+    assert_eq!(tree(&mut stage).len(), 2);
+}
+
+#[test]
+fn a_conflict_copy_has_a_mode_of_its_own() {
+    let (mut stage, copy) = apart();
+    let ino = stage.lookup("bo", &copy);
+    let set = SetAttr {
+        mode: Some(0o604),
+        ..SetAttr::default()
+    };
+    let (fh, wall) = (None, wall(102));
+    edit(&mut stage, Edit::SetAttr { ino, fh, set, wall });
+    assert_eq!(mode(&mut stage, &copy), (0o604, 1));
+    assert_eq!(stage.side("ada").files.mode(&copy), 0o604);
+    let (mut stage, copy) = apart();
+    stage.side("ada").files.chmod(&copy, 0o604);
+    seen(&mut stage, &copy);
+    assert_eq!(mode(&mut stage, &copy), (0o604, 1));
+    assert_eq!(stage.side("ada").files.mode(&copy), 0o604);
+    assert_eq!(stage.side("ada").files.mode("photo"), 0o644);
+}
+
+#[test]
+fn a_conflict_copy_has_attributes_of_its_own() {
+    let (mut stage, copy) = apart();
+    let ino = stage.lookup("bo", &copy);
+    let set = Edit::SetXattr {
+        ino,
+        name: b"user.colour".to_vec(),
+        value: b"red".to_vec(),
+        how: XattrHow::Set,
+    };
+    edit(&mut stage, set);
+    assert_eq!(colour(&mut stage, ino), Some(b"red".to_vec()));
+    let red = stage.side("ada").files.xattrs(&copy).clone();
+    assert_eq!(red.len(), 1);
+    let (mut stage, copy) = apart();
+    stage.side("ada").files.set_xattrs(&copy, red.clone());
+    seen(&mut stage, &copy);
+    let ino = stage.lookup("bo", &copy);
+    assert_eq!(colour(&mut stage, ino), Some(b"red".to_vec()));
+    assert_eq!(*stage.side("ada").files.xattrs(&copy), red);
+    assert_eq!(*stage.side("ada").files.xattrs("photo"), Xattrs::new());
+}
+
+#[test]
+fn a_conflict_copy_has_further_names() {
+    let (mut stage, copy) = apart();
+    let ino = stage.lookup("bo", &copy);
+    let (parent, name) = (Ino::ROOT, b"other".to_vec());
+    edit(&mut stage, Edit::Link { ino, parent, name });
+    let is_linked = |stage: &mut Stage| {
+        assert_eq!(mode(stage, "other").1, 2);
+        assert_eq!(stage.lookup("bo", "other"), stage.lookup("bo", &copy));
+        assert_eq!(tree(stage).len(), 3);
+        let files = &stage.side("ada").files;
+        assert_eq!(files.inode("other"), files.inode(&copy));
+    };
+    is_linked(&mut stage);
+    let (mut stage, again) = apart();
+    assert_eq!(again, copy);
+    stage.side("ada").files.link(&copy, "other");
+    stage.hint("other");
+    seen(&mut stage, &copy);
+    is_linked(&mut stage);
+}

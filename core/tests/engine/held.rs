@@ -1,0 +1,298 @@
+//! Who holds what: of a version that not everybody has yet, and of one that is no more.
+
+use tandem_core::action::DiskWish;
+use tandem_core::engine::Last;
+use tandem_core::error::{DiskError, FsError};
+use tandem_core::event::{Event, Fetched};
+use tandem_core::ids::{
+    ActorId, Arrival, ChunkHash, Dot, Lamport, LinkId, NodeId, ObjectId, PayloadId,
+};
+use tandem_core::message::{Batch, Message};
+use tandem_core::place_wish::PlaceWish;
+use tandem_core::time::Duration;
+use tandem_core::tree::register::{Content, Digest, Register, Stamp};
+
+use crate::app::{
+    answers, asked, asked_on, both, close, create, flush, greeting, met, newest, open, read, secs,
+    versions, written,
+};
+use crate::bo::Bo;
+use crate::names::adas_hello;
+use crate::placing::{ada, names, tree};
+use crate::stage::{Held, Side, Stage, photo};
+
+// What stays where it was made.
+
+/// Bo writes a word into a photo of which he has nothing else. Until ada has taken it up, she can
+/// be asked for the rest as nothing but the photo as it was: it stays a draft, which knows that.
+#[test]
+fn a_draft_in_part_settles_once_the_host_holds_its_version() {
+    let mut stage = met();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.wait(secs(30));
+    assert_eq!(stage.side("bo").objects.drafts(), 1, "ada has not heard");
+    stage.deaf = &[];
+    stage.cut();
+    stage.wait(secs(10));
+    assert_eq!(tree(&mut stage)["photo"], greeting());
+    assert_eq!(stage.side("bo").objects.drafts(), 0);
+    assert_eq!(read(&mut stage, "photo"), greeting());
+}
+
+/// A host that said so as soon as the file has its place would be believed by the only other one
+/// that has it.
+#[test]
+fn a_host_says_that_it_holds_what_survives_power_loss() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    let version = bo.write(a, b"bo's");
+    bo.tell(&mut stage);
+    let is_said = |stage: &mut Stage| {
+        let is_it = |register: &Register| matches!(register, Register::Digest(digest) if digest.object.version == version);
+        stage.side("ada").registers().iter().any(is_it)
+    };
+    let is_sync = |wish: &DiskWish| matches!(wish, DiskWish::Place(PlaceWish::Harden));
+    stage.side("ada").failing = Some((is_sync, DiskError::Io));
+    while stage.side("ada").failing.is_some() {
+        while bo.serve_one(&mut stage) {}
+        stage.wait(Duration::from_millis(50));
+    }
+    assert_eq!(tree(&mut stage)["a"], b"bo's");
+    assert!(!is_said(&mut stage), "the folder was not synced");
+    bo.attend(&mut stage);
+    assert!(is_said(&mut stage));
+    stage.power_loss("ada");
+    assert_eq!(tree(&mut stage)["a"], b"bo's");
+}
+
+/// Bo, alone with a host that is played by hand, has made a file; returns that and its version.
+fn bo_has_made() -> (Stage, LinkId, Content) {
+    let mut stage = Stage::of(vec![Side::joiner(1, "bo")]);
+    stage.side("bo").config.writable = true;
+    stage.side("bo").config.chunk_size = 512;
+    stage.start("bo", Last::Clean);
+    let link = stage.puppet.expect("bo has dialled");
+    stage.said("bo", link, adas_hello());
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, b"bo's", 101);
+    close(&mut stage, fh);
+    stage.wait(secs(2));
+    assert_eq!(stage.side("bo").objects.drafts(), 0);
+    let made = versions(&mut stage).remove(0);
+    (stage, link, made)
+}
+
+/// Cleo, who has not all of it herself, made another version of what bo made.
+fn cleos(made: &Content) -> Content {
+    let dot = Dot {
+        actor: ActorId(0xc0),
+        counter: 1,
+    };
+    let mut context = made.context.clone();
+    context.cover(made.stamp.dot);
+    Content {
+        stamp: Stamp {
+            lamport: Lamport(made.stamp.lamport.0 + 1),
+            dot,
+        },
+        context,
+        base: Some(made.stamp.dot),
+        ..made.clone()
+    }
+}
+
+fn hears(stage: &mut Stage, link: LinkId, upto: u64, register: Register) {
+    let batch = Batch {
+        upto: Arrival(upto),
+        registers: vec![register],
+        knowledge: None,
+    };
+    stage.said("bo", link, Message::Registers(batch));
+    stage.said("bo", link, Message::Pong);
+    stage.wait(secs(2));
+}
+
+/// What cleo made of a version is had as that version where she has not all of it: whoever made
+/// that keeps it, and serves it, until a host says that it has what was made of it.
+#[test]
+fn what_was_superseded_stays_until_a_host_holds_its_successor() {
+    let (mut stage, link, made) = bo_has_made();
+    let next = cleos(&made);
+    hears(&mut stage, link, 1, Register::Content(next.clone()));
+    // Bo reads hers, so that his own spares him nothing any more.
+    let fh = stage.open("bo", "new");
+    let req = stage.read("bo", fh, 0, 4);
+    let (_, fetch, _) = stage.unanswered.remove(0);
+    let (payload, hash) = (PayloadId(stage.draw()), ChunkHash::of(b"cleo"));
+    stage.side("bo").payloads.insert(payload, b"cleo".to_vec());
+    let outcome = Fetched::Data {
+        payload,
+        len: 4,
+        computed: hash,
+        recorded: hash,
+    };
+    stage.event("bo", Event::Fetched { fetch, outcome });
+    assert_eq!(stage.bytes("bo", req), b"cleo");
+    stage.wait(secs(8));
+    let own = ("bo", link);
+    assert_eq!(asked_on(&mut stage, own, made.object(), 0), "here it is");
+    assert_eq!(stage.side("bo").objects.count(), 2);
+    let stamp = Stamp {
+        lamport: Lamport(100),
+        dot: Dot {
+            actor: ActorId(5),
+            counter: 1,
+        },
+    };
+    let said = Digest {
+        object: next.object(),
+        stamp,
+        hash: 7,
+    };
+    hears(&mut stage, link, 2, Register::Digest(said));
+    assert_eq!(stage.side("bo").objects.count(), 1);
+    assert_eq!(asked_on(&mut stage, own, made.object(), 0), "gone");
+}
+
+// What is asked for as what.
+
+/// Ada's photo was lost before she had taken up what bo wrote into it: she asks him for all of
+/// it. What he lacks he asks for first, as what is beneath.
+#[test]
+fn what_a_draft_lacks_is_fetched_for_whoever_asks() {
+    let mut stage = met();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    flush(&mut stage, fh);
+    let object = newest(&mut stage);
+    stage.hold("bo", Held::Chunks);
+    assert_eq!(asked(&mut stage, object, 0), "nothing");
+    stage.release("bo", Held::Chunks);
+    assert_eq!(answers(&mut stage, "bo"), ["here it is"]);
+    assert_eq!(asked(&mut stage, object, 3), "here it is");
+}
+
+/// Bo's draft lacks a chunk, of which ada has another by now; he has not heard of that.
+fn nobody_has_it() -> (Stage, ObjectId) {
+    let mut stage = met();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    flush(&mut stage, fh);
+    let object = newest(&mut stage);
+    stage.deaf = &["ada", "bo"];
+    stage.side("ada").files.write("photo", &[3; 1_600]);
+    stage.hint("photo");
+    (stage, object)
+}
+
+#[test]
+fn who_asks_for_what_nobody_has_is_told_so() {
+    let (mut stage, object) = nobody_has_it();
+    assert_eq!(asked(&mut stage, object, 0), "nothing");
+    stage.wait(secs(20));
+    assert_eq!(answers(&mut stage, "bo"), ["not held"]);
+}
+
+/// P9: it was asked for by every name that it may have, every half second, for ever.
+#[test]
+fn what_nobody_has_is_an_error_and_is_asked_for_no_more() {
+    let (mut stage, _) = nobody_has_it();
+    let fh = stage.open("bo", "photo");
+    let req = stage.read("bo", fh, 0, 10);
+    stage.wait(secs(20));
+    assert_eq!(stage.answer("bo", req), Some(Err(FsError::Io)));
+    let asked = stage.side("bo").engine().counters().chunks_asked;
+    stage.wait(secs(60));
+    let then = stage.side("bo").engine().counters().chunks_asked;
+    assert_eq!(then, asked);
+}
+
+/// Bo has the photo open in which he wrote a word. Ada has taken that up, and the photo as it was
+/// no longer, not in her trash either; what bo lacks of that he asks for as what he made of it.
+#[test]
+fn what_is_beneath_is_asked_for_as_what_was_made_of_it() {
+    let mut stage = both();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    flush(&mut stage, fh);
+    stage.wait(secs(5));
+    assert_eq!(tree(&mut stage)["photo"], greeting());
+    stage.side("ada").files.empty_trash();
+    assert_eq!(stage.side("bo").objects.drafts(), 1, "it is open");
+    let req = stage.read("bo", fh, 0, 512);
+    stage.wait(secs(2));
+    assert_eq!(stage.bytes("bo", req), photo()[..512]);
+}
+
+// The host.
+
+/// Ada has heard of bo's version and can't have it yet: what stands in her folder is what it was
+/// made of, and whoever reads that is served; out of her trash too, as long as it lies there.
+#[test]
+fn a_host_serves_what_stands_though_it_was_superseded() {
+    let mut stage = ada(&[("a", &[7; 700])]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("a");
+    let version = bo.version_of(node);
+    bo.serves = false;
+    bo.write(node, &[9; 900]);
+    bo.tell(&mut stage);
+    let first = ObjectId { node, version };
+    let own = ("ada", bo.link);
+    assert_eq!(asked_on(&mut stage, own, first, 1), "here it is");
+    assert_eq!(asked_on(&mut stage, own, first, 2), "not held");
+    bo.serves = true;
+    bo.attend(&mut stage);
+    assert_eq!(tree(&mut stage)["a"], [9; 900]);
+    assert_eq!(asked_on(&mut stage, own, first, 1), "here it is");
+    stage.side("ada").files.empty_trash();
+    assert_eq!(asked_on(&mut stage, own, first, 1), "gone");
+}
+
+/// Ada's own version lost to bo's, and stands beside it under another name and as another node.
+#[test]
+fn a_host_serves_a_version_that_stands_as_a_conflict_copy() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (node, knew) = (bo.find("a"), bo.knows.clone());
+    stage.side("ada").files.write("a", b"ada's own");
+    stage.hint("a");
+    bo.listen(&mut stage);
+    let version = bo.version_of(node);
+    bo.write_on(node, knew, b"bo's");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(names(&mut stage).len(), 2);
+    let lost = ObjectId { node, version };
+    let own = ("ada", bo.link);
+    assert_eq!(asked_on(&mut stage, own, lost, 0), "here it is");
+}
+
+/// A disk that was full for so long that the attempts at a chunk ran out: nobody had to come for
+/// what bo made to be fetched after all.
+#[test]
+fn what_had_no_room_is_fetched_for_its_place_when_there_is() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    bo.file(NodeId::ROOT, "a", b"bo's");
+    bo.tell(&mut stage);
+    let is_store = |wish: &DiskWish| matches!(wish, DiskWish::StoreChunk { .. });
+    for _ in 0..400 {
+        stage.side("ada").failing = Some((is_store, DiskError::NoSpace));
+        while bo.serve_one(&mut stage) {}
+        stage.said("ada", bo.link, Message::Ping);
+        stage.wait(Duration::from_millis(250));
+    }
+    assert_eq!(names(&mut stage), Vec::<String>::new());
+    stage.side("ada").failing = None;
+    for _ in 0..30 {
+        bo.attend(&mut stage);
+    }
+    assert_eq!(names(&mut stage), ["a"]);
+}

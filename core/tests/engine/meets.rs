@@ -1,0 +1,106 @@
+//! What is written or removed here meets what others do meanwhile.
+
+use tandem_core::edit::Edit;
+use tandem_core::engine::Last;
+use tandem_core::event::FsCall;
+use tandem_core::ids::Ino;
+use tandem_core::time::Duration;
+
+use crate::app::{
+    alone, both, close, create, flush, greeting, open, read, secs, sync, versions, written,
+};
+use crate::bo::Bo;
+use crate::placing::{ada, names, tree};
+use crate::stage::{Stage, photo};
+
+fn unlink(stage: &mut Stage, name: &str) {
+    let (parent, name) = (Ino::ROOT, name.into());
+    stage.call("bo", FsCall::Edit(Edit::Unlink { parent, name }));
+}
+
+/// P3: an edit beats a delete that did not know of it, and one that nobody was told yet too.
+#[test]
+fn what_is_being_written_to_a_file_that_a_peer_deletes_brings_it_back() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    stage.side("ada").files.remove("photo");
+    stage.hint("photo");
+    stage.wait(Duration::from_millis(300));
+    assert!(stage.shown("bo").is_empty(), "bo has heard of it");
+    close(&mut stage, fh);
+    stage.wait(secs(5));
+    assert_eq!(read(&mut stage, "photo"), greeting());
+    assert_eq!(tree(&mut stage)["photo"], greeting());
+}
+
+/// What bo removed himself he removed with open eyes; after a power loss he is another actor, and
+/// must know himself in who did it.
+#[test]
+fn what_is_written_to_a_file_that_was_unlinked_here_stays_gone_after_a_power_loss() {
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, b"one", 101);
+    sync(&mut stage, fh);
+    unlink(&mut stage, "new");
+    written(&mut stage, fh, 3, b"two", 102);
+    // The delete is synced soon.
+    stage.wait(Duration::from_millis(300));
+    let made = versions(&mut stage);
+    for _ in 0..2 {
+        stage.power_loss("bo");
+        stage.start("bo", Last::Lost);
+        stage.wait(secs(3));
+        assert!(stage.shown("bo").is_empty());
+    }
+    assert_eq!(versions(&mut stage), made);
+    let bo = stage.side("bo");
+    assert_eq!((bo.objects.drafts(), bo.objects.count()), (0, 0));
+}
+
+/// Ada removed a file, having edited it; bo, who knew nothing of the edit, removed it too, and
+/// his delete is the later one. It came back, with its bytes gone.
+#[test]
+fn what_both_have_deleted_stays_deleted_though_one_knew_less() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    stage.side("ada").files.write("a", b"second");
+    stage.hint("a");
+    stage.wait(secs(2));
+    stage.side("ada").files.remove("a");
+    stage.hint("a");
+    stage.wait(secs(2));
+    bo.remove(a, "a");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(names(&mut stage), Vec::<String>::new());
+    assert!(stage.shown("ada").is_empty());
+    assert_eq!(stage.side("ada").faults, []);
+}
+
+/// The kernel has pages of what bo is writing. They are what is shown until that is published:
+/// to forget them for ada's version would have him read neither.
+#[test]
+fn a_file_that_is_being_written_is_not_forgotten_for_a_version_that_comes() {
+    let mut stage = both();
+    let (ino, fh) = open(&mut stage, "photo");
+    let edited = |stage: &mut Stage, with: u8| {
+        stage.trace();
+        stage.side("ada").files.write("photo", &[with; 1_600]);
+        stage.hint("photo");
+        stage.wait(Duration::from_millis(300));
+        let forgotten = format!("kernel, forget {ino} and its pages");
+        stage.trace().contains(&forgotten)
+    };
+    assert!(edited(&mut stage, 1));
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    assert!(!edited(&mut stage, 2));
+    let req = stage.read("bo", fh, 600, 5);
+    assert_eq!(stage.bytes("bo", req), b"HELLO");
+    flush(&mut stage, fh);
+    stage.wait(secs(3));
+    assert!(edited(&mut stage, 3), "nothing is being written");
+}
