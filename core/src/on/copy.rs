@@ -20,6 +20,7 @@ use crate::message::{Answer, Have, Role};
 use crate::object::{Fare, Object, Parcel, Stage};
 use crate::on::disk::Job;
 use crate::on::placed::same_content;
+use crate::on::serve::Serving;
 use crate::place_wish::FileKey;
 use crate::records::Holding;
 use crate::tree::name::Name;
@@ -226,8 +227,8 @@ impl Engine {
                 // It is named to nobody, and goes with the others.
                 Err(_) => {}
             }
-            self.serve_recalled(object);
         }
+        self.serve_recalled(object);
         let waiting: Vec<ObjectId> = self
             .objects
             .iter()
@@ -239,17 +240,19 @@ impl Engine {
         }
     }
 
-    /// Peers that have asked for chunks of an object wait until it was looked at no longer.
+    /// Peers that have asked for chunks of an object wait until it was looked at no longer; it may
+    /// have gone meanwhile.
     fn serve_recalled(&mut self, object: ObjectId) {
-        let is_known = self.objects.contains_key(&object);
-        let asks = self.asks.iter();
-        let asks = asks.filter(|(_, serving)| serving.want.object == object);
+        let is_unread = self.kept_back.contains(&object) && !self.objects.contains_key(&object);
+        // How many bytes those want was not known.
+        let waits = |serving: &Serving| serving.want.object == object && serving.len == 0;
+        let asks = self.asks.iter().filter(|(_, serving)| waits(serving));
         let asks: Vec<AskId> = asks.map(|(ask, _)| *ask).collect();
         for ask in asks {
-            if is_known {
-                self.serve(ask);
-            } else {
+            if is_unread {
                 self.answer(ask, Answer::Failed);
+            } else {
+                self.serve(ask);
             }
         }
     }

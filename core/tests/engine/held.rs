@@ -116,14 +116,12 @@ fn hears(stage: &mut Stage, link: LinkId, upto: u64, register: Register) {
     stage.wait(secs(2));
 }
 
-/// What cleo made of a version is had as that version where she has not all of it: whoever made
-/// that keeps it, and serves it, until a host says that it has what was made of it.
-#[test]
-fn what_was_superseded_stays_until_a_host_holds_its_successor() {
+/// Bo's version was superseded by cleo's, all of which he has read, so that his own spares him
+/// nothing any more; returns his, and the word that a host holds hers.
+fn superseded() -> (Stage, LinkId, ObjectId, Register) {
     let (mut stage, link, made) = bo_has_made();
     let next = cleos(&made);
     hears(&mut stage, link, 1, Register::Content(next.clone()));
-    // Bo reads hers, so that his own spares him nothing any more.
     let fh = stage.open("bo", "new");
     let req = stage.read("bo", fh, 0, 4);
     let (_, fetch, _) = stage.unanswered.remove(0);
@@ -138,9 +136,6 @@ fn what_was_superseded_stays_until_a_host_holds_its_successor() {
     stage.event("bo", Event::Fetched { fetch, outcome });
     assert_eq!(stage.bytes("bo", req), b"cleo");
     stage.wait(secs(8));
-    let own = ("bo", link);
-    assert_eq!(asked_on(&mut stage, own, made.object(), 0), "here it is");
-    assert_eq!(stage.side("bo").objects.count(), 2);
     let stamp = Stamp {
         lamport: Lamport(100),
         dot: Dot {
@@ -148,14 +143,36 @@ fn what_was_superseded_stays_until_a_host_holds_its_successor() {
             counter: 1,
         },
     };
-    let said = Digest {
+    let said = Register::Digest(Digest {
         object: next.object(),
         stamp,
         hash: 7,
-    };
-    hears(&mut stage, link, 2, Register::Digest(said));
+    });
+    (stage, link, made.object(), said)
+}
+
+/// What cleo made of a version is had as that version where she has not all of it: whoever made
+/// that keeps it, and serves it, until a host says that it has what was made of it.
+#[test]
+fn what_was_superseded_stays_until_a_host_holds_its_successor() {
+    let (mut stage, link, object, said) = superseded();
+    let own = ("bo", link);
+    assert_eq!(asked_on(&mut stage, own, object, 0), "here it is");
+    assert_eq!(stage.side("bo").objects.count(), 2);
+    hears(&mut stage, link, 2, said);
     assert_eq!(stage.side("bo").objects.count(), 1);
-    assert_eq!(asked_on(&mut stage, own, made.object(), 0), "gone");
+    assert_eq!(asked_on(&mut stage, own, object, 0), "gone");
+}
+
+/// Whoever asks waits while the disk is asked what is there, and is answered whatever comes of it.
+#[test]
+fn who_asks_for_what_is_superseded_and_then_goes_is_told_so() {
+    let (mut stage, link, object, said) = superseded();
+    stage.hold("bo", Held::Disk);
+    assert_eq!(asked_on(&mut stage, ("bo", link), object, 0), "nothing");
+    hears(&mut stage, link, 2, said);
+    stage.release("bo", Held::Disk);
+    assert_eq!(answers(&mut stage, "bo"), ["gone"]);
 }
 
 // What is asked for as what.
