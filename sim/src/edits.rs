@@ -58,19 +58,23 @@ impl World {
     /// Has names looked up that are to be taken away and of which the kernel knows nothing: it
     /// takes away nothing that it has not seen.
     fn look_first(&mut self, p: usize, call: &FsCall) -> Verdict {
-        let spots: Vec<(Ino, Vec<u8>)> = match call {
-            FsCall::Edit(Edit::Unlink { parent, name } | Edit::RemoveDir { parent, name }) => {
+        let spots: Vec<(Ino, Vec<u8>)> =
+            if let FsCall::Edit(Edit::Unlink { parent, name } | Edit::RemoveDir { parent, name }) =
+                call
+            {
                 vec![(*parent, name.clone())]
-            }
-            FsCall::Edit(Edit::Rename {
+            } else if let FsCall::Edit(Edit::Rename {
                 parent,
                 name,
                 to_parent,
                 to_name,
                 ..
-            }) => vec![(*parent, name.clone()), (*to_parent, to_name.clone())],
-            _ => return Ok(()),
-        };
+            }) = call
+            {
+                vec![(*parent, name.clone()), (*to_parent, to_name.clone())]
+            } else {
+                return Ok(());
+            };
         for (parent, name) in spots {
             let kernel = &self.peers[p].kernel;
             let is_known = match kernel.entries.get(&(parent, name.clone())) {
