@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The suites that are too long for CI. Each prints a table, a line for each round.
+# The suites that are too long for CI. They print a table, a line for each round.
 #
 #   tests/long.sh NAME [ROUNDS]
 #
@@ -9,7 +9,8 @@
 #   host-gone     the host is killed and comes back
 #   storm         a file is replaced over and over while it is read
 #   tree          10,000 files with odd names
-#   all           all of them
+#   torn          counts reads of a chunk that show two versions (once; a table of its own)
+#   all           all of them but torn
 #
 # A round is a run of the end-to-end test of that name in its large form; its output is kept
 # when it fails.
@@ -24,6 +25,11 @@ declare -A test_of=(
     [storm]=changes::a_storm_of_replacements
     [tree]=tree::
 )
+if [ "${1:-}" = torn ]; then
+    cargo test --quiet --release -p tandem-io --test e2e -- \
+        --ignored --nocapture torn:: | grep '^|\|^test result'
+    exit
+fi
 name=${1:-}
 rounds=${2:-3}
 if [ "$name" = all ]; then

@@ -74,7 +74,7 @@ pub struct Config {
     pub read_deadline: Duration,
     /// Attempts at a chunk without progress before its reads fail.
     pub retries: u32,
-    /// Complete files of which all is kept in memory.
+    /// Files of which what is here is kept in memory while it is of no use.
     pub resting: usize,
     /// Files whose lanes are open at once, for each link: at least one, and at most
     /// [`LANE_FILES_MAX`].
@@ -190,7 +190,7 @@ pub struct Engine {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     /// The versions of files of which something is on disk, and how much.
     pub(crate) kept: BTreeMap<ObjectId, Holding>,
-    /// The complete ones among `objects`.
+    /// The order in which `objects` were last of use.
     pub(crate) resting: Resting,
     /// Objects that have chunks to ask for, in the order of their first want.
     pub(crate) ancestors: Ancestors,
@@ -349,6 +349,7 @@ impl Engine {
         self.pump_places();
         self.pump_draft_syncs();
         self.pump_fetches();
+        self.pump_rest();
         self.close_commit();
         self.pump_registers();
         self.close_commit();

@@ -69,8 +69,9 @@ pub const LANES: u32 = 4;
 /// HTTP/2 connection carries.
 pub const LANE_FILES_MAX: usize = 64;
 
-/// Complete files of which more is kept in memory than that they are complete: a kilobyte each, and
-/// one look at the disk for each that is read again after so many others; by eye.
+/// Files that are of no use at the moment, of which what is here, and the hashes of that, is kept in
+/// memory: some kilobytes each, and one look at the disk for each that is read again after so many
+/// others; by eye.
 pub const RESTING_MAX: usize = 1_024;
 
 /// Listings of directories under way at once: keeps a disk queue busy without filling memory.

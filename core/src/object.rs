@@ -242,6 +242,30 @@ impl Object {
         }
     }
 
+    /// Returns whether nothing is under way on it, and nobody waits for it.
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_settled = match self.stage {
+            Stage::Unknown | Stage::Absent | Stage::Partial | Stage::Complete => true,
+            Stage::Loading
+            | Stage::Creating
+            | Stage::Syncing
+            | Stage::Finishing
+            | Stage::Broken => false,
+        };
+        is_settled
+            && self.jobs == 0
+            && !self.doomed
+            && !self.whole
+            && !self.pausing
+            && self.syncing.is_none()
+            && self.readers.is_empty()
+            && self.asks.is_empty()
+            && self.wanted.is_empty()
+            && self.asked.is_empty()
+            && self.arrived.is_empty()
+            && self.copying.is_empty()
+    }
+
     /// Forgets what was known of the disk, to look again.
     pub(crate) fn break_off(&mut self) {
         self.stage = Stage::Broken;

@@ -1,13 +1,13 @@
-//! Complete objects, in the order in which they were last of use.
+//! The objects that are in memory, in the order in which they were last of use.
 //!
-//! Law (P6): what is kept in memory of files that were read does not grow with their number. Of an
-//! object that is forgotten everything is on disk, and is found there when it is read again.
+//! Law: each that was taken in is here until it is taken out, or is said to be gone. One that went
+//! from memory without a word is passed over when its turn comes.
 
 use alloc::collections::BTreeMap;
 
 use crate::ids::ObjectId;
 
-/// The complete objects that are kept in memory.
+/// An order of objects.
 #[derive(Debug, Default)]
 pub(crate) struct Resting {
     next: u64,
@@ -24,7 +24,7 @@ impl Resting {
         self.next += 1;
     }
 
-    /// Notes that an object is not kept any more, or not complete.
+    /// Notes that an object is not kept any more.
     pub(crate) fn gone(&mut self, object: ObjectId) {
         if let Some(used) = self.uses.remove(&object) {
             self.by_use.remove(&used);

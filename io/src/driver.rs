@@ -383,6 +383,8 @@ impl Driver {
             Action::Fault(fault @ Fault::MuchMissing { .. }) => {
                 self.notice(Notice::Halted(fault.to_string()));
             }
+            // The store says it itself, once, and with the words of the operating system.
+            Action::Fault(fault @ Fault::Store { .. }) => tracing::debug!("{fault}"),
             Action::Fault(fault) => tracing::warn!("{fault}"),
             Action::Wanted { req, state } => self.notice(Notice::Wanted { req, state }),
             Action::Stopped => self.notice(Notice::Stopped),

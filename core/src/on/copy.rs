@@ -220,6 +220,7 @@ impl Engine {
                 }) => match self.recalled(object, sidecar, partial, complete) {
                     Some(found) => {
                         self.objects.insert(object, found);
+                        self.resting.used(object);
                     }
                     None => self.doom(object),
                 },

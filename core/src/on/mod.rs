@@ -26,6 +26,7 @@ pub(crate) mod place;
 pub(crate) mod placed;
 pub(crate) mod recheck;
 pub(crate) mod registers;
+mod rest;
 pub(crate) mod scan;
 pub(crate) mod seen;
 pub(crate) mod serve;

@@ -41,6 +41,7 @@ impl Engine {
         match Object::new(size, chunk_size, self.fetch_backoff(), self.now) {
             Some(new) => {
                 self.objects.insert(object, new);
+                self.resting.used(object);
                 true
             }
             None => false,
@@ -218,7 +219,6 @@ impl Engine {
             self.wake(object);
             self.want_done(object);
             self.review_ancestors(object.node);
-            self.rest(object);
             return;
         }
         // A partial file beside a record that says complete was killed before the rename, or is a
@@ -645,36 +645,6 @@ impl Engine {
             self.wake(object);
             self.want_done(object);
             self.review_ancestors(object.node);
-            self.rest(object);
-        }
-    }
-
-    /// Notes that a complete object was of use, and forgets the ones that were not for longest.
-    fn rest(&mut self, object: ObjectId) {
-        let is_complete = |kept: &Object| kept.stage == Stage::Complete;
-        if !self.objects.get(&object).is_some_and(is_complete) {
-            return;
-        }
-        self.resting.used(object);
-        while let Some(oldest) = self.resting.beyond(self.config.resting) {
-            // One that cannot be spared at this moment comes to rest again when it is closed.
-            let is_spare = |kept: &Object| {
-                is_complete(kept)
-                    && !kept.doomed
-                    && !kept.whole
-                    && kept.jobs == 0
-                    && kept.readers.is_empty()
-                    && kept.asked.is_empty()
-                    && kept.asks.is_empty()
-            };
-            let is_written = self.drafts_on.contains_key(&oldest) || self.is_settling(oldest);
-            let is_in_use = is_written || self.is_ancestor(oldest);
-            if !is_in_use && self.objects.get(&oldest).is_some_and(is_spare) {
-                self.close_idle_lanes(oldest);
-                self.objects.remove(&oldest);
-                self.timers.cancel(Timer::Harden(oldest));
-                self.timers.cancel(Timer::Retry(oldest));
-            }
         }
     }
 
@@ -830,7 +800,7 @@ impl Engine {
         self.unwant_idle(object);
         self.close_idle_lanes(object);
         if self.is_needed(object) {
-            self.rest(object);
+            self.resting.used(object);
         } else if !self.is_ancestor(object) {
             self.doom(object);
         }

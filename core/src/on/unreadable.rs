@@ -55,7 +55,6 @@ impl Engine {
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.break_off();
         }
-        self.resting.gone(object);
         self.object_job(
             object,
             Job::Cleared(object),

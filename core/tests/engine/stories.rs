@@ -280,6 +280,64 @@ fn a_chunk_of_a_partial_file_that_can_not_be_read_is_fetched_again() {
     assert_eq!(stage.answer("bo", read), Some(Err(FsError::Io)));
 }
 
+/// A search looked into the heads of many files, and was done with each. What bo had fetched of
+/// them, and the hashes of that, stayed in memory for as long as bo ran.
+#[test]
+fn of_files_that_were_looked_into_only_the_last_stay_in_memory() {
+    const FILES: u64 = 12;
+    let mut stage = Stage::new(&["bo"]);
+    stage.side("bo").config.resting = 3;
+    let name = |nr: u64| format!("photo {nr}");
+    for nr in 0..FILES {
+        stage.side("ada").files.write(&name(nr), &photo());
+    }
+    stage.start("ada", Last::Clean);
+    stage.start("bo", Last::Clean);
+    let look_into_all = |stage: &mut Stage| {
+        for nr in 0..FILES {
+            let fh = stage.open("bo", &name(nr));
+            let read = stage.read("bo", fh, 600, 100);
+            assert_eq!(stage.bytes("bo", read), photo()[600..700]);
+            stage.call("bo", FsCall::Release { fh });
+        }
+        // Until what was stored is durable.
+        stage.wait(secs(10));
+    };
+    let kept = |stage: &mut Stage| {
+        let now = stage.now;
+        stage.side("bo").engine().status(now).files.len()
+    };
+    look_into_all(&mut stage);
+    assert_eq!(kept(&mut stage), 3);
+    assert_eq!(stage.side("bo").engine().counters().chunks_fetched, FILES);
+    // All of it is still here: nobody is asked, and nothing that is durable is doubted.
+    stage.mute("ada");
+    stage.wait(secs(60));
+    look_into_all(&mut stage);
+    assert_eq!(kept(&mut stage), 3);
+    let counters = stage.side("bo").engine().counters();
+    assert_eq!(
+        (counters.chunks_fetched, counters.claims_checked),
+        (FILES, 0)
+    );
+    // A file that was open meanwhile reads on, and one that changes costs what changed.
+    stage.unmute("ada");
+    stage.wait(secs(60));
+    let fh = stage.open("bo", &name(0));
+    look_into_all(&mut stage);
+    let mut changed = photo();
+    changed[0] ^= 1;
+    stage.side("ada").files.write(&name(0), &changed);
+    stage.hint(&name(0));
+    let read = stage.read("bo", fh, 0, 1_600);
+    stage.wait(secs(2));
+    assert_eq!(stage.bytes("bo", read), changed);
+    let counters = stage.side("bo").engine().counters();
+    // The chunk that changed, and the two that were never read.
+    assert_eq!(counters.chunks_fetched, FILES + 3);
+    assert!(kept(&mut stage) <= 3);
+}
+
 /// Ada's metadata were set aside as damaged and built anew: bo was hung up on without a word, each
 /// time it told of what she had lost.
 #[test]

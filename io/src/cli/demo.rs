@@ -1,11 +1,13 @@
 //! `tandem demo [DIR]`: two peers on this machine, in processes of their own, with the commands
 //! that anybody would use.
 //!
-//! Law: what the demo made it removes, whatever ends it; what it was given it does not touch,
-//! but for the `.tandem` that sharing puts there.
+//! Law: what the demo made it removes, or the next one does if it was killed; what it was given it
+//! does not touch, but for the `.tandem` that sharing puts there (which stays, if it was killed).
+
+mod stage;
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -13,11 +15,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tandem_core::rng::Rng;
 
 use super::CliError;
 use super::say::{Say, bytes_text, shell_word};
 use crate::node::home::DIRECTORY;
+use stage::{Stage, making, sweep};
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
@@ -40,14 +42,19 @@ const LARGE: u64 = 256 * 1024 * 1024;
 impl Demo {
     pub(super) fn run(self, say: &Say) -> Result<(), CliError> {
         let stop = hear_signals()?;
-        let stage = Stage::make()?;
-        let folder = match &self.dir {
-            Some(dir) => dir.canonicalize().map_err(|why| {
+        let given = match &self.dir {
+            Some(dir) => Some(dir.canonicalize().map_err(|why| {
                 CliError::Said(format!(
                     "can't share {}: {why}; name a directory that is there",
                     dir.display()
                 ))
-            })?,
+            })?),
+            None => None,
+        };
+        sweep(given.as_deref(), say);
+        let stage = Stage::make()?;
+        let folder = match given {
+            Some(given) => given,
             None => {
                 say.note(format_args!(
                     "making a folder with a file of {} …",
@@ -70,7 +77,7 @@ impl Demo {
 /// Starts both peers, says what to try, and waits for the end.
 fn play(stage: &Stage, folder: &Path, stop: &Receiver<()>, say: &Say) -> Result<(), CliError> {
     let ticket = stage.path("ticket");
-    let mnt = stage.path("mnt");
+    let mnt = stage.mount();
     let mut host = Peer::start(
         stage,
         "the host",
@@ -96,7 +103,7 @@ fn play(stage: &Stage, folder: &Path, stop: &Receiver<()>, say: &Say) -> Result<
             ticket.as_os_str(),
             mnt.as_os_str(),
             "--store".as_ref(),
-            stage.path("store").as_os_str(),
+            stage.store().as_os_str(),
             "--name".as_ref(),
             "joiner".as_ref(),
         ],
@@ -142,78 +149,6 @@ fn advice(stage: &Stage, folder: &Path, mnt: &Path) -> String {
         data = shell_word(&stage.path("data")),
         program = shell_word(&std::env::current_exe().unwrap_or_else(|_| "tandem".into())),
     )
-}
-
-/// The directory of one demo, removed at its end.
-struct Stage {
-    dir: PathBuf,
-}
-
-impl Stage {
-    fn make() -> Result<Self, CliError> {
-        let base = std::env::temp_dir().canonicalize().map_err(making)?;
-        for number in 0..1_000_u32 {
-            let dir = base.join(format!("tandem-demo-{}-{number}", std::process::id()));
-            match fs::create_dir(&dir) {
-                Ok(()) => return Ok(Self { dir }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(making(error)),
-            }
-        }
-        Err(making(io::ErrorKind::AlreadyExists.into()))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-
-    /// Makes a small tree with something of everything.
-    fn make_folder(&self) -> io::Result<PathBuf> {
-        let folder = self.path("folder");
-        fs::create_dir(&folder)?;
-        fs::write(
-            folder.join("README.txt"),
-            "This folder is shared by a demo of Tandem.\n",
-        )?;
-        fs::write(folder.join("empty"), "")?;
-        let poems = folder.join("poems");
-        fs::create_dir(&poems)?;
-        for (name, line) in [
-            ("spring ☘.txt", "An old silent pond\n"),
-            ("autumn.txt", "A crow has settled on a bare branch\n"),
-        ] {
-            fs::write(poems.join(name), line)?;
-        }
-        std::os::unix::fs::symlink("poems/autumn.txt", folder.join("latest"))?;
-        let mut large = io::BufWriter::new(fs::File::create(folder.join("large.bin"))?);
-        let mut rng = Rng::new(LARGE);
-        for _ in 0..LARGE / 8 {
-            large.write_all(&rng.next_u64().to_le_bytes())?;
-        }
-        large.flush()?;
-        Ok(folder)
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // Never into a mount that did not come off.
-        let mounted = crate::mount::table::mounted().unwrap_or_default();
-        let held = mounted.iter().any(|line| line.point.starts_with(&self.dir));
-        if held || fs::remove_dir_all(&self.dir).is_err() {
-            Say.note(format_args!(
-                "note: {} could not be removed; remove it by hand",
-                self.dir.display()
-            ));
-        }
-    }
-}
-
-fn making(why: io::Error) -> CliError {
-    CliError::Said(format!(
-        "can't make the demo's files in {}: {why}; make room there, or set TMPDIR",
-        std::env::temp_dir().display()
-    ))
 }
 
 /// A peer in a process of its own.

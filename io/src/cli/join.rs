@@ -10,6 +10,7 @@ use super::say::Say;
 use super::{CliError, settle, takes_changes, ticket};
 use crate::config::Given;
 use crate::mount::point;
+use crate::net::ticket::{Ticket, TicketError};
 use crate::node::{JoinOptions, NodeError, join, store_of};
 
 #[derive(Debug, Args)]
@@ -44,6 +45,11 @@ struct Ready<'a> {
 impl Join {
     pub(super) fn run(self, given: Given, say: &Say) -> Result<(), CliError> {
         let (first, mnt) = match self.arguments.as_slice() {
+            [ticket] if is_ticket(ticket) => {
+                // Not taken for a mount point, whose name may be shown.
+                let usage = "say where to mount as well: tandem join TICKET MNT";
+                return Err(CliError::Usage(usage.to_owned()));
+            }
             [mnt] => (None, mnt),
             [first, mnt] => (Some(first), mnt),
             _ => return Err(CliError::Usage("give [TICKET] MNT".to_owned())),
@@ -76,4 +82,10 @@ impl Join {
         }
         Ok(running.wait()?)
     }
+}
+
+/// Tells whether an argument is a ticket, be it a damaged one.
+fn is_ticket(argument: &OsString) -> bool {
+    let read = argument.to_str().map(Ticket::parse);
+    read.is_some_and(|read| !matches!(read, Err(TicketError::Foreign)))
 }

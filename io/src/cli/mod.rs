@@ -171,9 +171,9 @@ fn settle_guest(home: &Home, mut given: Given) -> Result<Settings, CliError> {
 
 /// Returns the ticket that an argument is, names a file of, or (`-`) is on standard input.
 fn ticket(argument: &OsString) -> Result<Ticket, CliError> {
-    let text = argument
-        .to_str()
-        .ok_or_else(|| CliError::Said("can't use the ticket: it is not text".to_owned()))?;
+    let text = argument.to_str().ok_or_else(|| {
+        CliError::Said("can't use the ticket: it is not text; copy it again".to_owned())
+    })?;
     Ok(Ticket::read(text)?)
 }
 

@@ -46,7 +46,7 @@ pub enum MetadataError {
         found: i64,
     },
     /// The operating system refused.
-    #[error("{}: {why}", path.display())]
+    #[error("{}: {why}; check its permissions and the space on its disk", path.display())]
     Io {
         /// What.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum MetadataError {
         why: io::Error,
     },
     /// SQLite refused.
-    #[error("the metadata store {}: {why}", path.display())]
+    #[error("the metadata store {}: {why}; check its permissions and the space on its disk", path.display())]
     Sql {
         /// Which file.
         path: PathBuf,
@@ -92,6 +92,8 @@ pub struct Metadata {
     path: PathBuf,
     /// Whether `synchronous` is FULL.
     full: bool,
+    /// Whether it was said that the last commit failed.
+    refused: bool,
     /// Released when it is closed, by whatever death.
     _lock: File,
 }
@@ -129,6 +131,7 @@ impl Metadata {
                         sql,
                         path,
                         full: true,
+                        refused: false,
                         _lock: lock,
                     };
                     let opened = Opened {
@@ -152,6 +155,7 @@ impl Metadata {
             sql,
             path,
             full: true,
+            refused: false,
             _lock: lock,
         };
         let opened = Opened {
@@ -181,8 +185,17 @@ impl Metadata {
         sets: impl IntoIterator<Item = &'a [Record]>,
         sync: bool,
     ) -> Result<(), DiskError> {
-        self.try_commit(sets, sync).map_err(|error| {
-            tracing::error!("the metadata store {}: {error}", self.path.display());
+        let done = self.try_commit(sets, sync);
+        // It is tried again each second; once is enough.
+        let is_news = !std::mem::replace(&mut self.refused, done.is_err());
+        done.map_err(|error| {
+            if is_news {
+                tracing::error!(
+                    "can't write the metadata store {}: {error}; make room on its disk and check \
+                     its permissions: it goes on by itself",
+                    self.path.display()
+                );
+            }
             match error.sqlite_error_code() {
                 Some(ErrorCode::DiskFull) => DiskError::NoSpace,
                 Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => DiskError::Denied,

@@ -15,6 +15,8 @@ pub mod pool;
 mod residence;
 mod sight;
 
+pub(crate) use residence::is_held;
+
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 

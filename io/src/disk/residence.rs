@@ -98,6 +98,15 @@ pub(super) fn lock(dir: &Path) -> Result<File, MetadataError> {
     Ok(file)
 }
 
+/// Tells whether a process holds a directory, at this moment.
+pub(crate) fn is_held(dir: &Path) -> bool {
+    // It is opened for reading: looking makes nothing.
+    File::open(dir.join(LOCK)).is_ok_and(|file| {
+        let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        taken == Err(Errno::WOULDBLOCK)
+    })
+}
+
 /// Takes a lock, and waits for a moment where another holds it: one that was killed holds it
 /// until the kernel has cleared up after it, and a child that is being started does for as long
 /// as it is a copy of us.

@@ -165,21 +165,7 @@ pub fn place(path: &Path) -> Result<PathBuf, PointError> {
 /// When something else is there, or nothing can be mounted on this machine.
 pub fn prepare(point: &Path, served: impl Fn(&Path) -> Option<bool>) -> Result<(), PointError> {
     check_fuse()?;
-    while let Some(there) = mounted()?.into_iter().rfind(|line| line.point == point) {
-        let path = point.to_owned();
-        if !there.is_ours() {
-            let what = format!("{} ({})", there.source.display(), there.kind.display());
-            return Err(PointError::Busy { path, what });
-        }
-        if served(point).unwrap_or_else(|| answers(point)) {
-            return Err(PointError::Served { path });
-        }
-        detach(point).map_err(|why| PointError::Stale { path, why })?;
-        tracing::warn!(
-            "cleared the stale mount at {}: its tandem is gone",
-            point.display()
-        );
-    }
+    clear(point, served)?;
     let path = point.to_owned();
     match fs::symlink_metadata(point) {
         Ok(found) if !found.is_dir() => return Err(PointError::NotDirectory { path }),
@@ -201,6 +187,29 @@ pub fn prepare(point: &Path, served: impl Fn(&Path) -> Option<bool>) -> Result<(
         None => Ok(()),
         Some(_) => Err(PointError::NotEmpty { path }),
     }
+}
+
+/// Clears the stale mounts of ours at `point`; `served` as for [`prepare`].
+///
+/// # Errors
+/// When something else is mounted there, or it is not stale, or can't be cleared.
+pub fn clear(point: &Path, served: impl Fn(&Path) -> Option<bool>) -> Result<(), PointError> {
+    while let Some(there) = mounted()?.into_iter().rfind(|line| line.point == point) {
+        let path = point.to_owned();
+        if !there.is_ours() {
+            let what = format!("{} ({})", there.source.display(), there.kind.display());
+            return Err(PointError::Busy { path, what });
+        }
+        if served(point).unwrap_or_else(|| answers(point)) {
+            return Err(PointError::Served { path });
+        }
+        detach(point).map_err(|why| PointError::Stale { path, why })?;
+        tracing::warn!(
+            "cleared the stale mount at {}: its tandem is gone",
+            point.display()
+        );
+    }
+    Ok(())
 }
 
 /// Refuses `path` if it lies inside a mount of ours.

@@ -46,7 +46,7 @@ pub struct Ticket {
 #[derive(Debug, thiserror::Error)]
 pub enum TicketError {
     /// The text is something else.
-    #[error("this is no ticket: a ticket begins with {PREFIX}")]
+    #[error("this is no ticket: a ticket begins with {PREFIX}; copy all of what tandem share says")]
     Foreign,
     /// A later version made it.
     #[error("this ticket was made by a newer Tandem; update this one")]
@@ -58,7 +58,9 @@ pub enum TicketError {
     #[error("this ticket says nothing sensible ({0}); ask for a new one")]
     Senseless(&'static str),
     /// The argument is no ticket and names no file that can be read.
-    #[error("{what} is no ticket, nor a file that holds one: {why}")]
+    #[error(
+        "{what} is no ticket, nor a file that holds one: {why}; copy all of what tandem share says, or name the file that it wrote"
+    )]
     Read {
         /// What was given.
         what: String,

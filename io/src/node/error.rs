@@ -29,6 +29,18 @@ pub enum NodeError {
     /// The folder to be shared can't be used, and the reason says what to do.
     #[error("can't share the folder: {0}")]
     Shared(FolderError),
+    /// The folder to be shared is Tandem's own, with its keys.
+    #[error("can't share {path}: it belongs to tandem itself, with keys in it; name another directory", path = .path.display())]
+    Own {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The store is something else.
+    #[error("can't use {path} as a store: it is not a directory; choose an empty or missing one", path = .path.display())]
+    StoreNotDirectory {
+        /// Which.
+        path: PathBuf,
+    },
     /// A `.tandem`, or a file in it, can't be made, read or written.
     #[error("can't use {path}: {why}; check its permissions and the space on its disk", path = .path.display())]
     Home {
@@ -171,6 +183,14 @@ pub enum NodeError {
     /// The key.
     #[error("can't use the key of this peer: {0}")]
     Identity(#[from] IdentityError),
+    /// Another process has it.
+    #[error("can't use {path}: process {pid} serves it already; stop that first (tandem stop {path})", path = .path.display())]
+    Busy {
+        /// Which folder or store.
+        path: PathBuf,
+        /// Which process.
+        pid: String,
+    },
     /// The metadata.
     #[error("can't open the metadata: {0}")]
     Metadata(MetadataError),

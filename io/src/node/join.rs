@@ -9,7 +9,7 @@ use tandem_core::engine::{Config, Host};
 use tandem_core::label::Label;
 use tandem_core::message::Role;
 
-use super::home::{Facts, Home, Kind};
+use super::home::{DIRECTORY, Facts, Home, Kind};
 use super::known::Places;
 use super::running::{Base, DISK_THREADS, Parts, Running, open_metadata};
 use super::share::{host_label, label, note_end, shared_above};
@@ -56,7 +56,15 @@ pub fn store_of(
     mnt: &Path,
 ) -> Result<Home, NodeError> {
     match (store, ticket) {
-        (Some(store), _) => Ok(Home::of(&point::place(store)?)),
+        (Some(store), _) => {
+            let path = point::place(store)?;
+            // Not asked of a mount, which may have nobody behind it.
+            point::refuse_inside_mount(&path)?;
+            if path.exists() && !path.is_dir() {
+                return Err(NodeError::StoreNotDirectory { path });
+            }
+            Ok(Home::of(&path))
+        }
         (None, Some(ticket)) => Ok(Home::of(&data_dir()?.join(store_name(ticket)))),
         (None, None) => {
             let places = Places::new(&data_dir()?);
@@ -219,6 +227,12 @@ fn check_places(store: &Path, mnt: &Path) -> Result<(), NodeError> {
             return inside(mnt, &above, "a folder or store of tandem's");
         }
     }
+    // What is fetched would be shared again, file by file; but for the own mount's, beneath
+    // `.tandem`.
+    let is_shown = !store.components().any(|part| part.as_os_str() == DIRECTORY);
+    if let Some(above) = store.parent().filter(|_| is_shown).and_then(shared_above) {
+        return inside(store, &above, "a folder or store of tandem's");
+    }
     if mnt.starts_with(store) {
         return inside(mnt, store, "the store itself");
     }
@@ -275,7 +289,10 @@ fn facts(home: &Home, options: &JoinOptions) -> Result<(Facts, Ticket), NodeErro
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::node::shared_folder;
     use tandem_core::ids::PeerId;
     use tandem_core::message::Secret;
 
@@ -303,5 +320,12 @@ mod tests {
         check_places(&store, &mnt).unwrap();
         assert!(check_places(&store, &store.join("mnt")).is_err());
         assert!(check_places(&mnt.join("store"), &mnt).is_err());
+        // Nor does a folder that is shared hold a store, or `.tandem` be shared itself.
+        let folder = Home::of(&dir.join("folder"));
+        folder.make().unwrap();
+        fs::write(folder.dir().join("replica.toml"), "").unwrap();
+        assert!(check_places(&folder.holder().join("deep/store"), &mnt).is_err());
+        check_places(&folder.dir().join("mount"), &mnt).unwrap();
+        assert!(shared_folder(folder.dir()).is_err());
     }
 }

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::NodeError;
 use super::home::Home;
 use crate::control::{Control, Controlled};
-use crate::disk::metadata::{Metadata, Opened};
+use crate::disk::metadata::{Metadata, MetadataError, Opened};
 use crate::disk::pool::Disk;
 use crate::driver::{Driver, Notice};
 use crate::mount::Mount;
@@ -403,7 +403,16 @@ impl Controlled for Live {
 
 /// Opens the metadata in `home`, which locks it.
 pub(super) fn open_metadata(home: &Home) -> Result<(Metadata, Opened), NodeError> {
-    Metadata::open(home.dir(), crate::disk::wall_clock()).map_err(NodeError::Metadata)
+    Metadata::open(home.dir(), crate::disk::wall_clock()).map_err(|why| match why {
+        MetadataError::Busy { pid, .. } => NodeError::Busy {
+            path: home.holder().to_owned(),
+            pid,
+        },
+        other @ (MetadataError::Newer { .. }
+        | MetadataError::Io { .. }
+        | MetadataError::Sql { .. }
+        | MetadataError::Damaged { .. }) => NodeError::Metadata(other),
+    })
 }
 
 /// Returns what a person may call the host of a ticket.

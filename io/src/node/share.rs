@@ -12,7 +12,7 @@ use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role};
 
 use super::addresses::reachable;
-use super::home::{Facts, Home, Invited, Kind, write_private};
+use super::home::{DIRECTORY, Facts, Home, Invited, Kind, write_private};
 use super::known::Places;
 use super::own_mount::{self, OwnMount};
 use super::running::{Base, DISK_THREADS, Parts, Running, open_metadata};
@@ -72,6 +72,9 @@ pub fn shared_folder(dir: &Path) -> Result<Home, NodeError> {
     let real = dir.canonicalize().map_err(failed)?;
     if !real.is_dir() {
         return Err(failed(io::ErrorKind::NotADirectory.into()));
+    }
+    if real.components().any(|part| part.as_os_str() == DIRECTORY) {
+        return Err(NodeError::Own { path: real });
     }
     point::refuse_inside_mount(&real)?;
     point::refuse_around_mount(&real)?;

@@ -1,10 +1,14 @@
 //! The commands of DESIGN's list, as a user gives them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::pattern::{CHUNK, pattern, write_file};
 use crate::common::program::{Running, SOON};
@@ -190,6 +194,24 @@ fn demo_plays_and_cleans_up() {
     );
 }
 
+/// Returns the processes that a command line of a world names a path below one of these for.
+fn processes(places: &[&Path]) -> Vec<Pid> {
+    let names_one = |line: Vec<u8>| {
+        line.split(|&byte| byte == 0).any(|word| {
+            places
+                .iter()
+                .any(|place| word.starts_with(place.as_os_str().as_bytes()))
+        })
+    };
+    let of = |item: fs::DirEntry| {
+        let line = fs::read(item.path().join("cmdline")).ok()?;
+        let pid = item.file_name().to_str()?.parse().ok()?;
+        names_one(line).then(|| Pid::from_raw(pid)).flatten()
+    };
+    let all = fs::read_dir("/proc").unwrap();
+    all.filter_map(|item| of(item.ok()?)).collect()
+}
+
 /// A demo that is killed can't say goodbye; its two peers end with it all the same, in good order.
 #[test]
 fn demo_that_is_killed_takes_its_peers_along() {
@@ -201,21 +223,79 @@ fn demo_that_is_killed_takes_its_peers_along() {
     let mut demo: Running = user.start([OsStr::new("demo"), dir.as_os_str()]);
     assert!(!demo.line(SOON).is_empty());
     assert_eq!(world.mounts().len(), 1);
-    let peers = || {
-        let all = fs::read_dir("/proc").unwrap();
-        let lines = all.filter_map(|it| fs::read(it.ok()?.path().join("cmdline")).ok());
-        let here = dir.as_os_str().as_bytes();
-        let tmp = tmp.as_os_str().as_bytes();
-        let is_ours = |line: &Vec<u8>| {
-            let mut words = line.split(|&byte| byte == 0);
-            words.any(|word| word == here || word.starts_with(tmp))
-        };
-        lines.filter(is_ours).count()
-    };
+    let peers = || processes(&[&dir, &tmp]).len();
     assert_eq!(peers(), 3, "the demo, a host and a joiner");
     demo.kill();
     until("nothing is mounted", || {
         world.mounts().is_empty().then_some(())
     });
     until("the peers have ended", || (peers() == 0).then_some(()));
+}
+
+/// What a demo leaves that was killed, its peers and its mount included, the next one removes. It
+/// touches nothing of one that lives, nor a folder that it was given, nor what is no demo's.
+#[test]
+fn a_killed_demo_is_cleaned_up_by_the_next() {
+    let world = World::new();
+    let tmp = world.mkdir("tmp");
+    let stages = || -> BTreeSet<PathBuf> {
+        let items = fs::read_dir(&tmp).unwrap();
+        items.map(|item| item.unwrap().path()).collect()
+    };
+    let start = |dir: &Path| {
+        fs::create_dir_all(dir).unwrap();
+        fs::write(dir.join("mine"), "x").unwrap();
+        let user = world.user("mo").with("TMPDIR", tmp.to_str().unwrap());
+        let before = stages();
+        let mut demo: Running = user.start([OsStr::new("demo"), dir.as_os_str()]);
+        assert!(!demo.line(SOON).is_empty());
+        let mut made = stages();
+        made.retain(|stage| !before.contains(stage));
+        (demo, made.pop_first().expect("it made its directory"))
+    };
+    let kill = |demo: Running, places: &[&Path]| {
+        demo.kill();
+        for peer in processes(places) {
+            // It may have ended with the demo.
+            let _ = kill_process(peer, Signal::KILL);
+            // A process that ends loses its command line before its locks.
+            let there = format!("/proc/{}", peer.as_raw_nonzero());
+            until("it is gone", || (!Path::new(&there).exists()).then_some(()));
+        }
+    };
+    let (living, its) = start(&world.path("living"));
+    let (killed, first) = start(&world.path("first"));
+    kill(killed, &[&first, &world.path("first")]);
+    assert!(first.join("store").is_dir());
+    // Nobody's: named alike, with no lock, and a link with one behind it.
+    let plain = tmp.join("tandem-demo-1-0");
+    fs::create_dir(&plain).unwrap();
+    fs::write(plain.join("mine"), "x").unwrap();
+    let link = tmp.join("tandem-demo-2-0");
+    symlink(&first, &link).unwrap();
+
+    // Given a folder in what was left, it leaves that as it is.
+    let (again, second) = start(&first.join("folder"));
+    assert_eq!(fs::read(first.join("folder/mine")).unwrap(), b"x");
+    kill(again, &[&second, &first]);
+
+    let (last, third) = start(&world.path("last"));
+    let left = BTreeSet::from([its.clone(), plain.clone(), link, third.clone()]);
+    assert_eq!(stages(), left, "{}", last.err());
+    assert!(
+        last.err().contains(first.to_str().unwrap()),
+        "{}",
+        last.err()
+    );
+    assert_eq!(fs::read(plain.join("mine")).unwrap(), b"x");
+    assert_eq!(fs::read(its.join("mnt/mine")).unwrap(), b"x");
+    for name in ["first", "living", "last"] {
+        assert_eq!(fs::read(world.path(name).join("mine")).unwrap(), b"x");
+    }
+    for mut demo in [living, last] {
+        demo.interrupt();
+        assert_eq!(demo.join(SOON).code(), Some(0));
+    }
+    assert!(!its.exists() && !third.exists());
+    assert_eq!(world.mounts(), []);
 }

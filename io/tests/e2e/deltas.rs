@@ -9,6 +9,7 @@ use crate::common::pattern::{CHUNK, pattern, write_file, write_part};
 use crate::common::until;
 use crate::common::world::{Host, Joiner, World};
 
+/// Some megabytes, and a last chunk that is short.
 const SIZE: u64 = 5 * CHUNK + 1_000;
 
 /// A joiner that has read all of the file `big`.
@@ -70,6 +71,30 @@ fn equal_bytes_cost_nothing_however_they_came() {
         (mtime(&joiner.path("big")) == mtime(&big)).then_some(())
     });
     assert_eq!(cost(&joiner, &host, before), 0);
+}
+
+/// As editors save: the whole file is written beside it by an outside program, synced, and renamed
+/// over the name. To the host that is another inode; what differs is a byte, and costs its chunk.
+#[test]
+fn a_save_by_rename_costs_what_changed() {
+    let (_world, host, joiner) = read_once();
+    let big = host.dir.join("big");
+    for (save, at) in [(1_u8, 2 * CHUNK + 77), (2, 0), (3, SIZE - 1)] {
+        let before = joiner.status().counter("bytes_fetched");
+        let mut bytes = fs::read(&big).unwrap();
+        bytes[usize::try_from(at).unwrap()] ^= save;
+        let beside = host.dir.join(".big.swp");
+        let mut new = File::create(&beside).unwrap();
+        new.write_all(&bytes).unwrap();
+        new.sync_all().unwrap();
+        drop(new);
+        fs::rename(&beside, &big).unwrap();
+        let cost = cost(&joiner, &host, before);
+        assert!(
+            (1..=2 * CHUNK).contains(&cost),
+            "save {save}: {cost} bytes were fetched"
+        );
+    }
 }
 
 /// One byte of 10 GiB: what is read of it costs that chunk, and no disk for the holes.

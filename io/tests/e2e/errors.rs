@@ -233,9 +233,57 @@ fn a_folder_already_served_is_refused() {
     let dir = host.dir.as_os_str();
     for user in [&host.user, &world.user("other")] {
         let said = user.run([OsStr::new("share"), dir]).fails(1);
-        assert!(said.contains(host.dir.to_str().unwrap()), "{said}");
+        let mend = format!("tandem stop {}", host.dir.display());
+        assert!(said.contains(&mend), "{said}");
     }
     host.status();
+}
+
+/// Stores that can't be: a file, and what would be shared again as it fills.
+#[test]
+fn a_bad_store_is_refused() {
+    let (world, host) = shared();
+    let file = world.path("a-file");
+    fs::write(&file, "x").unwrap();
+    for (store, word) in [
+        (&file, "not a directory"),
+        (&host.dir.join("store"), "inside"),
+        (&host.dir.join("not/yet/there"), "inside"),
+    ] {
+        let mnt = world.path("mnt");
+        let said = join(&world.user("mo"), &host.ticket(), &mnt, store).fails(1);
+        let is_said = said.contains(word) && said.contains(store.to_str().unwrap());
+        assert!(is_said, "{word:?} was wanted: {said}");
+    }
+    assert_eq!(world.mounts(), []);
+    assert_eq!(fs::read(&file).unwrap(), b"x");
+    assert!(!host.dir.join("store").exists() && !host.dir.join("not").exists());
+}
+
+/// A share's own directory holds its key: whoever shared that would give it away.
+#[test]
+fn what_is_tandems_own_is_not_shared() {
+    let (world, host) = shared();
+    for own in [".tandem", ".tandem/trash"] {
+        let dir = host.dir.join(own);
+        fs::create_dir_all(&dir).unwrap();
+        let user = world.user("ada");
+        let said = user.run([OsStr::new("share"), dir.as_os_str()]).fails(1);
+        assert!(said.contains("tandem itself"), "{said}");
+        assert!(!dir.join(".tandem").exists());
+    }
+}
+
+/// A ticket without a mount point is no mount point: its secret is not shown.
+#[test]
+fn a_ticket_alone_mounts_nothing_and_is_not_shown() {
+    let (world, host) = shared();
+    let ticket = host.ticket();
+    for ticket in [&ticket, &ticket[..ticket.len() - 3]] {
+        let said = world.user("mo").run(["join", ticket]).fails(2);
+        assert!(said.contains("where to mount"), "{said}");
+        assert!(!said.contains(&ticket[20..]), "{said}");
+    }
 }
 
 /// A machine without FUSE: said before anything is done.

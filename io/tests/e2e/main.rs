@@ -19,6 +19,7 @@ mod reads;
 mod resume;
 mod sidecar;
 mod store;
+mod torn;
 mod tree;
 mod unprivileged;
 mod writes;

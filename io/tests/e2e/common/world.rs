@@ -21,8 +21,11 @@ use super::watchdog::{Charges, MountLine, Watchdog, mounts_below};
 /// How long a test may take before its mounts are aborted.
 const BOUND: Duration = Duration::from_secs(180);
 
-/// And where the long form was asked for.
-const BOUND_LARGE: Duration = Duration::from_secs(900);
+/// And where the long form was asked for: it may run beside builds, on two cores.
+const BOUND_LARGE: Duration = Duration::from_secs(1_500);
+
+/// How long one of its commands may take: less than all of it.
+const COMMAND_LARGE: Duration = Duration::from_secs(900);
 
 /// A test's world. Fields are dropped in order: first whatever runs, then the directory.
 #[derive(Debug)]
@@ -118,7 +121,12 @@ impl World {
     /// Runs some other command to its end.
     #[track_caller]
     pub(crate) fn run(&self, command: &mut Command) -> Said {
-        run(&self.watchdog.charges(), command.env("LC_ALL", "C"), BOUND)
+        let bound = if super::is_large() {
+            COMMAND_LARGE
+        } else {
+            BOUND
+        };
+        run(&self.watchdog.charges(), command.env("LC_ALL", "C"), bound)
     }
 
     /// Starts some other program beside the test.
