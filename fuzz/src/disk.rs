@@ -235,6 +235,7 @@ impl Objects {
             | DiskWish::Look { .. }
             | DiskWish::Place(_)
             | DiskWish::ReadChunk { .. }
+            | DiskWish::ReadThrown { .. }
             | DiskWish::ReadStored { .. }
             | DiskWish::Draft { .. } => {
                 return Err(DiskError::WrongKind);

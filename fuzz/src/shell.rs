@@ -317,6 +317,8 @@ impl Shell {
                     nature: Nature::default(),
                 }
             }),
+            // Nothing is ever placed here, so nothing lies in the trash.
+            DiskWish::ReadThrown { .. } => Err(DiskError::NotFound),
             wish @ (DiskWish::LoadObject { .. }
             | DiskWish::CreateObject { .. }
             | DiskWish::CutSidecar { .. }
@@ -457,6 +459,7 @@ impl Shell {
                     | DiskWish::Look { .. }
                     | DiskWish::Place(_)
                     | DiskWish::ReadChunk { .. }
+                    | DiskWish::ReadThrown { .. }
                     | DiskWish::LoadObject { .. }
                     | DiskWish::CreateObject { .. }
                     | DiskWish::CutSidecar { .. }

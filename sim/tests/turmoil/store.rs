@@ -159,6 +159,8 @@ impl Store {
                 })
             }
             // Nothing is written here.
+            // Nothing is placed here, so nothing lies in the trash.
+            DiskWish::ReadThrown { .. } => Err(DiskError::NotFound),
             DiskWish::Place(_) | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
         }
     }
