@@ -233,13 +233,15 @@ impl Engine {
             self.create(dir, name, kind, sighting, wall);
             return;
         };
+        // The name comes first: while none counts, whatever is told of a file brings back all that
+        // were deleted.
+        self.name_again(node, dir, name);
         self.update_attrs(node, sighting);
         match kind {
             // Its hashes were forgotten with its name: what it holds is told anew.
             Kind::File => self.new_version(node, sighting, wall, Some(version)),
             Kind::Directory | Kind::Symlink => self.place(node, version, sighting),
         }
-        self.add_entry(node, dir, name);
         if kind == Kind::Directory {
             self.folder.list(node);
         }
@@ -304,6 +306,25 @@ impl Engine {
             }));
         }
         self.stand(dir, name, node);
+    }
+
+    /// A node of which all names were deleted stands under one: that one counts.
+    fn name_again(&mut self, node: NodeId, dir: NodeId, name: &Name) {
+        let id = self.tree.entry_at(dir, name.as_bytes());
+        let old = id.and_then(|id| self.tree.registers().entry(id).cloned());
+        match old.filter(|old| old.node == node && old.deleted.is_some()) {
+            Some(old) => {
+                let stamp = self.stamp();
+                let deleted = None;
+                self.make(Register::Entry(Entry {
+                    stamp,
+                    deleted,
+                    ..old
+                }));
+                self.stand(dir, name, node);
+            }
+            None => self.add_entry(node, dir, name),
+        }
     }
 
     /// A node stands under another name.

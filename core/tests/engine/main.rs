@@ -20,6 +20,7 @@ mod held;
 mod hostile;
 mod laws;
 mod meets;
+mod moves;
 mod names;
 mod placing;
 mod stage;

@@ -1,0 +1,81 @@
+//! Files that leave a name of the shared folder, and are seen again under one.
+
+use tandem_core::ids::NodeId;
+use tandem_core::time::Duration;
+
+use crate::app::secs;
+use crate::bo::Bo;
+use crate::placing::{ada, names};
+use crate::stage::{Held, Stage};
+
+fn hinted(stage: &mut Stage, path: &str) {
+    stage.hint(path);
+    stage.wait(secs(2));
+}
+
+fn shown(stage: &mut Stage) -> Vec<String> {
+    stage.shown("ada").into_iter().collect()
+}
+
+/// The old name of a moved file is looked at first, and twice; the new one much later. It was a
+/// delete and a new file, and a peer's edit of the meantime went to the deleted one.
+#[test]
+fn a_moved_file_that_is_seen_late_is_who_it_was() {
+    let mut stage = ada(&[("old", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("old");
+    stage.side("ada").files.rename("old", "new");
+    hinted(&mut stage, "old");
+    assert_eq!(shown(&mut stage), Vec::<String>::new());
+    hinted(&mut stage, "new");
+    bo.listen(&mut stage);
+    assert_eq!(bo.find("new"), node);
+    assert_eq!(shown(&mut stage), ["/new"]);
+    assert_eq!(stage.side("ada").faults, []);
+}
+
+/// Whatever is told of a file of which no name counts brings back all that were deleted: of one
+/// that left and came back, a name came back with it that was gone for good.
+#[test]
+fn a_file_that_comes_back_does_not_bring_the_names_that_were_deleted_before() {
+    let mut stage = ada(&[("one", b"first")]);
+    stage.side("ada").files.link("one", "two");
+    hinted(&mut stage, "two");
+    assert_eq!(shown(&mut stage), ["/one", "/two"]);
+    stage.side("ada").files.remove("one");
+    hinted(&mut stage, "one");
+    stage.side("ada").files.rename("two", "elsewhere");
+    hinted(&mut stage, "two");
+    assert_eq!(shown(&mut stage), Vec::<String>::new());
+    stage.side("ada").files.rename("elsewhere", "two");
+    hinted(&mut stage, "two");
+    assert_eq!(shown(&mut stage), ["/two"]);
+    assert_eq!(names(&mut stage), ["two"]);
+}
+
+/// Of a file with two names, bo ends one and somebody in the folder the other, before what bo did
+/// is done here. Each of them left it a name: it is not ended by the two.
+#[test]
+fn a_file_whose_two_names_are_ended_by_two_stands_under_one() {
+    let mut stage = ada(&[("one", b"first")]);
+    stage.side("ada").files.link("one", "two");
+    hinted(&mut stage, "two");
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("one");
+    assert_ne!(node, NodeId::ROOT);
+    stage.side("ada").files.remove("two");
+    stage.hint("two");
+    stage.hold("ada", Held::Disk);
+    // It is looked at a second time.
+    stage.wait(Duration::from_millis(100));
+    bo.remove(node, "one");
+    bo.tell(&mut stage);
+    assert!(stage.let_one_by("ada"));
+    stage.release("ada", Held::Disk);
+    bo.attend(&mut stage);
+    assert_eq!(names(&mut stage), ["one"]);
+    assert_eq!(shown(&mut stage), ["/one"]);
+    assert_eq!(stage.side("ada").faults, []);
+}
