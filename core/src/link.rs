@@ -4,11 +4,11 @@
 //! heartbeat is probed, then suspect, then gone; whoever dialled it dials again, after a backoff
 //! that a live link resets.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::exchange::Outbox;
 use crate::fetch::backoff::Backoff;
-use crate::ids::{ActorId, Arrival, LinkId, PeerId};
+use crate::ids::{ActorId, Arrival, LinkId, NodeId, PeerId};
 use crate::label::Label;
 use crate::message::{Cursor, Refusal, Role};
 use crate::status::LinkState;
@@ -49,6 +49,8 @@ pub(crate) struct Link {
     pub brought: Time,
     /// Bytes asked for on this link and not stored yet.
     pub in_flight: u64,
+    /// Files whose lanes are open on it.
+    pub lanes: BTreeSet<NodeId>,
     /// Chunks that the peer asked for and that are not answered.
     pub asks: usize,
 }
@@ -78,6 +80,7 @@ impl Link {
             brought: now,
             unacked: 0,
             in_flight: 0,
+            lanes: BTreeSet::new(),
             asks: 0,
         }
     }

@@ -127,8 +127,6 @@ pub(crate) struct Object {
     pub alias: Alias,
     /// Peers that wait until it was found.
     pub asks: BTreeSet<AskId>,
-    /// The link on which its file's lanes are open.
-    pub lanes: Option<LinkId>,
     /// Chunks since the start of which bytes were fetched.
     pub chunks_fetched: u64,
     /// Bytes fetched since the start.
@@ -167,7 +165,6 @@ impl Object {
             exhausted: false,
             alias: Alias::Own,
             asks: BTreeSet::new(),
-            lanes: None,
             chunks_fetched: 0,
             bytes_fetched: 0,
         })

@@ -126,7 +126,7 @@ impl Engine {
                     fetch.is_of_use = false;
                 }
             }
-            self.close_idle_lanes(object);
+            self.close_idle_lanes(object.node);
         }
         self.keep_ancestor(object);
     }

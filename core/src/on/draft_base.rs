@@ -3,7 +3,6 @@
 
 use alloc::vec::Vec;
 
-use crate::action::Action;
 use crate::draft::journal::Record;
 use crate::draft::{DraftJob, Stage};
 use crate::draft_wish::{DraftFrom, DraftWish};
@@ -286,12 +285,7 @@ impl Engine {
         for parcel in core::mem::take(&mut kept.arrived) {
             self.give_up(parcel);
         }
-        if let Some(link) = kept.lanes
-            && self.links.links.contains_key(&link)
-        {
-            let node = object.node;
-            self.act(Action::CloseLanes { link, node });
-        }
+        self.close_idle_lanes(object.node);
         self.timers.cancel(crate::timers::Timer::Harden(object));
         self.timers.cancel(crate::timers::Timer::Retry(object));
         kept.readers.iter().copied().collect()

@@ -1,5 +1,6 @@
 //! Chunks are asked for, and come.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::action::{Action, WantState};
@@ -181,7 +182,7 @@ impl Engine {
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
         kept.asked.insert(chunk, fetch);
-        kept.lanes = Some(link);
+        source.lanes.insert(object.node);
         self.counters.chunks_asked += 1;
         let is_of_use = true;
         let version = self.asked_as(object, chunk);
@@ -215,80 +216,70 @@ impl Engine {
     }
 
     /// Makes room for the lanes of a file: when as many are open as a link carries, those of one
-    /// that asks for nothing at the moment are closed. False if all ask.
+    /// that asks for nothing on it at the moment are closed. False if all ask.
     fn has_lanes_for(&mut self, link: LinkId, node: NodeId) -> bool {
-        let has_lanes = |kept: &Object| kept.lanes == Some(link);
-        if self.objects_of(node).any(|(_, kept)| has_lanes(kept)) {
-            return true;
-        }
-        let open = self.objects.iter().filter(|(_, kept)| has_lanes(kept));
-        let mut nodes: Vec<NodeId> = open.map(|(object, _)| object.node).collect();
-        nodes.dedup();
-        if nodes.len() < self.config.lane_files {
-            return true;
-        }
-        let Some(&idle) = nodes.iter().find(|node| !self.asks_on_lanes(**node)) else {
+        let Some(source) = self.links.links.get(&link) else {
             return false;
         };
-        let of_it: Vec<ObjectId> = self.objects_of(idle).map(|(object, _)| object).collect();
-        of_it
-            .into_iter()
-            .for_each(|object| self.close_lanes(object));
+        if source.lanes.contains(&node) || source.lanes.len() < self.config.lane_files {
+            return true;
+        }
+        let asking: BTreeSet<NodeId> = self
+            .fetches
+            .values()
+            .filter(|fetch| fetch.link == link)
+            .map(|fetch| fetch.object.node)
+            .collect();
+        let Some(&idle) = source.lanes.difference(&asking).next() else {
+            return false;
+        };
+        self.close_lanes(link, idle);
         true
     }
 
-    /// Tells whether chunks of any version of a file are asked for.
-    fn asks_on_lanes(&self, node: NodeId) -> bool {
-        self.objects_of(node)
-            .any(|(_, kept)| !kept.asked.is_empty())
+    fn close_lanes(&mut self, link: LinkId, node: NodeId) {
+        if let Some(source) = self.links.links.get_mut(&link)
+            && source.lanes.remove(&node)
+        {
+            self.act(Action::CloseLanes { link, node });
+        }
+    }
+
+    /// Closes a file's lanes on all links if no version of it needs them.
+    pub(crate) fn close_idle_lanes(&mut self, node: NodeId) {
+        let is_open = self
+            .inodes
+            .get(node)
+            .is_some_and(|ino| self.handles.opens_of(ino) > 0);
+        let needs_them = |kept: &Object| {
+            let is_over = kept.doomed || matches!(kept.stage, Stage::Complete);
+            let is_idle = kept.asked.is_empty() && kept.wanted.is_empty() && !kept.whole;
+            !is_over && (is_open || !is_idle)
+        };
+        if self.objects_of(node).any(needs_them) {
+            return;
+        }
+        let open: Vec<LinkId> = self
+            .links
+            .links
+            .iter()
+            .filter(|(_, link)| link.lanes.contains(&node))
+            .map(|(link, _)| *link)
+            .collect();
+        for link in open {
+            self.close_lanes(link, node);
+        }
     }
 
     /// Returns the versions of a file that are kept.
-    fn objects_of(&self, node: NodeId) -> impl Iterator<Item = (ObjectId, &Object)> {
+    fn objects_of(&self, node: NodeId) -> impl Iterator<Item = &Object> {
         let first = ObjectId {
             node,
             version: Dot::default(),
         };
         let of = self.objects.range(first..);
         of.take_while(move |(object, _)| object.node == node)
-            .map(|(object, kept)| (*object, kept))
-    }
-
-    fn close_lanes(&mut self, object: ObjectId) {
-        let Some(link) = self
-            .objects
-            .get_mut(&object)
-            .and_then(|kept| kept.lanes.take())
-        else {
-            return;
-        };
-        // Lanes are the file's: another version of it may be using them.
-        let node = object.node;
-        let is_shared = self
-            .objects_of(node)
-            .any(|(_, kept)| kept.lanes == Some(link));
-        if !is_shared && self.links.links.contains_key(&link) {
-            self.act(Action::CloseLanes { link, node });
-        }
-    }
-
-    /// Closes an object's lanes if nobody needs them.
-    pub(crate) fn close_idle_lanes(&mut self, object: ObjectId) {
-        let is_open = self
-            .inodes
-            .get(object.node)
-            .is_some_and(|ino| self.handles.opens_of(ino) > 0);
-        let is_idle = self
-            .objects
-            .get(&object)
-            .is_some_and(|kept| kept.asked.is_empty() && kept.wanted.is_empty() && !kept.whole);
-        let is_over = self
-            .objects
-            .get(&object)
-            .is_some_and(|kept| kept.doomed || matches!(kept.stage, Stage::Complete));
-        if is_over || (is_idle && !is_open) {
-            self.close_lanes(object);
-        }
+            .map(|(_, kept)| kept)
     }
 
     /// Wants nothing more of an object that nobody waits for.
@@ -625,11 +616,6 @@ impl Engine {
             }
             if fetch.is_of_use {
                 self.want_again(fetch.object, fetch.chunk);
-            }
-        }
-        for kept in self.objects.values_mut() {
-            if kept.lanes == Some(link) {
-                kept.lanes = None;
             }
         }
     }

@@ -512,7 +512,7 @@ impl Engine {
             kept.soft = false;
             kept.whole = false;
             self.timers.cancel(Timer::Harden(object));
-            self.close_idle_lanes(object);
+            self.close_idle_lanes(object.node);
             self.object_whole(object);
             return;
         }
@@ -641,7 +641,7 @@ impl Engine {
                 self.start_over(object);
                 return;
             }
-            self.close_idle_lanes(object);
+            self.close_idle_lanes(object.node);
             self.wake(object);
             self.want_done(object);
             self.review_ancestors(object.node);
@@ -748,8 +748,8 @@ impl Engine {
                 fetch.is_of_use = false;
             }
         }
-        self.close_idle_lanes(object);
         let gone = self.objects.remove(&object);
+        self.close_idle_lanes(object.node);
         for parcel in gone.into_iter().flat_map(|kept| kept.arrived) {
             self.give_up(parcel);
         }
@@ -798,7 +798,7 @@ impl Engine {
     /// The last handle of a file was closed.
     pub(crate) fn closed(&mut self, object: ObjectId) {
         self.unwant_idle(object);
-        self.close_idle_lanes(object);
+        self.close_idle_lanes(object.node);
         if self.is_needed(object) {
             self.resting.used(object);
         } else if !self.is_ancestor(object) {

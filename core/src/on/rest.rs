@@ -27,8 +27,8 @@ impl Engine {
                 return;
             };
             if self.is_spare(oldest) {
-                self.close_idle_lanes(oldest);
                 self.objects.remove(&oldest);
+                self.close_idle_lanes(oldest.node);
                 self.timers.cancel(Timer::Harden(oldest));
                 self.timers.cancel(Timer::Retry(oldest));
             } else if self.objects.contains_key(&oldest) {

@@ -122,7 +122,7 @@ impl Engine {
         for req in self.wants_of(object) {
             self.end_want(req, WantState::Done { object, size });
         }
-        self.close_idle_lanes(object);
+        self.close_idle_lanes(object.node);
     }
 
     /// Ends the wants of a file whose attempts have run out.
