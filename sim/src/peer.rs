@@ -172,6 +172,8 @@ pub struct Peer {
     pub threads: Vec<Thread>,
     /// Calls that the kernel holds back until a lock is free, with the bytes that they bring.
     pub held_back: VecDeque<(Caller, FsCall, Vec<u8>)>,
+    /// The start after which its applications were let in.
+    pub let_in: Option<u64>,
     /// Bytes of writes under way.
     pub writing: BTreeMap<ReqId, Vec<u8>>,
     /// What was edited here: names, and contents.

@@ -159,9 +159,9 @@ fn alone(world: &mut World) -> Verdict {
     for p in 1..=config.joiners {
         world.partition(p, u64::MAX / 4);
         world.seat_users(p);
-        let boot = world.peers[p].boot;
-        for thread in 0..threads {
-            world.after(0, Item::User(p, boot, thread));
+        // One that is down, or is still to be judged after a crash, lets them in by itself.
+        if world.peers[p].engine.is_some() && world.peers[p].crashed.is_none() {
+            world.let_users_in(p);
         }
     }
     world.run_until(config.heal_at)?;

@@ -415,11 +415,12 @@ impl World {
             tale.trouble(self.now, trouble, format!("link {at} is cut"));
         }
         for (side, end) in link.ends.into_iter().enumerate() {
+            let peer = &mut self.peers[end.peer];
+            // Who has left has it too: its goodbye may be what is lost.
+            peer.caused.link = true;
             if end.over {
                 continue;
             }
-            let peer = &mut self.peers[end.peer];
-            peer.caused.link = true;
             if peer.wires.often(half) && !healed && end.up {
                 reach!(self.reach, "link: half open");
             } else {

@@ -271,6 +271,7 @@ impl World {
             kernel: Kernel::new(),
             threads: Vec::new(),
             held_back: std::collections::VecDeque::new(),
+            let_in: None,
             writing: BTreeMap::new(),
             names: Names::default(),
             bodies: Bodies::default(),
@@ -519,6 +520,10 @@ impl World {
     pub(crate) fn let_users_in(&mut self, p: usize) {
         let boot = self.peers[p].boot;
         let threads = self.peers[p].threads.len();
+        if threads == 0 || self.peers[p].let_in.replace(boot) == Some(boot) {
+            // Each thread makes one call at a time.
+            return;
+        }
         for thread in 0..threads {
             self.after(
                 u64::try_from(thread).unwrap_or(0) * MS,
