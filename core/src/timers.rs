@@ -35,6 +35,8 @@ pub(crate) enum Timer {
     Tell,
     /// A file that was written has been quiet for long enough to be published.
     Quiet(NodeId),
+    /// A file that was emptied was not rewritten since.
+    Emptied(NodeId),
 }
 
 /// The deadlines that are set.

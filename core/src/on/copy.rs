@@ -23,7 +23,14 @@ use crate::on::placed::same_content;
 use crate::on::serve::Serving;
 use crate::place_wish::FileKey;
 use crate::records::Holding;
+use crate::time::Duration;
+use crate::timers::Timer;
 use crate::tree::name::Name;
+use crate::tree::register::Content;
+
+/// How long what was here of a file that was emptied is kept: `cp` and every shell's `>` empty a
+/// file before they fill it again, often with much the same. By eye.
+const REWRITE: Duration = Duration::from_secs(3);
 
 /// Bytes that are here and may be a chunk's, or its beginning.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +112,12 @@ impl Engine {
         // A guest has one file for all versions of a target: the next one takes its place. A
         // host's versions go where it shares them.
         let is_of_use = match self.config.role {
+            // Who rewrites a file in place empties it first.
+            Role::Sparse if holds && self.is_emptied(object.node) => {
+                let timer = Timer::Emptied(object.node);
+                self.timers.set_sooner(timer, self.now + REWRITE);
+                true
+            }
             Role::Sparse => holds && self.fills(object.node),
             Role::Full | Role::Guest => false,
         };
@@ -188,9 +201,18 @@ impl Engine {
             })
     }
 
+    /// Tells whether there is nothing in a file.
+    fn is_emptied(&self, node: NodeId) -> bool {
+        let mut versions = self.tree.registers().versions_of(node);
+        self.tree.node(node).is_some() && versions.any(Content::is_empty)
+    }
+
     /// Gives up the ancestors of a file once they spare nobody anything.
     pub(crate) fn review_ancestors(&mut self, node: NodeId) {
-        if self.ancestors.of(node).next().is_some() && !self.fills(node) {
+        let timer = Timer::Emptied(node);
+        let is_rewritten = self.timers.when(timer).is_some() && self.is_emptied(node);
+        if self.ancestors.of(node).next().is_some() && !self.fills(node) && !is_rewritten {
+            self.timers.cancel(timer);
             let over: Vec<ObjectId> = self.ancestors.of(node).collect();
             for object in over {
                 self.doom(object);

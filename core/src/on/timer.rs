@@ -18,6 +18,7 @@ impl Engine {
                 Timer::Store => self.retry_store(),
                 Timer::Tell => self.tell_due(),
                 Timer::Quiet(node) => self.draft_quiet(node),
+                Timer::Emptied(node) => self.review_ancestors(node),
                 // The upkeep takes what is ripe.
                 Timer::Looks | Timer::Place => {}
             }

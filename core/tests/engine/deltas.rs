@@ -81,6 +81,23 @@ fn equal_bytes_written_again_cost_nothing() {
     assert_eq!(cost(&mut stage, fh, &book()), 0);
 }
 
+/// `cp` empties a file before it fills it: on a machine under load ada looked at it in between, bo
+/// heard that there was nothing in it, and fetched again all that he had.
+#[test]
+fn a_file_that_is_seen_empty_while_it_is_rewritten_costs_what_changed() {
+    let (mut stage, fh) = bo_has_read();
+    becomes(&mut stage, b"");
+    assert_eq!(cost(&mut stage, fh, &book()), 0);
+    assert_eq!(stage.side("bo").objects.count(), 1);
+    becomes(&mut stage, b"");
+    stage.wait(Duration::from_secs(4));
+    assert_eq!(
+        stage.side("bo").objects.count(),
+        0,
+        "it is not kept for ever"
+    );
+}
+
 #[test]
 fn zeros_cost_nothing() {
     let (mut stage, fh) = bo_has_read();
