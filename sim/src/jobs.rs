@@ -549,8 +549,10 @@ impl World {
                 && !self.folder.history.had(bytes)
             {
                 let (object, len) = (ready.object, bytes.len());
-                let what =
-                    format!("{object:?} is to be placed, and nobody wrote these {len} bytes");
+                let nearest = self.folder.history.nearest(bytes);
+                let what = format!(
+                    "{object:?} is to be placed, and nobody wrote these {len} bytes: {nearest}"
+                );
                 return Err(check::Failure::safety("P3", what));
             }
         }

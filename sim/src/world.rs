@@ -584,6 +584,10 @@ impl World {
                 None => {}
             }
         }
+        if let Event::Unreadable { object, .. } = &event {
+            // To have it fetched anew is an attempt.
+            peer.retries.failed(*object);
+        }
         let clock = peer.clock(self.now);
         peer.hears = matches!(
             &event,

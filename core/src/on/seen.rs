@@ -238,9 +238,10 @@ impl Engine {
         self.name_again(node, dir, name);
         self.update_attrs(node, sighting);
         match kind {
-            // Its hashes were forgotten with its name: what it holds is told anew.
-            Kind::File => self.new_version(node, sighting, wall, Some(version)),
-            Kind::Directory | Kind::Symlink => self.place(node, version, sighting),
+            // Its hashes were forgotten with its name, and it may have changed on its way: what it
+            // holds is told anew.
+            Kind::File | Kind::Symlink => self.new_version(node, sighting, wall, Some(version)),
+            Kind::Directory => self.place(node, version, sighting),
         }
         if kind == Kind::Directory {
             self.folder.list(node);

@@ -2,6 +2,7 @@
 
 use tandem_core::ids::NodeId;
 use tandem_core::time::Duration;
+use tandem_core::tree::register::Register;
 
 use crate::app::secs;
 use crate::bo::Bo;
@@ -33,6 +34,26 @@ fn a_moved_file_that_is_seen_late_is_who_it_was() {
     assert_eq!(bo.find("new"), node);
     assert_eq!(shown(&mut stage), ["/new"]);
     assert_eq!(stage.side("ada").faults, []);
+}
+
+/// It was shown with the time that it had had under its old name.
+#[test]
+fn a_symlink_that_is_seen_late_shows_what_it_is_now() {
+    let mut stage = ada(&[]);
+    stage.side("ada").files.symlink("old", "target");
+    hinted(&mut stage, "old");
+    stage.side("ada").files.rename("old", "new");
+    stage.side("ada").files.touch("new");
+    hinted(&mut stage, "old");
+    hinted(&mut stage, "new");
+    let mtime = stage.side("ada").files.mtime("new");
+    let registers = stage.side("ada").registers();
+    let versions = registers.iter().filter_map(|register| match register {
+        Register::Content(content) => Some((content.stamp, content.mtime)),
+        Register::Attrs(_) | Register::Entry(_) | Register::Digest(_) => None,
+    });
+    assert_eq!(versions.max().map(|(_, mtime)| mtime), Some(mtime));
+    assert_eq!(shown(&mut stage), ["/new"]);
 }
 
 /// Whatever is told of a file of which no name counts brings back all that were deleted: of one

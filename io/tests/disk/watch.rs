@@ -81,7 +81,7 @@ fn what_programs_do_is_heard() {
 }
 
 #[test]
-fn a_busy_writer_makes_few_hints_and_a_burst_one() {
+fn a_busy_writer_makes_few_hints() {
     let dir = TempDir::new().unwrap();
     let heard = Arc::new(Heard::default());
     let folder = Arc::new(Folder::open(dir.path()).unwrap());
@@ -100,7 +100,20 @@ fn a_busy_writer_makes_few_hints_and_a_burst_one() {
     }
     heard.forget_after_quiet_counting(4);
     assert!(writes > 100);
+}
 
+#[test]
+fn a_burst_makes_one_hint() {
+    let dir = TempDir::new().unwrap();
+    let heard = Arc::new(Heard::default());
+    let folder = Arc::new(Folder::open(dir.path()).unwrap());
+    let sink = Arc::clone(&heard) as Arc<dyn Sink>;
+    // On a machine that is busy with other things, too, they come within one.
+    let pace = Pace {
+        window: Duration::from_secs(8),
+        ..Pace::default()
+    };
+    let _watcher = Watcher::start_at(folder, sink, pace).unwrap();
     for number in 0..6_000 {
         fs::write(dir.path().join(number.to_string()), "").unwrap();
     }

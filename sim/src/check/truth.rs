@@ -111,6 +111,29 @@ impl History {
         })
     }
 
+    /// Says where bytes that nobody wrote begin to differ from the content of as many bytes that
+    /// is most like them: for who looks into a failure.
+    pub fn nearest(&self, bytes: &[u8]) -> String {
+        let of_file = self.versions.iter().map(|(_, content)| {
+            let cells = content.iter().map(|byte| u16::from(*byte));
+            cells.collect::<Vec<u16>>()
+        });
+        let written = self.written.iter().map(|made| made.cells.to_vec());
+        let differing = |cells: Vec<u16>| {
+            let pairs = cells.iter().zip(bytes).enumerate();
+            let differ = pairs.filter(|(_, (cell, byte))| !fits(&[**cell], &[**byte]));
+            differ.map(|(at, _)| at).collect::<Vec<usize>>()
+        };
+        let alike = of_file
+            .chain(written)
+            .filter(|cells| cells.len() == bytes.len());
+        match alike.map(differing).min_by_key(Vec::len).as_deref() {
+            Some([first, .., last]) => format!("{first} to {last} differ from the nearest content"),
+            Some([only]) => format!("{only} differs from the nearest content"),
+            Some([]) | None => "no content has as many".to_owned(),
+        }
+    }
+
     /// Notes a content that was written through a mount.
     pub fn written(&mut self, made: Made) {
         if self.written.last() != Some(&made) {
