@@ -116,9 +116,14 @@ impl Engine {
             return false;
         };
         let has_sidecar = kept.writer.is_some() && kept.stage == object::Stage::Partial;
+        // One that was opened again has what was written to it, where a chunk must not go.
+        let is_written = draft.overlay.is_whole(chunk, |_| false);
+        let is_untouched = !is_written && !draft.overlay.is_mixed(chunk);
         let is_held_back = match draft.stage {
             Stage::Base => return false,
-            Stage::Recording | Stage::Closed | Stage::Opening if has_sidecar => return false,
+            Stage::Recording | Stage::Closed | Stage::Opening if has_sidecar && is_untouched => {
+                return false;
+            }
             Stage::Recording | Stage::Closed | Stage::Opening => true,
             Stage::Open => draft.is_flying(chunk),
             Stage::Loading | Stage::Broken | Stage::Settling | Stage::Removing => {

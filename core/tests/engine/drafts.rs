@@ -121,20 +121,21 @@ fn a_write_over_an_absent_hole_has_zeros_beneath() {
     assert_eq!(stage.side("bo").engine().counters().bytes_fetched, 0);
 }
 
+fn is_write(wish: &DiskWish) -> bool {
+    matches!(
+        wish,
+        DiskWish::Draft {
+            wish: DraftWish::Write { .. },
+            ..
+        }
+    )
+}
+
 #[test]
 fn what_has_no_room_harms_nothing() {
     let mut stage = alone();
     let (_, fh) = create(&mut stage, "new");
     written(&mut stage, fh, 0, b"here", 101);
-    let is_write = |wish: &DiskWish| {
-        matches!(
-            wish,
-            DiskWish::Draft {
-                wish: DraftWish::Write { .. },
-                ..
-            }
-        )
-    };
     stage.side("bo").failing = Some((is_write, DiskError::NoSpace));
     let req = write(&mut stage, fh, 600, b"there", 102);
     assert_eq!(stage.answer("bo", req), Some(Err(FsError::NoSpace)));
@@ -293,6 +294,28 @@ fn a_chunk_that_comes_while_it_is_written_over_waits() {
     stage.release("bo", Held::Chunks);
     stage.release("bo", Held::Disk);
     assert!(is_done(&mut stage, req));
+    assert_eq!(stage.bytes("bo", read), photo()[700..710]);
+    let req = stage.read("bo", fh, 600, 5);
+    assert_eq!(stage.bytes("bo", req), b"HELLO");
+}
+
+/// The disk had refused a write. While what is there of the draft was found out anew, the rest of
+/// a chunk of which a part was written came, and went over that part.
+#[test]
+fn a_chunk_that_comes_while_a_draft_is_opened_again_waits() {
+    let mut stage = met();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    stage.hold("bo", Held::Chunks);
+    let read = stage.read("bo", fh, 700, 10);
+    stage.hold("bo", Held::Disk);
+    stage.side("bo").failing = Some((is_write, DiskError::Io));
+    let req = write(&mut stage, fh, 100, b"refused", 102);
+    // The refusal, and what is there.
+    stage.let_by("bo", Held::Disk, 2);
+    assert_eq!(stage.answer("bo", req), Some(Err(FsError::Io)));
+    stage.release("bo", Held::Chunks);
+    stage.release("bo", Held::Disk);
     assert_eq!(stage.bytes("bo", read), photo()[700..710]);
     let req = stage.read("bo", fh, 600, 5);
     assert_eq!(stage.bytes("bo", req), b"HELLO");
