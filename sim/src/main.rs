@@ -1,10 +1,12 @@
 //! `tandem-sim`: runs seeds, and says how to see again what went wrong.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use clap::{Args, Parser, Subcommand};
 use tandem_sim::config::WRITING;
 use tandem_sim::html::Page;
 use tandem_sim::hunt::{self, Progress, Until};
@@ -14,16 +16,127 @@ use tandem_sim::run;
 use tandem_sim::shrink::shrink;
 use tandem_sim::story::STORIES;
 
-const USAGE: &str = "usage:
-  tandem-sim run --seed 0x5eed [--trace] [--shrink] [--without 3,17] [--html FILE]
-  tandem-sim story NAME [--html FILE]
-  tandem-sim alone [--seed 0x5eed [--trace] [--without 3,17]] [--from 0] [--count 1000] [--keep-going]
-  tandem-sim runs [--from 0] [--count 1000] [--keep-going] [--coverage]
-  tandem-sim hash [--from 0] [--count 1000]
-  tandem-sim hunt [--minutes 10] [--seeds N] [--from SEED] [--jobs N] [--keep-going] [--coverage]
-  --writing, with any of them: applications edit on the mounts, too
-  tandem-sim mutants [--jobs N]     (a build with --features mutants)
-";
+/// Runs seeds of the simulator.
+///
+/// Exit codes: 0 all held; 1 usage; 10 the core panicked; 11 safety; 12 liveness; 13 convergence;
+/// 14 determinism.
+#[derive(Debug, Parser)]
+#[command(name = "tandem-sim")]
+struct Cli {
+    /// Let applications edit on the mounts, too.
+    #[arg(long, global = true)]
+    writing: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play one seed.
+    Run {
+        /// Which: decimal, or hexadecimal with 0x.
+        #[arg(long, value_parser = number)]
+        seed: u64,
+        /// Print every event and action, a line each.
+        #[arg(long)]
+        trace: bool,
+        /// Leave out as many planned events as can be with which it still fails.
+        #[arg(long)]
+        shrink: bool,
+        /// Planned events, by number, and knobs, by name, that are left out: 3,17,half-open.
+        #[arg(long, value_delimiter = ',', value_parser = knob)]
+        without: Vec<u32>,
+        /// Write the run to a page.
+        #[arg(long)]
+        html: Option<PathBuf>,
+    },
+    /// Play a story.
+    Story {
+        /// Which.
+        name: String,
+        /// Write it to a page.
+        #[arg(long)]
+        html: Option<PathBuf>,
+    },
+    /// Play seeds in which a joiner edits while nobody is there.
+    Alone {
+        /// Only this one: decimal, or hexadecimal with 0x.
+        #[arg(long, value_parser = number)]
+        seed: Option<u64>,
+        /// Print every event and action, a line each.
+        #[arg(long)]
+        trace: bool,
+        /// Planned events, by number, and knobs, by name, that are left out.
+        #[arg(long, value_delimiter = ',', value_parser = knob)]
+        without: Vec<u32>,
+        #[command(flatten)]
+        range: Range,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Play a range of seeds, each twice.
+    Runs {
+        #[command(flatten)]
+        range: Range,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Print one hash over the traces of a range: to compare processes, profiles and machines.
+    Hash {
+        #[command(flatten)]
+        range: Range,
+    },
+    /// Play fresh seeds on all cores until one fails, or the time is over.
+    Hunt {
+        /// For how long; 10, unless a number of seeds is given.
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// How many seeds.
+        #[arg(long, value_parser = number)]
+        seeds: Option<u64>,
+        /// From which on, instead of fresh ones.
+        #[arg(long, value_parser = number)]
+        from: Option<u64>,
+        /// How many at once, instead of one for each core.
+        #[arg(long)]
+        jobs: Option<usize>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Plant one fault after the other in every engine, and find it.
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// How many seeds at once, instead of one for each core.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Range {
+    /// The first seed.
+    #[arg(long, value_parser = number, default_value = "0")]
+    from: u64,
+    /// How many seeds.
+    #[arg(long, value_parser = number, default_value = "1000")]
+    count: u64,
+}
+
+impl Range {
+    fn seeds(self) -> std::ops::Range<u64> {
+        self.from..self.from.saturating_add(self.count)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct How {
+    /// Go on after a failure.
+    #[arg(long)]
+    keep_going: bool,
+    /// Show how often each mark was reached.
+    #[arg(long)]
+    coverage: bool,
+}
 
 /// Runs that shrinking may take: seconds, by eye.
 const SHRINK_RUNS: u32 = 1000;
@@ -32,34 +145,68 @@ const SHRINK_RUNS: u32 = 1000;
 const STORY_LINES: usize = 60;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let writing = words.contains(&"--writing");
-    WRITING.store(writing, Ordering::Relaxed);
-    let result = match words.split_first() {
-        Some((&"run", rest)) => one(rest),
-        Some((&"runs", rest)) => many(rest),
-        Some((&"alone", rest)) => alone(rest),
-        Some((&"story", rest)) => told(rest),
-        Some((&"hash", rest)) => hash(rest),
-        Some((&"hunt", rest)) => go_hunting(rest),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to be done when the stream is closed.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    WRITING.store(cli.writing, Ordering::Relaxed);
+    let result = match cli.command {
+        Command::Run {
+            seed,
+            trace,
+            shrink,
+            without,
+            html,
+        } => one(seed, trace, shrink, without, html.as_deref()),
+        Command::Story { name, html } => told(&name, html.as_deref()),
+        Command::Alone {
+            seed,
+            trace,
+            without,
+            range,
+            how,
+        } => {
+            let seeds = seed.map_or(range.seeds(), |seed| seed..seed.saturating_add(1));
+            Ok(alone(seeds, trace, &without, how))
+        }
+        Command::Runs { range, how } => Ok(many(range, how)),
+        Command::Hash { range } => {
+            hash(range);
+            Ok(0)
+        }
+        Command::Hunt {
+            minutes,
+            seeds,
+            from,
+            jobs,
+            how,
+        } => {
+            let minutes = minutes.or(seeds.is_none().then_some(10));
+            let until = Until {
+                seeds: seeds.unwrap_or(u64::MAX),
+                time: minutes.map_or(Duration::MAX, |minutes| {
+                    Duration::from_secs(minutes.saturating_mul(60))
+                }),
+                keep_going: how.keep_going,
+            };
+            let from = from.unwrap_or_else(hunt::fresh);
+            Ok(go_hunting(from, until, cores(jobs), how.coverage))
+        }
         #[cfg(feature = "mutants")]
-        Some((&"mutants", rest)) => all_mutants(rest),
-        _ => Err(USAGE.to_owned()),
+        Command::Mutants { jobs } => Ok(all_mutants(cores(jobs))),
     };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // Nothing is left to be done when stderr is closed.
-            let _ = writeln!(io::stderr(), "{error}");
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::from(1)
         }
     }
-}
-
-fn value<'a>(words: &[&'a str], flag: &str) -> Option<&'a str> {
-    let at = words.iter().position(|word| *word == flag)?;
-    words.get(at + 1).copied()
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -67,7 +214,17 @@ fn number(text: &str) -> Result<u64, String> {
         Some(hex) => u64::from_str_radix(hex, 16),
         None => text.parse(),
     };
-    parsed.map_err(|error| format!("{text:?} is no number: {error}"))
+    parsed.map_err(|error| error.to_string())
+}
+
+fn knob(text: &str) -> Result<u32, String> {
+    let none = || "neither the number of a planned event nor the name of a knob".to_owned();
+    knobs::parse(text).ok_or_else(none)
+}
+
+fn cores(wanted: Option<usize>) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.unwrap_or_else(all).max(1)
 }
 
 fn say(text: &str) {
@@ -75,41 +232,33 @@ fn say(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
-fn one(words: &[&str]) -> Result<u8, String> {
-    let seed = number(value(words, "--seed").ok_or(USAGE)?)?;
-    let off = value(words, "--without").unwrap_or_default();
-    let off: Option<Vec<u32>> = off
-        .split(',')
-        .filter(|part| !part.is_empty())
-        .map(knobs::parse)
-        .collect();
-    let mut off = off.ok_or("--without: a number of a planned event, or the name of a knob")?;
-    let mut without = match value(words, "--without") {
-        Some(text) => format!(" --without {text}"),
-        None => String::new(),
-    };
-    let keep_trace = words.contains(&"--trace");
+fn one(
+    seed: u64,
+    keep_trace: bool,
+    is_shrunk: bool,
+    mut off: Vec<u32>,
+    html: Option<&Path>,
+) -> Result<u8, String> {
     let mut outcome = run::run(seed, &off, keep_trace);
-    if words.contains(&"--shrink") && outcome.failure.is_some() {
+    if is_shrunk && outcome.failure.is_some() {
         off.extend(shrink(&outcome, SHRINK_RUNS).1);
         outcome = run::run(seed, &off, keep_trace);
-        without = written(&off);
     }
     for line in &outcome.lines {
         say(line);
     }
-    if let Some(file) = value(words, "--html") {
+    if let Some(file) = html {
         save(file, &run::recorded(seed, &off).1)?;
     }
-    Ok(report(&outcome, &without))
+    Ok(report(&outcome, &off))
 }
 
-fn save(file: &str, page: &Page) -> Result<(), String> {
-    std::fs::write(file, page.render()).map_err(|error| format!("{file}: {error}"))
+fn save(file: &Path, page: &Page) -> Result<(), String> {
+    std::fs::write(file, page.render())
+        .map_err(|error| format!("can't write the page {}: {error}", file.display()))
 }
 
-fn told(words: &[&str]) -> Result<u8, String> {
-    let name = words.first().copied().unwrap_or_default();
+fn told(name: &str, html: Option<&Path>) -> Result<u8, String> {
     let Some(story) = STORIES.iter().find(|story| story.name == name) else {
         let names: Vec<_> = STORIES.iter().map(|story| story.name).collect();
         return Err(format!(
@@ -129,22 +278,19 @@ fn told(words: &[&str]) -> Result<u8, String> {
             failure.kind.code()
         }
     };
-    if let Some(file) = value(words, "--html") {
+    if let Some(file) = html {
         save(file, &story.page(&mut world, failure))?;
     }
     Ok(code)
 }
 
-fn written(off: &[u32]) -> String {
-    let words: Vec<String> = off.iter().copied().map(knobs::name).collect();
-    if words.is_empty() {
-        String::new()
-    } else {
-        format!(" --without {}", words.join(","))
-    }
+/// Returns the command that plays a seed again.
+fn again(command: &str, seed: u64, off: &[u32]) -> String {
+    let flags = run::flags(seed, off);
+    format!("again: cargo run -p tandem-sim --release -- {command} {flags} --trace")
 }
 
-fn report(outcome: &run::Outcome, without: &str) -> u8 {
+fn report(outcome: &run::Outcome, off: &[u32]) -> u8 {
     let (seed, hash, events) = (outcome.seed, outcome.hash, outcome.events);
     match &outcome.failure {
         None => {
@@ -157,84 +303,69 @@ fn report(outcome: &run::Outcome, without: &str) -> u8 {
             say(&format!("seed {seed:#x}: {failure}"));
             let fired: Vec<String> = outcome.fired.iter().copied().map(knobs::name).collect();
             say(&format!("what was on: {}", fired.join(", ")));
-            say(&format!(
-                "again: cargo run -p tandem-sim --release -- run --seed {seed:#x}{without} --trace"
-            ));
+            say(&again("run", seed, off));
             failure.kind.code()
         }
     }
 }
 
-/// Runs in which a joiner edits while nobody is there.
-fn alone(words: &[&str]) -> Result<u8, String> {
-    let off = value(words, "--without").unwrap_or_default().split(',');
-    let off: Vec<u32> = off.filter_map(knobs::parse).collect();
-    let one = value(words, "--seed").map(number).transpose()?;
-    let from = number(value(words, "--from").unwrap_or("0"))?;
-    let count = number(value(words, "--count").unwrap_or("1000"))?;
-    let seeds = one.map_or(from..from + count, |seed| seed..seed + 1);
-    let (mut reach, mut failed) = (Reach::default(), 0);
+fn alone(seeds: std::ops::Range<u64>, keep_trace: bool, off: &[u32], how: How) -> u8 {
+    let (mut reach, mut failed, mut worst) = (Reach::default(), 0, 0);
     for seed in seeds {
-        let outcome = run::run_alone(seed, &off, words.contains(&"--trace"));
+        let outcome = run::run_alone(seed, off, keep_trace);
         outcome.lines.iter().for_each(|line| say(line));
         reach.merge(&outcome.reach);
         if let Some(failure) = &outcome.failure {
             failed += 1;
+            worst = worst.max(failure.kind.code());
             say(&format!("alone, seed {seed:#x}: {failure}"));
-            say(&format!(
-                "again: cargo run -p tandem-sim --release -- alone --seed {seed:#x} --trace"
-            ));
-            if !words.contains(&"--keep-going") {
-                return Ok(failure.kind.code());
+            say(&again("alone", seed, off));
+            if !how.keep_going {
+                return worst;
             }
         }
     }
     say(&format!("{failed} failed"));
-    if words.contains(&"--coverage") {
+    if how.coverage {
         reach
             .iter()
             .for_each(|(mark, count)| say(&format!("{count:>9} {mark}")));
     }
-    Ok(u8::from(failed > 0) * 11)
+    worst
 }
 
-fn many(words: &[&str]) -> Result<u8, String> {
-    let from = number(value(words, "--from").unwrap_or("0"))?;
-    let count = number(value(words, "--count").unwrap_or("1000"))?;
+fn many(range: Range, how: How) -> u8 {
     let (mut reach, mut events, mut worst, mut failed) = (Reach::default(), 0, 0, 0);
     let start = std::time::Instant::now();
-    for seed in from..from + count {
+    for seed in range.seeds() {
         let outcome = run::run_twice(seed);
         reach.merge(&outcome.reach);
         events += 2 * outcome.events;
         if outcome.failure.is_some() {
             failed += 1;
-            worst = worst.max(report(&outcome, ""));
-            if !words.contains(&"--keep-going") {
-                return Ok(worst);
+            worst = worst.max(report(&outcome, &[]));
+            if !how.keep_going {
+                return worst;
             }
         }
     }
-    let secs = start.elapsed().as_secs_f64();
+    let (count, secs) = (range.count, start.elapsed().as_secs_f64());
     say(&format!(
         "{count} seeds, each twice, {failed} failed; {events} events in {secs:.1} s"
     ));
-    if words.contains(&"--coverage") {
+    if how.coverage {
         coverage(&reach);
     }
-    Ok(worst)
+    worst
 }
 
-/// Says one hash over the traces of a range: to compare processes, profiles and machines.
-fn hash(words: &[&str]) -> Result<u8, String> {
-    let from = number(value(words, "--from").unwrap_or("0"))?;
-    let count = number(value(words, "--count").unwrap_or("1000"))?;
+fn hash(range: Range) {
     let mut all = 0_u64;
-    for seed in from..from + count {
+    for seed in range.seeds() {
         all = all.rotate_left(7) ^ run::run(seed, &[], false).hash;
     }
+    let (count, from) = (range.count, range.from);
     say(&format!("{all:016x}  {count} seeds from {from:#x}"));
-    Ok(0)
 }
 
 fn coverage(reach: &Reach) {
@@ -249,23 +380,7 @@ fn coverage(reach: &Reach) {
     say(&format!("{met} of {all} marks"));
 }
 
-fn jobs(words: &[&str]) -> Result<usize, String> {
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = value(words, "--jobs").map(number).transpose()?;
-    Ok(wanted.map_or(all, |jobs| usize::try_from(jobs).unwrap_or(all)))
-}
-
-fn go_hunting(words: &[&str]) -> Result<u8, String> {
-    let from = value(words, "--from").map(number).transpose()?;
-    let seeds = value(words, "--seeds").map(number).transpose()?;
-    let minutes = value(words, "--minutes").map(number).transpose()?;
-    let minutes = minutes.or(seeds.is_none().then_some(10));
-    let until = Until {
-        seeds: seeds.unwrap_or(u64::MAX),
-        time: minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes)),
-        keep_going: words.contains(&"--keep-going"),
-    };
-    let from = from.unwrap_or_else(hunt::fresh);
+fn go_hunting(from: u64, until: Until, jobs: usize, is_covered: bool) -> u8 {
     let tell = |progress: &Progress| {
         let (met, all) = reach::met(&progress.reach);
         // Nothing is left to be done when stderr is closed.
@@ -278,7 +393,7 @@ fn go_hunting(words: &[&str]) -> Result<u8, String> {
             progress.events_per_sec(),
         );
     };
-    let (progress, failed) = hunt::hunt(from, until, jobs(words)?, tell);
+    let (progress, failed) = hunt::hunt(from, until, jobs, tell);
     let _ = writeln!(io::stderr());
     let (met, all) = reach::met(&progress.reach);
     say(&format!(
@@ -288,17 +403,17 @@ fn go_hunting(words: &[&str]) -> Result<u8, String> {
         progress.seeds_per_sec(),
         progress.events_per_sec(),
     ));
-    if words.contains(&"--coverage") {
+    if is_covered {
         coverage(&progress.reach);
     }
     match failed.as_slice() {
-        [] => Ok(0),
-        [failed] => Ok(tell_story(failed)),
-        many => Ok(many
+        [] => 0,
+        [failed] => tell_story(failed),
+        many => many
             .iter()
-            .map(|failed| report(failed, ""))
+            .map(|failed| report(failed, &[]))
             .max()
-            .unwrap_or(0)),
+            .unwrap_or(0),
     }
 }
 
@@ -311,12 +426,11 @@ fn tell_story(failed: &run::Outcome) -> u8 {
     for line in &shortest.lines[from..] {
         say(line);
     }
-    report(&shortest, &written(&off))
+    report(&shortest, &off)
 }
 
 #[cfg(feature = "mutants")]
-fn all_mutants(words: &[&str]) -> Result<u8, String> {
-    let jobs = jobs(words)?;
+fn all_mutants(jobs: usize) -> u8 {
     let mut missed = 0;
     say("| mutant | seed | promise | what the oracle said |");
     say("|---|---|---|---|");
@@ -334,5 +448,5 @@ fn all_mutants(words: &[&str]) -> Result<u8, String> {
             ));
         }
     }
-    Ok(missed)
+    missed
 }

@@ -1,6 +1,7 @@
 //! A run: a world drawn from a seed, its faults, its healing, and the judgement at its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 
 use tandem_core::action::WantState;
 use tandem_core::event::{Event, Hint};
@@ -9,7 +10,7 @@ use tandem_core::ids::ReqId;
 use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Chance, Choices, Key};
-use crate::config::{Config, MS, Minority, SEC};
+use crate::config::{Config, MS, Minority, SEC, WRITING};
 use crate::html::{About, Page};
 use crate::knobs;
 use crate::reach::Reach;
@@ -36,20 +37,31 @@ pub struct Outcome {
     pub lines: Vec<String>,
 }
 
-/// Runs a seed and keeps its tale; `off` are planned events and knobs that are left out.
-pub fn recorded(seed: u64, off: &[u32]) -> (Outcome, Page) {
-    let mut world = make(seed, off, false);
-    world.record();
-    let outcome = run_in(&mut world);
+/// Returns what has to be written behind a command for the same run.
+pub fn flags(seed: u64, off: &[u32]) -> String {
+    let writing = if WRITING.load(Ordering::Relaxed) {
+        " --writing"
+    } else {
+        ""
+    };
     let off: Vec<String> = off.iter().copied().map(knobs::name).collect();
     let without = match off.as_slice() {
         [] => String::new(),
         off => format!(" --without {}", off.join(",")),
     };
+    format!("--seed {seed:#x}{writing}{without}")
+}
+
+/// Runs a seed and keeps its tale; `off` are planned events and knobs that are left out.
+pub fn recorded(seed: u64, off: &[u32]) -> (Outcome, Page) {
+    let mut world = make(seed, off, false);
+    world.record();
+    let outcome = run_in(&mut world);
+    let flags = flags(seed, off);
     let about = About {
         title: format!("seed {seed:#x}"),
         lead: "A run drawn from one seed: its faults, its healing, and the judgement.".to_owned(),
-        again: format!("tandem-sim run --seed {seed:#x}{without} --html page.html"),
+        again: format!("tandem-sim run {flags} --html page.html"),
     };
     let page = Page::of(&mut world, about, outcome.failure.clone());
     (outcome, page)

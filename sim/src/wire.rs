@@ -10,7 +10,7 @@ use crate::config::{MS, SEC};
 use crate::net::{Asked, Carried, Piece, Stream, Took};
 use crate::reach;
 use crate::tale::Trouble;
-use crate::world::{Item, World};
+use crate::world::{HOST, Item, World};
 
 impl World {
     /// Tells whether two peers can't reach each other.
@@ -246,10 +246,17 @@ impl World {
             }
             Carried::Gone => {
                 reach!(self.reach, "answer: gone");
+                if p == HOST {
+                    // Who may ask others has failed at this one.
+                    peer.retries.failed(object);
+                }
                 Fetched::Gone
             }
             Carried::NotHeld => {
                 reach!(self.reach, "answer: not held");
+                if p == HOST {
+                    peer.retries.failed(object);
+                }
                 Fetched::NotHeld
             }
             Carried::Failed => {

@@ -81,6 +81,15 @@ pub struct Kept {
     /// Contents that somebody overwrote or removed: of a version on top of one of these, what
     /// its author never had can't come back.
     destroyed: Vec<Arc<Vec<u16>>>,
+    /// Those of them that a mount went on from, or removed.
+    let_go: Vec<Arc<Vec<u16>>>,
+}
+
+/// Tells whether two contents are one, as far as is known of them.
+fn alike(a: &[u16], b: &[u16]) -> bool {
+    let is_open = |cell: &u16| matches!(*cell, FREE | BENEATH);
+    let mut cells = a.iter().zip(b);
+    a.len() == b.len() && cells.all(|(a, b)| a == b || is_open(a) || is_open(b))
 }
 
 impl Kept {
@@ -107,7 +116,8 @@ impl Kept {
 
     /// A mount goes on with a file, or has removed its last name.
     pub fn replaced(&mut self, author: Author) {
-        self.strike(|owed| owed.author == author);
+        let gone = self.strike(|owed| owed.author == author);
+        self.let_go.extend(gone);
     }
 
     /// Tells whether something that a mount made of a file is owed.
@@ -115,13 +125,14 @@ impl Kept {
         self.owed.iter().any(|owed| owed.author == author)
     }
 
-    /// Strikes off what somebody has replaced.
-    fn strike(&mut self, is_it: impl Fn(&Owed) -> bool) {
+    /// Strikes off what somebody has replaced, and returns it.
+    fn strike(&mut self, is_it: impl Fn(&Owed) -> bool) -> Vec<Arc<Vec<u16>>> {
         let (gone, left) = std::mem::take(&mut self.owed).into_iter().partition(is_it);
         self.owed = left;
         let gone: Vec<Owed> = gone;
-        self.destroyed
-            .extend(gone.into_iter().map(|owed| owed.cells));
+        let gone: Vec<_> = gone.into_iter().map(|owed| owed.cells).collect();
+        self.destroyed.extend(gone.iter().cloned());
+        gone
     }
 
     /// An edit on the mount of this peer happened, or may have.
@@ -138,10 +149,11 @@ impl Kept {
 
     /// A mount edits on top of, or removes, what it shows with this size and time.
     pub fn seen(&mut self, size: u64, mtime: WallTime) {
-        self.strike(|owed| {
+        let gone = self.strike(|owed| {
             let same = owed.cells.len() as u64 == size;
             same && owed.mtime.is_none_or(|known| known == mtime)
         });
+        self.let_go.extend(gone);
     }
 
     /// A file got its time by hand: by that it can't be told any more.
@@ -187,6 +199,7 @@ impl Kept {
     /// A mount removed the last name of what had this content, whether it was owed or, since a
     /// power loss, was not.
     pub fn removed(&mut self, contents: Vec<Arc<Vec<u16>>>) {
+        self.let_go.extend(contents.iter().cloned());
         self.destroyed.extend(contents);
     }
 
@@ -203,15 +216,7 @@ impl Kept {
     /// Tells whether a content was made over one that a program destroyed: what its author never
     /// had of that can't come back.
     fn is_excused(&self, owed: &Owed, history: &History) -> bool {
-        let had = |beneath: &Arc<Vec<u16>>| {
-            let same = |gone: &Arc<Vec<u16>>| {
-                let mut cells = beneath.iter().zip(gone.iter());
-                let is_open = |cell: &u16| matches!(*cell, FREE | BENEATH);
-                beneath.len() == gone.len()
-                    && cells.all(|(a, b)| a == b || is_open(a) || is_open(b))
-            };
-            self.destroyed.iter().any(same)
-        };
+        let had = |beneath: &Arc<Vec<u16>>| self.destroyed.iter().any(|gone| alike(beneath, gone));
         let mut beneath = owed.beneath.iter();
         owed.cells.contains(&BENEATH)
             && beneath.any(|beneath| history.origins(beneath).iter().any(had))
@@ -219,8 +224,8 @@ impl Kept {
 
     /// Tells whether a file of the folder was made over a content: by a write that was under way
     /// when the content took the place of the one that its author had seen. What the write did not
-    /// touch of it is there.
-    fn goes_on(owed: &Owed, files: &[Arc<Vec<u8>>], history: &History) -> bool {
+    /// touch of it is there, or was let go with the rest, and what came of it is owed for itself.
+    fn goes_on(&self, owed: &Owed, files: &[Arc<Vec<u8>>], history: &History) -> bool {
         let mut all = vec![owed.cells.clone()];
         let mut at = 0;
         while let Some(over) = all.get(at).cloned() {
@@ -231,7 +236,8 @@ impl Kept {
                     (made.shortest..=made.cells.len()).contains(&bytes.len())
                         && cells.all(|(cell, byte)| *cell == FREE || *cell == u16::from(*byte))
                 };
-                if files.iter().any(fits) {
+                let is_let_go = |gone: &Arc<Vec<u16>>| alike(gone, &made.cells);
+                if files.iter().any(fits) || self.let_go.iter().any(is_let_go) {
                     return true;
                 }
                 if !all.contains(&made.cells) {
@@ -285,7 +291,7 @@ impl Kept {
                 continue;
             }
             let stands = files.iter().any(|bytes| owed.is(bytes));
-            if !stands && !Self::goes_on(owed, files, history) {
+            if !stands && !self.goes_on(owed, files, history) {
                 let what = format!(
                     "{} bytes that {:?} left at {} ms are nowhere in the shared folder",
                     owed.cells.len(),
