@@ -19,6 +19,7 @@ use crate::ids::{ActorId, Arrival, ChunkHash, ChunkIx, Dot, Ino, NodeId, ObjectI
 use crate::label::Label;
 use crate::message::{Cursor, FolderId, Role};
 use crate::placing::Intent;
+use crate::tree::invariant;
 use crate::tree::name::Name;
 use crate::tree::register::{Register, RegisterKey};
 use crate::version::VersionVector;
@@ -390,7 +391,31 @@ impl Stored {
             }
             _ => return None,
         };
-        rest.0.is_empty().then_some(stored)
+        (rest.0.is_empty() && stored.is_of_made()).then_some(stored)
+    }
+
+    /// Tells whether every node that it names was made, or is the root where the root may be: an
+    /// update of ours that follows from it must be one that a peer takes.
+    fn is_of_made(&self) -> bool {
+        let is_any = |node: NodeId| node == NodeId::ROOT || invariant::is_made(node);
+        let is_made = invariant::is_made;
+        match self {
+            Self::Inode(node, _) | Self::Placed(node, ..) => is_any(*node),
+            Self::Stands(dir, _, node) => is_any(*dir) && is_made(*node),
+            Self::Parked(node) => is_made(*node),
+            Self::Intent(node, intent) => {
+                let over = intent.over.is_none_or(|(over, _)| is_made(over));
+                is_made(*node) && is_any(intent.dir) && is_made(intent.object.node) && over
+            }
+            Self::Draft(node, draft) => is_made(*node) && is_made(draft.file.node),
+            Self::Object(object, _) | Self::Hash(object, ..) => is_made(object.node),
+            // A register is judged when the tree takes it.
+            Self::Register(..)
+            | Self::Myself(_)
+            | Self::Peer(..)
+            | Self::Bound(..)
+            | Self::Thrown(..) => true,
+        }
     }
 }
 
@@ -514,6 +539,27 @@ mod tests {
         assert_eq!(Stored::parse(b"m", &old), Some(Stored::Myself(me)));
         old[0] = 2;
         assert_eq!(Stored::parse(b"m", &old), None);
+    }
+
+    /// A name was said to stand in a node with the counter zero, and its deletion was an update
+    /// that no peer takes.
+    #[test]
+    fn a_record_of_a_node_that_nobody_made_is_none() {
+        let node = |counter| {
+            let actor = ActorId(7);
+            NodeId(Dot { actor, counter })
+        };
+        let name = Name::parse(b"a").unwrap();
+        let stands = |dir, of| Stored::parse(&stands(dir, &name), &encode(&of));
+        assert!(stands(node(1), node(2)).is_some());
+        assert!(stands(NodeId::ROOT, node(2)).is_some());
+        assert_eq!(stands(node(0), node(2)), None);
+        assert_eq!(stands(node(1), node(0)), None);
+        assert_eq!(stands(node(1), NodeId::ROOT), None);
+        assert!(Stored::parse(&inode(NodeId::ROOT), &encode(&Ino(1))).is_some());
+        let copy_of_none = crate::tree::conflict::copy_of(node(0).0);
+        assert_eq!(Stored::parse(&inode(copy_of_none), &encode(&Ino(9))), None);
+        assert_eq!(Stored::parse(&parked(node(0)), &encode(&())), None);
     }
 
     #[test]

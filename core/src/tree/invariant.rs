@@ -139,7 +139,7 @@ fn is_update(dot: Dot) -> bool {
 }
 
 /// Tells whether a node was made by an update, or is a copy of a version that was.
-fn is_made(node: NodeId) -> bool {
+pub(crate) fn is_made(node: NodeId) -> bool {
     is_update(conflict::copied(node).unwrap_or(node.0))
 }
 

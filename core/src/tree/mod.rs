@@ -13,7 +13,7 @@ mod cycle;
 mod derive;
 mod face;
 mod facts;
-mod invariant;
+pub(crate) mod invariant;
 mod seat;
 mod settle;
 mod take;
