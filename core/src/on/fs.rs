@@ -156,13 +156,14 @@ impl Engine {
         self.inodes.node(ino).ok_or(FsError::Stale)
     }
 
-    /// Returns the node of an inode number, if it is a directory that has a name.
+    /// Returns the node of an inode number, if it is a directory that has a name. One that has none
+    /// any more is stale: so the kernel looks its path up again, and finds what stands there now.
     fn directory(&self, ino: Ino) -> Result<NodeId, FsError> {
         let node = self.node(ino)?;
         match self.tree.node(node).map(|view| view.kind) {
             Some(Kind::Directory) => Ok(node),
             Some(Kind::File | Kind::Symlink) => Err(FsError::NotDirectory),
-            None => Err(FsError::NoEntry),
+            None => Err(FsError::Stale),
         }
     }
 
@@ -208,7 +209,7 @@ impl Engine {
     }
 
     fn read_link(&self, ino: Ino) -> Result<FsReply, FsError> {
-        let view = self.tree.node(self.node(ino)?).ok_or(FsError::NoEntry)?;
+        let view = self.tree.node(self.node(ino)?).ok_or(FsError::Stale)?;
         match view.body {
             Some(Body::Link { target }) => Ok(FsReply::Target(target.as_bytes().into())),
             Some(Body::File { .. }) | None => Err(FsError::Invalid),
@@ -217,7 +218,7 @@ impl Engine {
 
     fn open(&mut self, ino: Ino, write: bool) -> Result<FsReply, FsError> {
         let node = self.node(ino)?;
-        let last = self.shown(node).ok_or(FsError::NoEntry)?;
+        let last = self.shown(node).ok_or(FsError::Stale)?;
         match last.kind {
             Kind::Directory => return Err(FsError::IsDirectory),
             Kind::Symlink => return Err(FsError::Invalid),
@@ -524,7 +525,7 @@ impl Engine {
     }
 
     fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<FsReply, FsError> {
-        let view = self.tree.node(self.node(ino)?).ok_or(FsError::NoEntry)?;
+        let view = self.tree.node(self.node(ino)?).ok_or(FsError::Stale)?;
         let found = view
             .xattrs
             .iter()
@@ -536,7 +537,7 @@ impl Engine {
     }
 
     fn list_xattr(&self, ino: Ino) -> Result<FsReply, FsError> {
-        let view = self.tree.node(self.node(ino)?).ok_or(FsError::NoEntry)?;
+        let view = self.tree.node(self.node(ino)?).ok_or(FsError::Stale)?;
         let names = view.xattrs.keys().map(|name| name.as_bytes().into());
         Ok(FsReply::Names(names.collect()))
     }

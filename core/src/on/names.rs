@@ -55,7 +55,7 @@ impl Engine {
         match self.tree.node(node).map(|view| view.kind) {
             Some(Kind::Directory) => Ok(node),
             Some(Kind::File | Kind::Symlink) => Err(FsError::NotDirectory),
-            None => Err(FsError::NoEntry),
+            None => Err(FsError::Stale),
         }
     }
 
@@ -69,7 +69,7 @@ impl Engine {
     fn named(&self, ino: Ino) -> Result<NodeId, FsError> {
         let node = self.inodes.node(ino).ok_or(FsError::Stale)?;
         let is_visible = self.tree.node(node).is_some();
-        is_visible.then_some(node).ok_or(FsError::NoEntry)
+        is_visible.then_some(node).ok_or(FsError::Stale)
     }
 
     /// What is changed under these names and of these nodes, the kernel knows from the answer.
@@ -603,7 +603,11 @@ impl Engine {
     ) -> Result<(), FsError> {
         let node = self.named(ino)?;
         let name = XattrName::parse(name).map_err(refused)?;
-        let mut attrs = self.attrs_shown(node).ok_or(FsError::NoEntry)?;
+        let mut attrs = self.attrs_shown(node).ok_or(FsError::Stale)?;
+        // The shared folder could not hold it: Linux has none of a user's on a symlink.
+        if attrs.kind == Kind::Symlink {
+            return Err(FsError::NotPermitted);
+        }
         match (how, attrs.xattrs.contains_key(&name)) {
             (XattrHow::Create, true) => return Err(FsError::Exists),
             (XattrHow::Replace, false) => return Err(FsError::NoAttribute),
@@ -630,7 +634,7 @@ impl Engine {
     ) -> Result<(), FsError> {
         let node = self.named(ino)?;
         let name = XattrName::parse(name).map_err(refused)?;
-        let mut attrs = self.attrs_shown(node).ok_or(FsError::NoEntry)?;
+        let mut attrs = self.attrs_shown(node).ok_or(FsError::Stale)?;
         attrs.xattrs.remove(&name).ok_or(FsError::NoAttribute)?;
         self.put_attrs(req, attrs);
         Ok(())

@@ -360,6 +360,16 @@ fn attributes_are_set_and_stay() {
         edit(&mut stage, xattr(XattrHow::Create)),
         Err(FsError::Exists)
     );
+    // Of a symlink the shared folder could not hold it, and the other side would not show it.
+    let link = Make::Symlink(b"file".to_vec());
+    let link = make(&mut stage, Ino::ROOT, "link", link).unwrap();
+    let on_link = Edit::SetXattr {
+        ino: link.ino,
+        name: b"user.colour".to_vec(),
+        value: b"red".to_vec(),
+        how: XattrHow::Set,
+    };
+    assert_eq!(edit(&mut stage, on_link), Err(FsError::NotPermitted));
     let dir = make(&mut stage, Ino::ROOT, "dir", Make::Directory).unwrap();
     let mtime = Some(then);
     set(

@@ -698,6 +698,35 @@ fn the_kernel_is_told_to_forget_what_it_may_hold_and_no_more() {
     insta::assert_snapshot!("a_name_that_is_deleted", stage.trace());
 }
 
+/// A file was moved onto another one, and who opened that name was told that there is none: the
+/// kernel asked for the inode that it had found there before. Of one that is stale it looks the
+/// path up again.
+#[test]
+fn what_the_kernel_asks_of_a_file_that_is_gone_is_stale_and_not_absent() {
+    let mut stage = Stage::met();
+    stage.side("ada").files.write("other", b"another");
+    stage.hint("other");
+    let (ino, other) = (stage.lookup("bo", "photo"), stage.lookup("bo", "other"));
+    stage.side("ada").files.rename("other", "photo");
+    stage.hint("other");
+    stage.hint("photo");
+    stage.wait(secs(1));
+    let write = false;
+    let name = b"user.x".to_vec();
+    for call in [
+        FsCall::GetAttr { ino },
+        FsCall::Open { ino, write },
+        FsCall::ReadLink { ino },
+        FsCall::OpenDir { ino },
+        FsCall::GetXattr { ino, name },
+        FsCall::ListXattr { ino },
+    ] {
+        let asked = stage.call("bo", call);
+        assert_eq!(stage.answer("bo", asked), Some(Err(FsError::Stale)));
+    }
+    assert_eq!(stage.lookup("bo", "photo"), other);
+}
+
 #[test]
 fn a_mount_that_is_not_writable_takes_no_changes() {
     let mut stage = Stage::met();

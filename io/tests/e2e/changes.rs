@@ -1,9 +1,10 @@
 //! The host's folder changes while a peer looks at it.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -210,6 +211,31 @@ fn a_storm_of_replacements_never_mixes_versions_s15() {
         storm.join().unwrap();
     });
     becomes(&path, &whole(25, SIZE));
+}
+
+/// S12: a file that the peer knows is moved onto another one, over and over. Whoever opens that
+/// name finds one of them, and never nothing.
+#[test]
+fn a_name_that_another_file_takes_is_never_missing_s12() {
+    let (_world, host, joiner) = shared(|dir| write_file(&dir.join("x"), 1, 100));
+    let path = joiner.sees("x", 100);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                File::open(&path)?;
+            }
+            io::Result::Ok(())
+        });
+        for n in 2..=40 {
+            write_file(&host.dir.join("next"), n, 100 + n);
+            joiner.sees("next", 100 + n);
+            fs::rename(host.dir.join("next"), host.dir.join("x")).unwrap();
+            joiner.sees("x", 100 + n);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        reader.join().unwrap().unwrap();
+    });
 }
 
 /// S14, S16, S18: names come, go and move, alone and in bursts, and a peer that looks sees them.
