@@ -57,6 +57,10 @@ pub(crate) enum After {
     Create(ObjectId),
     /// An object is on record as complete: its file may go to its place.
     Finish(ObjectId),
+    /// What says that an object is of no use survives power loss: its files may go.
+    Discard(ObjectId),
+    /// What says that a draft is of no use survives power loss: its files may go.
+    Remove(NodeId),
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +85,10 @@ pub(crate) struct Commits {
     pending: Option<(CommitId, Group)>,
     /// Whether the last one failed and waits for its time.
     held: bool,
+    /// What waits for the next commit that survives power loss.
+    after_hard: Vec<After>,
+    /// Whether a power loss could take back what was stored.
+    soft: bool,
 }
 
 impl Commits {
@@ -97,6 +105,30 @@ impl Commits {
     /// Has something done once the next commit holds.
     pub(crate) fn then(&mut self, after: After) {
         self.gathering.after.push(after);
+    }
+
+    /// Has something done once all that is known now survives power loss; returns it if that is so
+    /// already. It waits for the next commit that does, and makes none.
+    pub(crate) fn then_hard(&mut self, after: After) -> Option<After> {
+        if !self.gathering.is_empty() || self.soft {
+            self.after_hard.push(after);
+            return None;
+        }
+        let Some((_, pending)) = &mut self.pending else {
+            return Some(after);
+        };
+        pending.after.push(after);
+        None
+    }
+
+    /// Returns whether anything waits for a commit that survives power loss.
+    pub(crate) fn awaits_hard(&self) -> bool {
+        !self.after_hard.is_empty()
+    }
+
+    /// What was stored before this process may not survive power loss.
+    pub(crate) fn begin_soft(&mut self) {
+        self.soft = true;
     }
 
     /// Makes the next commit one that survives power loss.
@@ -116,7 +148,7 @@ impl Commits {
 
     /// Returns whether nothing is gathered or under way.
     pub(crate) fn is_settled(&self) -> bool {
-        self.gathering.is_empty() && self.pending.is_none()
+        self.gathering.is_empty() && self.pending.is_none() && self.after_hard.is_empty()
     }
 
     /// Begins the next commit, if there is anything to store and none is under way or held back.
@@ -124,7 +156,11 @@ impl Commits {
         if self.gathering.is_empty() || self.pending.is_some() || self.held {
             return None;
         }
-        let group = core::mem::take(&mut self.gathering);
+        let mut group = core::mem::take(&mut self.gathering);
+        self.soft = !group.sync;
+        if group.sync {
+            group.after.append(&mut self.after_hard);
+        }
         let commit = CommitId(self.next);
         self.next += 1;
         let sync = group.sync;
@@ -171,7 +207,9 @@ impl Commits {
                 | After::Draft(_)
                 | After::Settle(_)
                 | After::Create(_)
-                | After::Finish(_) => true,
+                | After::Finish(_)
+                | After::Discard(_)
+                | After::Remove(_) => true,
             });
             self.gathering = group;
             self.held = true;

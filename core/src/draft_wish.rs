@@ -24,6 +24,9 @@ pub enum DraftWish {
         journal: Vec<u8>,
         /// What is written over.
         from: DraftFrom,
+        /// Whether this is another draft than any that may lie there: if it is written over
+        /// nothing, what lies there goes, unless it was begun with this very journal.
+        anew: bool,
     },
     /// Append `before` to the journal, write the payload, append `after`. A write that did not
     /// find room leaves the file as long as it was, and is `DiskError::NoSpace`. The payload is

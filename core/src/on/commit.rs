@@ -52,7 +52,7 @@ impl Engine {
     }
 
     /// Does what waited for a commit.
-    fn follow(&mut self, after: After) {
+    pub(crate) fn follow(&mut self, after: After) {
         match after {
             After::Reply { req, reply, .. } => self.reply(req, Ok(reply)),
             After::Ack { link, upto } => {
@@ -73,6 +73,8 @@ impl Engine {
             After::Settle(node) => self.draft_settles(node),
             After::Create(object) => self.create_object(object),
             After::Finish(object) => self.finish_object(object),
+            After::Discard(object) => self.discard_now(object),
+            After::Remove(node) => self.draft_goes(node),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{DiskError, FsError};
 use crate::event::DiskDone;
 use crate::ids::{ChunkIx, NodeId, ObjectId, ReqId};
 use crate::limits::{DRAFT_SYNCS_MAX, GROWING_MAX, QUIET};
+use crate::object;
 use crate::on::disk::Job;
 use crate::timers::Timer;
 
@@ -130,7 +131,7 @@ impl Engine {
                 if self.draft_moves_on(node) {
                     return Turn::Wait;
                 }
-                self.open_draft(node, &[]);
+                self.open_draft(node, &[], true);
                 Turn::Wait
             }
             Some(Op::Touch { .. }) => {
@@ -163,8 +164,8 @@ impl Engine {
         }
     }
 
-    /// Puts a journal in place that says this.
-    pub(crate) fn open_draft(&mut self, node: NodeId, records: &[Record]) {
+    /// Puts a journal in place that says this; `anew` if nothing of this draft is on disk.
+    pub(crate) fn open_draft(&mut self, node: NodeId, records: &[Record], anew: bool) {
         let salt = self.rng.next_u64();
         let Some(draft) = self.drafts.get_mut(&node) else {
             return;
@@ -186,7 +187,12 @@ impl Engine {
             }
         }
         let from = draft.from;
-        self.draft_job(node, DraftJob::Opened, DraftWish::Open { journal, from });
+        let wish = DraftWish::Open {
+            journal,
+            from,
+            anew,
+        };
+        self.draft_job(node, DraftJob::Opened, wish);
     }
 
     /// The next thing for a draft that is open.
@@ -656,8 +662,24 @@ impl Engine {
         }
     }
 
-    /// Fails the queues of drafts whose records could not be stored.
+    /// Fails the queues of drafts whose records could not be stored, or those of what they are
+    /// written over.
     pub(crate) fn drafts_unrecorded(&mut self, why: FsError) {
+        let is_unmade = |draft: &crate::draft::Draft| {
+            let kept = self.objects.get(&draft.file);
+            kept.is_some_and(|kept| kept.stage == object::Stage::Creating && kept.jobs == 0)
+        };
+        let unmade: Vec<NodeId> = self
+            .drafts
+            .iter()
+            .filter(|(_, draft)| draft.stage == Stage::Base && is_unmade(draft))
+            .map(|(node, _)| *node)
+            .collect();
+        for node in unmade {
+            for op in self.take_draft(node) {
+                self.fail_op(op, why);
+            }
+        }
         let is_it = |draft: &crate::draft::Draft| draft.stage == Stage::Recording;
         let unrecorded: Vec<NodeId> = self
             .drafts

@@ -157,7 +157,7 @@ impl Engine {
             });
             let mut records = draft.overlay.records(published);
             records.push(Record::Synced);
-            self.open_draft(node, &records);
+            self.open_draft(node, &records, false);
         }
     }
 
@@ -228,12 +228,31 @@ impl Engine {
         Turn::Wait
     }
 
-    /// Removes what is on disk of a draft.
+    /// Removes what is on disk of a draft, once what says that it is of no use survives power loss:
+    /// else its file could come back without it.
     pub(crate) fn remove_draft(&mut self, node: NodeId) {
+        self.mark_removing(node);
+        if let Some(after) = self.commits.then_hard(After::Remove(node)) {
+            self.follow(after);
+        }
+    }
+
+    /// Has a draft be about to be removed, and something be under way until it is.
+    pub(crate) fn mark_removing(&mut self, node: NodeId) {
         if let Some(draft) = self.drafts.get_mut(&node) {
             draft.stage = Stage::Removing;
             draft.hold = None;
             draft.born = None;
+            draft.jobs += 1;
+        }
+    }
+
+    /// A draft's files may go.
+    pub(crate) fn draft_goes(&mut self, node: NodeId) {
+        if let Some(draft) = self.drafts.get_mut(&node)
+            && draft.stage == Stage::Removing
+        {
+            draft.jobs = draft.jobs.saturating_sub(1);
             self.draft_job(node, DraftJob::Removed, DraftWish::Remove);
         }
     }

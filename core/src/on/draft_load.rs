@@ -135,7 +135,9 @@ impl Engine {
             if let Some(draft) = self.drafts.get_mut(&node) {
                 draft.keeps_base = true;
             }
-            self.remove_draft(node);
+            // Its bytes are not there: nothing is lost with the rest.
+            self.mark_removing(node);
+            self.draft_goes(node);
         } else {
             self.forget_draft(node);
         }
@@ -231,7 +233,7 @@ impl Engine {
             sidecar,
             lost,
         );
-        self.open_draft(node, &records);
+        self.open_draft(node, &records, false);
         if is_other {
             self.forget_inode(node, true);
         }

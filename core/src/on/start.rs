@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::action::DiskWish;
+use crate::commits::After;
 use crate::engine::{Engine, Last, RestoreError, Start};
 use crate::ids::{ActorId, Arrival};
 use crate::ids::{NodeId, ObjectId};
@@ -116,6 +117,9 @@ impl Engine {
             self.tell.unsynced = true;
             self.tell.due = true;
         }
+        if start.last == Last::Killed {
+            self.commits.begin_soft();
+        }
         for (node, record) in drafts {
             self.restore_draft(node, record, start.last == Last::Lost);
         }
@@ -179,7 +183,23 @@ impl Engine {
 
     /// Removes what is stored of an object that no file shows: first its files, then its record,
     /// so that a kill in between leaves nothing that is not known.
+    ///
+    /// What was made here may be nowhere else: were it gone before what says that it is of no use
+    /// survives power loss, its file could come back without it.
     pub(crate) fn discard(&mut self, object: ObjectId) {
+        let is_ours = self.me.is(object.version.actor) && !self.is_held(object);
+        if !is_ours {
+            self.discard_now(object);
+        } else if let Some(after) = self.commits.then_hard(After::Discard(object)) {
+            self.follow(after);
+        }
+    }
+
+    pub(crate) fn discard_now(&mut self, object: ObjectId) {
+        if self.kept.contains_key(&object) {
+            // It is of use again.
+            return;
+        }
         self.job(Job::Removed(object), DiskWish::RemoveObject { object });
     }
 

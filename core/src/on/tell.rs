@@ -34,7 +34,7 @@ pub(crate) struct Tell {
 impl Engine {
     /// Has what may be told ride on the next commit.
     pub(crate) fn pump_tell(&mut self) {
-        if !self.tell.news {
+        if !self.tell.news && !self.commits.awaits_hard() {
             return;
         }
         let last = self.tree.registers().last_arrival();
@@ -42,11 +42,11 @@ impl Engine {
         let upto = held.map_or(last, |held| Arrival(held.0.saturating_sub(1)).min(last));
         if upto < last {
             self.timers.set_sooner(Timer::Tell, self.now + HELD_UP);
-            if upto <= self.tell.queued {
+            if upto <= self.tell.queued && !self.commits.awaits_hard() {
                 return;
             }
         }
-        if self.tell.unsynced {
+        if self.tell.unsynced || self.commits.awaits_hard() {
             if !self.tell.due && !self.commits.is_hard() && !self.stopping {
                 self.timers.set_sooner(Timer::Tell, self.now + GATHER);
                 return;
@@ -55,7 +55,7 @@ impl Engine {
             self.tell.unsynced = false;
         }
         self.tell.due = false;
-        self.tell.queued = upto;
+        self.tell.queued = self.tell.queued.max(upto);
         self.tell.news = upto < last;
         let knowledge = self.me.knowledge.clone();
         self.commits.then(After::Tell { upto, knowledge });
@@ -63,6 +63,6 @@ impl Engine {
 
     /// The time to gather is over.
     pub(crate) fn tell_due(&mut self) {
-        self.tell.due = true;
+        self.tell.due = self.tell.news || self.commits.awaits_hard();
     }
 }

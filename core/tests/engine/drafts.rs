@@ -239,6 +239,54 @@ fn a_journal_that_is_no_good_is_said_and_nothing_is_removed() {
     assert_eq!(stage.answer("bo", req), Some(Err(FsError::Io)));
 }
 
+/// A file was written and synced, and removed: its bytes went before that was stored for good. A
+/// power loss took the removal back, and the file had nothing.
+#[test]
+fn what_a_power_loss_brings_back_has_its_bytes() {
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "new");
+    let bytes = pattern(1_300, 7);
+    written(&mut stage, fh, 0, &bytes, 101);
+    close(&mut stage, fh);
+    stage.wait(secs(60));
+    let (parent, name) = (Ino::ROOT, b"new".to_vec());
+    let unlink = FsCall::Edit(Edit::Unlink { parent, name });
+    let req = stage.call("bo", unlink.clone());
+    assert!(is_done(&mut stage, req));
+    stage.power_loss("bo");
+    stage.start("bo", Last::Lost);
+    stage.wait(secs(3));
+    assert_eq!(read(&mut stage, "new"), bytes);
+    // Once nothing brings it back, nothing is left.
+    stage.call("bo", unlink);
+    stage.wait(secs(60));
+    assert_eq!(stage.side("bo").objects.count(), 0);
+}
+
+/// The journal of what was written to an empty file was no good after a crash, and the file was
+/// written again: the bytes of before stood behind the new ones, and the version of a few bytes
+/// was a file of many, which nobody could read once it had come to its place.
+#[test]
+fn a_draft_that_is_begun_anew_has_nothing_of_the_one_before() {
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, &pattern(1_300, 7), 101);
+    stage.kill("bo");
+    stage.side("bo").objects.spoil_journals();
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(3));
+    assert_eq!(read(&mut stage, "new"), b"");
+    let (_, fh) = open(&mut stage, "new");
+    written(&mut stage, fh, 0, b"bytes", 102);
+    flush(&mut stage, fh);
+    stage.call("bo", FsCall::Release { fh });
+    stage.wait(secs(60));
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(3));
+    assert_eq!(read(&mut stage, "new"), b"bytes");
+}
+
 // Order: each of these fails without the rule that it tells of.
 
 /// Bo has read the second chunk of the photo and was killed before that was durable; ada can't be

@@ -74,7 +74,11 @@ impl Drafts {
         // Used up first: also when it can't be written.
         let bytes = |payload| payloads.take(payload).ok_or(DiskError::Io);
         let done = match wish {
-            DraftWish::Open { journal, from } => self.open(object, &journal, from),
+            DraftWish::Open {
+                journal,
+                from,
+                anew,
+            } => self.open(object, &journal, from, anew),
             DraftWish::Write {
                 offset,
                 payload,
@@ -109,8 +113,14 @@ impl Drafts {
 
     /// Begins a draft: its journal first, then its file. A draft whose journal begins with the
     /// same bytes has begun already, and keeps what was written to it; so does one that goes on
-    /// with another journal.
-    pub fn open(&self, object: ObjectId, journal: &[u8], from: DraftFrom) -> Result<(), DiskError> {
+    /// with another journal, unless it is begun `anew`.
+    pub fn open(
+        &self,
+        object: ObjectId,
+        journal: &[u8],
+        from: DraftFrom,
+        anew: bool,
+    ) -> Result<(), DiskError> {
         let open = |place: &Place| {
             let log = journal_of(place);
             let is_there = match from {
@@ -125,7 +135,7 @@ impl Drafts {
             }
             let has_begun = begins_with(&log, journal)?;
             let had_journal = log.len()?.is_some();
-            if from == DraftFrom::Nothing && !had_journal {
+            if from == DraftFrom::Nothing && (!had_journal || (anew && !has_begun)) {
                 // Bytes of whatever else would count as ours beside the journal.
                 place.partial.remove()?;
                 self.objects.forget(object);

@@ -48,7 +48,14 @@ impl Desk {
 
     fn open(&self, object: ObjectId, journal: &[u8], from: DraftFrom) -> Result<(), DiskError> {
         let journal = journal.to_vec();
-        self.wish(object, DraftWish::Open { journal, from })
+        self.wish(
+            object,
+            DraftWish::Open {
+                journal,
+                from,
+                anew: false,
+            },
+        )
     }
 
     fn write(
@@ -348,6 +355,18 @@ fn a_draft_goes_on_with_another_journal_and_begins_without_any() {
         assert_eq!(desk.found(draft), (some(b"head"), Some(5), None));
         desk.write(draft, 0, b"new", (b"-a", b"")).unwrap();
         assert_eq!(desk.bytes(draft), b"newes");
+        // Another draft has nothing to do with those bytes; asked for twice, it goes on.
+        let (journal, from) = (b"other".to_vec(), DraftFrom::Nothing);
+        for (bytes, left) in [(&b"is"[..], 0), (b"", 2)] {
+            let anew = DraftWish::Open {
+                journal: journal.clone(),
+                from,
+                anew: true,
+            };
+            desk.wish(draft, anew).unwrap();
+            assert_eq!(desk.found(draft), (some(b"other"), Some(left), None));
+            desk.write(draft, 0, bytes, (b"", b"")).unwrap();
+        }
         fs::remove_file(desk.path(draft, ".kddraft")).unwrap();
         desk.open(draft, b"head", DraftFrom::Nothing).unwrap();
         assert_eq!(desk.found(draft), (some(b"head"), Some(0), None));

@@ -186,6 +186,7 @@ fn a_claimed_job_keeps_its_place() {
     let open = wish(DraftWish::Open {
         journal: b"head".to_vec(),
         from: DraftFrom::Nothing,
+        anew: true,
     });
     disk.perform(JobId(1), open);
     heard.disk(1);

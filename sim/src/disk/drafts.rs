@@ -157,7 +157,11 @@ impl Objects {
         let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
         let append = |bytes: &Vec<u8>| Step::Append(bytes.clone());
         match wish {
-            DraftWish::Open { journal, from } => open_steps(stored, journal, *from),
+            DraftWish::Open {
+                journal,
+                from,
+                anew,
+            } => open_steps(stored, journal, *from, *anew),
             DraftWish::Load => Ok(Vec::new()),
             DraftWish::Settle {
                 object: settled,
@@ -315,7 +319,12 @@ impl Objects {
     }
 }
 
-fn open_steps(stored: &Stored, journal: &[u8], from: DraftFrom) -> Result<Vec<Step>, DiskError> {
+fn open_steps(
+    stored: &Stored,
+    journal: &[u8],
+    from: DraftFrom,
+    anew: bool,
+) -> Result<Vec<Step>, DiskError> {
     let (partial, complete) = (stored.partial.is_some(), stored.complete.is_some());
     let is_there = match from {
         DraftFrom::Nothing => true,
@@ -327,16 +336,18 @@ fn open_steps(stored: &Stored, journal: &[u8], from: DraftFrom) -> Result<Vec<St
     }
     let log = stored.draft.now.as_ref();
     let mut steps = Vec::new();
+    let has_begun = log.is_some_and(|log| log.now.starts_with(journal));
     let nothing = from == DraftFrom::Nothing;
-    if nothing && log.is_none() && partial {
+    let is_other = log.is_none() || (anew && !has_begun);
+    if nothing && is_other && partial {
         steps.push(Step::Clear);
     }
-    if !log.is_some_and(|log| log.now.starts_with(journal)) {
+    if !has_begun {
         let synced = log.is_some() || from == DraftFrom::Complete;
         let bytes = journal.to_vec();
         steps.push(Step::Place { bytes, synced });
     }
-    if nothing && (log.is_none() || !partial) {
+    if nothing && (is_other || !partial) {
         steps.push(Step::Make);
     }
     if from == DraftFrom::Complete && complete {

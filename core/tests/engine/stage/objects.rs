@@ -268,10 +268,16 @@ impl Objects {
         bytes: &[u8],
     ) -> Result<DiskDone, DiskError> {
         match wish {
-            DraftWish::Open { journal, from } => {
+            DraftWish::Open {
+                journal,
+                from,
+                anew,
+            } => {
                 let was_there = self.journals.contains_key(&object);
+                let begun = self.journals.get(&object);
+                let has_begun = begun.is_some_and(|(now, _)| now.starts_with(&journal));
                 if self.step() {
-                    if from == DraftFrom::Nothing && !was_there {
+                    if from == DraftFrom::Nothing && (!was_there || (anew && !has_begun)) {
                         self.partial.remove(&object);
                     }
                     let synced = if was_there {
