@@ -505,7 +505,7 @@ impl World {
             self.kept.was_seen(p, &seeing);
             if let Seeing::Removes(shown) = seeing {
                 self.kept.removed(peer.bodies.contents(&shown, history));
-                peer.bodies.unnamed(shown.ino);
+                peer.bodies.may_be_unnamed(shown.ino);
             }
         }
         let still_owed = |ino| self.kept.owes(Author::Mount(p, ino));

@@ -140,7 +140,8 @@ impl World {
             }
             None => {
                 let peer = &self.peers[p];
-                check::order::judge(&job.wish, &peer.objects, &peer.records)?;
+                let len = job.payload.as_ref().map_or(0, |(_, bytes)| bytes.len());
+                check::order::judge(&job.wish, len as u64, &peer.objects, &peer.records)?;
                 self.judge_placing(p, &job.wish)?;
                 self.carry_out(p, &mut job)
             }

@@ -57,6 +57,11 @@ fn of(number: u32) -> Option<&'static Knob> {
     KNOBS.get(usize::try_from(at).ok()?)
 }
 
+/// Tells whether a number is that of a knob.
+pub fn is(number: u32) -> bool {
+    of(number).is_some()
+}
+
 /// Returns how a planned event or knob is written on a command line.
 pub fn name(number: u32) -> String {
     of(number).map_or_else(|| number.to_string(), |(name, ..)| (*name).to_owned())

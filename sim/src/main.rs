@@ -1,6 +1,7 @@
 //! `tandem-sim`: runs seeds, and says how to see again what went wrong.
 
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -61,7 +62,7 @@ enum Command {
     /// Play seeds in which a joiner edits while nobody is there.
     Alone {
         /// Only this one: decimal, or hexadecimal with 0x.
-        #[arg(long, value_parser = number)]
+        #[arg(long, value_parser = number, conflicts_with_all = ["from", "count"])]
         seed: Option<u64>,
         /// Print every event and action, a line each.
         #[arg(long)]
@@ -89,17 +90,17 @@ enum Command {
     /// Play fresh seeds on all cores until one fails, or the time is over.
     Hunt {
         /// For how long; 10, unless a number of seeds is given.
-        #[arg(long)]
+        #[arg(long, value_parser = some)]
         minutes: Option<u64>,
         /// How many seeds.
-        #[arg(long, value_parser = number)]
+        #[arg(long, value_parser = some)]
         seeds: Option<u64>,
         /// From which on, instead of fresh ones.
         #[arg(long, value_parser = number)]
         from: Option<u64>,
         /// How many at once, instead of one for each core.
-        #[arg(long)]
-        jobs: Option<usize>,
+        #[arg(long, value_parser = some)]
+        jobs: Option<u64>,
         #[command(flatten)]
         how: How,
     },
@@ -107,8 +108,8 @@ enum Command {
     #[cfg(feature = "mutants")]
     Mutants {
         /// How many seeds at once, instead of one for each core.
-        #[arg(long)]
-        jobs: Option<usize>,
+        #[arg(long, value_parser = some)]
+        jobs: Option<u64>,
     },
 }
 
@@ -118,13 +119,21 @@ struct Range {
     #[arg(long, value_parser = number, default_value = "0")]
     from: u64,
     /// How many seeds.
-    #[arg(long, value_parser = number, default_value = "1000")]
+    #[arg(long, value_parser = some, default_value = "1000")]
     count: u64,
 }
 
 impl Range {
-    fn seeds(self) -> std::ops::Range<u64> {
-        self.from..self.from.saturating_add(self.count)
+    fn seeds(self) -> Result<RangeInclusive<u64>, String> {
+        let last = self.from.checked_add(self.count - 1);
+        let last = last.ok_or_else(|| {
+            let (from, count) = (self.from, self.count);
+            format!(
+                "{count} seeds from {from:#x} on go beyond the last, {:#x}",
+                u64::MAX
+            )
+        })?;
+        Ok(self.from..=last)
     }
 }
 
@@ -170,14 +179,11 @@ fn main() -> ExitCode {
             range,
             how,
         } => {
-            let seeds = seed.map_or(range.seeds(), |seed| seed..seed.saturating_add(1));
-            Ok(alone(seeds, trace, &without, how))
+            let seeds = seed.map_or_else(|| range.seeds(), |seed| Ok(seed..=seed));
+            seeds.map(|seeds| alone(seeds, trace, &without, how))
         }
-        Command::Runs { range, how } => Ok(many(range, how)),
-        Command::Hash { range } => {
-            hash(range);
-            Ok(0)
-        }
+        Command::Runs { range, how } => range.seeds().map(|seeds| many(seeds, how)),
+        Command::Hash { range } => range.seeds().map(|seeds| hash(range, seeds)),
         Command::Hunt {
             minutes,
             seeds,
@@ -217,14 +223,22 @@ fn number(text: &str) -> Result<u64, String> {
     parsed.map_err(|error| error.to_string())
 }
 
+fn some(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("at least 1 is needed".to_owned()),
+        some => Ok(some),
+    }
+}
+
 fn knob(text: &str) -> Result<u32, String> {
     let none = || "neither the number of a planned event nor the name of a knob".to_owned();
     knobs::parse(text).ok_or_else(none)
 }
 
-fn cores(wanted: Option<usize>) -> usize {
+fn cores(wanted: Option<u64>) -> usize {
     let all = || std::thread::available_parallelism().map_or(1, usize::from);
-    wanted.unwrap_or_else(all).max(1)
+    let wanted = wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
+    wanted.unwrap_or_else(all)
 }
 
 fn say(text: &str) {
@@ -239,23 +253,59 @@ fn one(
     mut off: Vec<u32>,
     html: Option<&Path>,
 ) -> Result<u8, String> {
+    if let Some(none) = run::unplanned(seed, &off) {
+        return Err(format!(
+            "seed {seed:#x} plans no event {none}: it can't be left out"
+        ));
+    }
     let mut outcome = run::run(seed, &off, keep_trace);
-    if is_shrunk && outcome.failure.is_some() {
-        off.extend(shrink(&outcome, SHRINK_RUNS).1);
-        outcome = run::run(seed, &off, keep_trace);
+    if is_shrunk {
+        match &outcome.failure {
+            Some(failure) => {
+                say(&format!("seed {seed:#x}: {failure}"));
+                off = shortest(&outcome, &off);
+                outcome = run::run(seed, &off, keep_trace);
+            }
+            None => say("nothing failed: nothing is left out"),
+        }
     }
     for line in &outcome.lines {
         say(line);
     }
-    if let Some(file) = html {
-        save(file, &run::recorded(seed, &off).1)?;
-    }
-    Ok(report(&outcome, &off))
+    let code = report(&outcome, &off);
+    let page = html.map(|file| save(file, &run::recorded(seed, &off).1));
+    Ok(with_page(code, page.transpose()))
+}
+
+/// Shrinks a failure and returns what is left out then, telling how far it came.
+fn shortest(failed: &run::Outcome, off: &[u32]) -> Vec<u32> {
+    let tell = |events, runs| {
+        // Nothing is left to be done when stderr is closed.
+        let _ = write!(
+            io::stderr(),
+            "\rshrinking: {events:>3} events, {runs:>4} runs left "
+        );
+    };
+    let off = shrink(failed, off, SHRINK_RUNS, tell).1;
+    let _ = writeln!(io::stderr());
+    say("as few events as still break the same promise, which may be another finding:");
+    off
 }
 
 fn save(file: &Path, page: &Page) -> Result<(), String> {
     std::fs::write(file, page.render())
         .map_err(|error| format!("can't write the page {}: {error}", file.display()))
+}
+
+/// Returns the exit code of a run whose page was to be written: what failed in the run goes before
+/// what failed with the page.
+fn with_page(code: u8, page: Result<Option<()>, String>) -> u8 {
+    let Err(error) = page else {
+        return code;
+    };
+    // Nothing is left to be done when stderr is closed.
+    let _ = writeln!(io::stderr(), "error: {error}");
+    if code == 0 { 1 } else { code }
 }
 
 fn told(name: &str, html: Option<&Path>) -> Result<u8, String> {
@@ -278,10 +328,8 @@ fn told(name: &str, html: Option<&Path>) -> Result<u8, String> {
             failure.kind.code()
         }
     };
-    if let Some(file) = html {
-        save(file, &story.page(&mut world, failure))?;
-    }
-    Ok(code)
+    let page = html.map(|file| save(file, &story.page(&mut world, failure)));
+    Ok(with_page(code, page.transpose()))
 }
 
 /// Returns the command that plays a seed again.
@@ -309,10 +357,13 @@ fn report(outcome: &run::Outcome, off: &[u32]) -> u8 {
     }
 }
 
-fn alone(seeds: std::ops::Range<u64>, keep_trace: bool, off: &[u32], how: How) -> u8 {
+fn alone(seeds: RangeInclusive<u64>, keep_trace: bool, off: &[u32], how: How) -> u8 {
     let (mut reach, mut failed, mut worst) = (Reach::default(), 0, 0);
+    let (mut count, mut events) = (0_u64, 0);
     for seed in seeds {
         let outcome = run::run_alone(seed, off, keep_trace);
+        count += 1;
+        events += outcome.events;
         outcome.lines.iter().for_each(|line| say(line));
         reach.merge(&outcome.reach);
         if let Some(failure) = &outcome.failure {
@@ -325,7 +376,7 @@ fn alone(seeds: std::ops::Range<u64>, keep_trace: bool, off: &[u32], how: How) -
             }
         }
     }
-    say(&format!("{failed} failed"));
+    say(&format!("{count} seeds, {failed} failed; {events} events"));
     if how.coverage {
         reach
             .iter()
@@ -334,11 +385,13 @@ fn alone(seeds: std::ops::Range<u64>, keep_trace: bool, off: &[u32], how: How) -
     worst
 }
 
-fn many(range: Range, how: How) -> u8 {
+fn many(seeds: RangeInclusive<u64>, how: How) -> u8 {
     let (mut reach, mut events, mut worst, mut failed) = (Reach::default(), 0, 0, 0);
     let start = std::time::Instant::now();
-    for seed in range.seeds() {
+    let mut count = 0_u64;
+    for seed in seeds {
         let outcome = run::run_twice(seed);
+        count += 1;
         reach.merge(&outcome.reach);
         events += 2 * outcome.events;
         if outcome.failure.is_some() {
@@ -349,7 +402,7 @@ fn many(range: Range, how: How) -> u8 {
             }
         }
     }
-    let (count, secs) = (range.count, start.elapsed().as_secs_f64());
+    let secs = start.elapsed().as_secs_f64();
     say(&format!(
         "{count} seeds, each twice, {failed} failed; {events} events in {secs:.1} s"
     ));
@@ -359,13 +412,14 @@ fn many(range: Range, how: How) -> u8 {
     worst
 }
 
-fn hash(range: Range) {
+fn hash(range: Range, seeds: RangeInclusive<u64>) -> u8 {
     let mut all = 0_u64;
-    for seed in range.seeds() {
+    for seed in seeds {
         all = all.rotate_left(7) ^ run::run(seed, &[], false).hash;
     }
     let (count, from) = (range.count, range.from);
     say(&format!("{all:016x}  {count} seeds from {from:#x}"));
+    0
 }
 
 fn coverage(reach: &Reach) {
@@ -417,16 +471,17 @@ fn go_hunting(from: u64, until: Until, jobs: usize, is_covered: bool) -> u8 {
     }
 }
 
-/// Shrinks a failure and tells its shortest story: the end of its trace.
+/// Tells a failure, and its shortest story: the end of the trace of what is left of it.
 fn tell_story(failed: &run::Outcome) -> u8 {
-    say(&format!("seed {:#x} failed; shrinking", failed.seed));
-    let off = shrink(failed, SHRINK_RUNS).1;
+    let code = report(failed, &[]);
+    let off = shortest(failed, &[]);
     let shortest = run::run(failed.seed, &off, true);
     let from = shortest.lines.len().saturating_sub(STORY_LINES);
     for line in &shortest.lines[from..] {
         say(line);
     }
-    report(&shortest, &off)
+    report(&shortest, &off);
+    code
 }
 
 #[cfg(feature = "mutants")]

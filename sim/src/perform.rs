@@ -553,6 +553,20 @@ impl World {
                 let what = format!("{call:?} is answered {reply:?}");
                 Err(Failure::safety("read-only", what))
             }
+            (
+                FsCall::GetAttr { .. }
+                | FsCall::Open { .. }
+                | FsCall::OpenDir { .. }
+                | FsCall::ReadLink { .. }
+                | FsCall::GetXattr { .. }
+                | FsCall::ListXattr { .. },
+                Err(FsError::NoEntry),
+            ) => {
+                // A kernel looks up again what is stale, and takes this for the truth.
+                let what =
+                    format!("{call:?}: something else may stand there, and nothing is said to");
+                Err(Failure::safety("P1", what))
+            }
             (_, Ok(FsReply::Opened { fh, .. } | FsReply::OpenedDir { fh })) => {
                 peer.handles.opened(*fh)
             }

@@ -90,6 +90,17 @@ pub fn make(seed: u64, off: &[u32], keep_trace: bool) -> World {
     World::new(config, choices, keep_trace)
 }
 
+/// Returns which of `off` is neither a knob nor the number of an event that this seed plans.
+pub fn unplanned(seed: u64, off: &[u32]) -> Option<u32> {
+    let planned = |off: &[u32]| {
+        let world = make(seed, off, false);
+        chaos::plan(&world.config, &world.choices).len()
+    };
+    let planned = planned(&[]).max(planned(off));
+    let is_none = |n: &u32| !knobs::is(*n) && usize::try_from(*n).is_ok_and(|n| n >= planned);
+    off.iter().copied().find(is_none)
+}
+
 /// Runs a world that [`make`] made, to its end.
 pub fn run_in(world: &mut World) -> Outcome {
     judged(world, live)

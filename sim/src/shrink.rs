@@ -5,17 +5,26 @@
 
 use crate::run::{Outcome, run};
 
-/// Returns the outcome with as few planned events as could be found, and those switched off
-/// beyond what already was.
-/// Delta debugging (Zeller 1999) by halves, then one by one, at most `runs` runs.
-pub fn shrink(failed: &Outcome, mut runs: u32) -> (Outcome, Vec<u32>) {
+/// Returns the outcome with as few planned events as could be found, and all that is switched off
+/// then: of a run in which `off` already was. `tell` is given how many are left, and how many runs
+/// it may yet take.
+///
+/// Delta debugging (Zeller 1999) by halves, then one by one, at most `runs` runs. What is kept
+/// breaks the same promise; it may be another finding.
+pub fn shrink(
+    failed: &Outcome,
+    off: &[u32],
+    mut runs: u32,
+    mut tell: impl FnMut(usize, u32),
+) -> (Outcome, Vec<u32>) {
     let mut best = failed.clone();
-    let mut off: Vec<u32> = Vec::new();
+    let mut off = off.to_vec();
     let mut size = (best.fired.len() / 2).max(1);
     loop {
         let mut smaller = false;
         let mut at = 0;
         while at < best.fired.len() && runs > 0 {
+            tell(best.fired.len(), runs);
             runs -= 1;
             let end = (at + size).min(best.fired.len());
             let mut more = off.clone();

@@ -338,6 +338,13 @@ impl Bodies {
         }
     }
 
+    /// A file may have lost its last name when its process ended: what it holds is there or gone.
+    pub fn may_be_unnamed(&mut self, ino: Ino) {
+        if let Some(body) = self.files.get_mut(&ino) {
+            body.owed = true;
+        }
+    }
+
     /// A file has lost its last name: what is written to it from here on is nobody's.
     pub fn unnamed(&mut self, ino: Ino) {
         self.unnamed.insert(ino);

@@ -2,6 +2,7 @@
 //! call says.
 
 use tandem_core::action::{FsReply, Shown};
+use tandem_core::error::FsError;
 use tandem_core::event::FsCall;
 use tandem_core::ids::Ino;
 use tandem_core::tree::register::Kind;
@@ -36,10 +37,11 @@ impl World {
         let name = self.peers[p].name;
         let kernel = self.peers[p].kernel.clone();
         for (ino, cached) in &kernel.attrs {
-            if let Ok((FsReply::Attr(fresh), _)) = self.ask(p, FsCall::GetAttr { ino: *ino })?
-                && firm(&fresh) != firm(cached)
-            {
-                return Err(stale(name, format!("cached {cached:?}, is {fresh:?}")));
+            match self.ask(p, FsCall::GetAttr { ino: *ino })? {
+                Ok((FsReply::Attr(fresh), _)) if firm(&fresh) == firm(cached) => {}
+                // Its last name is gone; that none which is cached leads there is judged below.
+                Err(FsError::Stale) => {}
+                fresh => return Err(stale(name, format!("cached {cached:?}, is {fresh:?}"))),
             }
         }
         for ((parent, entry), cached) in &kernel.entries {
@@ -54,7 +56,8 @@ impl World {
                 Ok((FsReply::Entry(shown), _)) => Some(shown.ino),
                 Ok((FsReply::Absent, _)) => None,
                 // The directory is gone, and nobody comes there.
-                _ => continue,
+                Err(FsError::Stale) => continue,
+                other => return Err(stale(name, format!("a lookup is answered {other:?}"))),
             };
             if fresh != *cached {
                 let entry = String::from_utf8_lossy(entry);
@@ -75,10 +78,14 @@ impl World {
         pages: &std::collections::BTreeMap<u64, Vec<u8>>,
     ) -> Verdict {
         let write = false;
-        let Ok((FsReply::Opened { fh, keep_cache }, _)) =
-            self.ask(p, FsCall::Open { ino, write })?
-        else {
-            return Ok(());
+        let (fh, keep_cache) = match self.ask(p, FsCall::Open { ino, write })? {
+            Ok((FsReply::Opened { fh, keep_cache }, _)) => (fh, keep_cache),
+            // Its last name is gone: nobody reads these pages.
+            Err(FsError::Stale) => return Ok(()),
+            other => {
+                let what = format!("opening {ino} is answered {other:?}");
+                return Err(stale(self.peers[p].name, what));
+            }
         };
         if keep_cache {
             for (offset, cached) in pages {

@@ -156,7 +156,22 @@ impl World {
                 "shown {shown:?}, is {kind:?} {mode:o} {print:?}"
             )));
         }
+        // A directory's links are its subdirectories', which are judged by their names.
+        if kind != Kind::Directory && shown.nlink != inode.nlink {
+            let (shown, is) = (shown.nlink, inode.nlink);
+            return Err(apart(format!("shown with {shown} links, has {is}")));
+        }
         let ino = shown.ino;
+        let names: Vec<_> = inode.xattrs.keys().map(|name| name.as_bytes()).collect();
+        match self.ask(p, FsCall::ListXattr { ino })? {
+            Ok((FsReply::Names(got), _)) if got.iter().map(|name| &**name).eq(names) => {}
+            other => {
+                return Err(apart(format!(
+                    "attributes {:?} are {other:?}",
+                    inode.xattrs
+                )));
+            }
+        }
         for (name, value) in &inode.xattrs {
             let name = name.as_bytes().to_vec();
             let call = FsCall::GetXattr { ino, name };

@@ -119,6 +119,7 @@ impl Live {
         if let Some(since) = &mut self.alone_since {
             *since += time;
         }
+        self.started += time;
     }
 
     /// The other side has introduced itself.

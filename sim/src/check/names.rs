@@ -310,10 +310,11 @@ impl Names {
                     of.push((did, spot.clone()));
                 }
             }
+            // After a power loss any file that stands there may be any that did.
+            let target = claim.states[*last].target;
+            let is_one = could.iter().all(|at| claim.states[*at].target == target);
             claim.states.truncate(last + 1);
-            if let (Some(Target::Is(old)), Some(new)) =
-                (claim.states.last().map(|state| state.target), here)
-            {
+            if let (Target::Is(old), Some(new), true) = (target, here, is_one || !power) {
                 let known = numbers.entry(old).or_insert(Some(new));
                 *known = known.filter(|known| *known == new);
             }

@@ -6,6 +6,7 @@
 //! read here as `docs/FORMATS.md` has them, not by the core's code.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use tandem_core::action::DiskWish;
 use tandem_core::draft_wish::DraftWish;
@@ -25,8 +26,8 @@ const DURABLE: u8 = 2;
 const LOST: u8 = 3;
 const CLEAN: u8 = 4;
 
-/// Judges a job on an object at the moment in which it is carried out.
-pub fn judge(wish: &DiskWish, objects: &Objects, records: &Records) -> Verdict {
+/// Judges a job on an object at the moment in which it is carried out; it writes so many bytes.
+pub fn judge(wish: &DiskWish, len: u64, objects: &Objects, records: &Records) -> Verdict {
     match wish {
         DiskWish::MarkSidecar { object, record } => marked(*object, record, objects),
         DiskWish::FinishObject { object } => finished(*object, objects, records),
@@ -44,7 +45,7 @@ pub fn judge(wish: &DiskWish, objects: &Objects, records: &Records) -> Verdict {
         | DiskWish::HashChunk { .. }
         | DiskWish::RemoveObject { .. }
         | DiskWish::ReadStored { .. } => Ok(()),
-        DiskWish::Draft { object, wish } => drafted(*object, wish, objects, records),
+        DiskWish::Draft { object, wish } => drafted(*object, wish, len, objects, records),
     }
 }
 
@@ -87,8 +88,18 @@ fn marked(object: ObjectId, record: &[u8], objects: &Objects) -> Verdict {
             said.insert(u32::from_le_bytes(index), kind == CHUNK && n < upto);
         }
     }
+    // What a draft was written over since is in doubt after a power loss, whatever this says.
+    let journal = objects.draft_journal(object).unwrap_or_default();
+    let drafted = journal.get(DRAFT_HEADER..).unwrap_or_default();
+    let is_drafted = |chunk: u32| {
+        let chunk_size = u32::try_from(chunk_size).unwrap_or(u32::MAX);
+        let mut records = drafted.chunks_exact(DRAFT_RECORD);
+        records.any(|record| {
+            is_whole_by(record, chunk.into(), chunk_size) || is_touched(record, chunk.into())
+        })
+    };
     for (index, is_durable) in said {
-        if is_durable {
+        if is_durable && !is_drafted(index) {
             let from = u64::from(index) * chunk_size;
             if !objects.is_synced(object, from..from + chunk_size) {
                 let what = format!("chunk {index} of {object:?} is said durable before its sync");
@@ -97,6 +108,15 @@ fn marked(object: ObjectId, record: &[u8], objects: &Objects) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Tells whether a sidecar says last of a chunk that it is here.
+fn has_chunk(sidecar: &[u8], chunk: u64) -> bool {
+    let records = sidecar.get(HEADER..).unwrap_or_default();
+    let is_about =
+        |record: &&[u8]| matches!(record.first(), Some(&(CHUNK | LOST))) && index(record) == chunk;
+    let last = records.chunks_exact(RECORD).rfind(is_about);
+    last.is_some_and(|record| record.first() == Some(&CHUNK))
 }
 
 /// Returns how many records follow from the header, each by its checksum from the one before.
@@ -128,7 +148,13 @@ const PUBLISHED: u8 = 7;
 
 /// A draft is begun only when that is on record; and what is written is told of in its journal,
 /// before where bytes were that a version may still be asked for, else after it.
-fn drafted(object: ObjectId, wish: &DraftWish, objects: &Objects, records: &Records) -> Verdict {
+fn drafted(
+    object: ObjectId,
+    wish: &DraftWish,
+    len: u64,
+    objects: &Objects,
+    records: &Records,
+) -> Verdict {
     match wish {
         DraftWish::Open { .. } => {
             if !is_recorded(object, records) {
@@ -143,8 +169,15 @@ fn drafted(object: ObjectId, wish: &DraftWish, objects: &Objects, records: &Reco
             before,
             after,
         } => match objects.draft_journal(object) {
-            Some(journal) => written(object, journal, *offset, (before, after)),
-            None => Ok(()),
+            Some(journal) => {
+                let sidecar = objects.sidecar(object).unwrap_or_default();
+                let bytes = *offset..*offset + len;
+                written(object, (journal, sidecar), bytes, (before, after))
+            }
+            None => {
+                let what = format!("{object:?} is written, and has no journal");
+                Err(Failure::safety("P2", what))
+            }
         },
         DraftWish::Resize { .. }
         | DraftWish::Fill { .. }
@@ -189,22 +222,33 @@ fn index(record: &[u8]) -> u64 {
     number(record, 4) & u64::from(u32::MAX)
 }
 
-/// Tells whether a record says that bytes of this chunk are about to change.
-fn tells_of(record: &[u8], chunk: u64, size: u32) -> bool {
+/// Tells whether a record says that all of this chunk is here, and that it changes.
+fn is_whole_by(record: &[u8], chunk: u64, size: u32) -> bool {
     let first = index(record);
     match record.first() {
         // What lies from a cut on is ours.
-        Some(&CUT) => number(record, 8) / u64::from(size) <= chunk,
-        Some(&(WHOLE | TOUCHED)) => first <= chunk && chunk - first < number(record, 8),
+        Some(&CUT) => number(record, 8).div_ceil(size.into()) <= chunk,
+        Some(&WHOLE) => first <= chunk && chunk - first < number(record, 8),
+        Some(_) | None => false,
+    }
+}
+
+/// Tells whether a record says that what is here of this chunk changes.
+fn is_touched(record: &[u8], chunk: u64) -> bool {
+    let first = index(record);
+    match record.first() {
+        Some(&TOUCHED) => first <= chunk && chunk - first < number(record, 8),
         Some(&BEYOND) => first <= chunk,
         Some(_) | None => false,
     }
 }
 
+/// Judges a write: of each chunk of it, either the journal says beforehand that it changes, or it
+/// is not here, and the ranges that were written are told of, afterwards if need be.
 fn written(
     object: ObjectId,
-    journal: &[u8],
-    offset: u64,
+    (journal, sidecar): (&[u8], &[u8]),
+    bytes: Range<u64>,
     (before, after): (&[u8], &[u8]),
 ) -> Verdict {
     let size = journal.get(8..12).and_then(|bytes| bytes.try_into().ok());
@@ -223,48 +267,78 @@ fn written(
     // nobody may still be asked for.
     let last = published.and_then(|at| so_far.get(at).copied());
     let end = last.map_or_else(|| number(journal, 44), |record| number(record, 24));
-    if offset >= end {
-        return Ok(());
-    }
-    let told: Vec<&[u8]> = since
-        .iter()
-        .copied()
-        .chain(before.chunks_exact(DRAFT_RECORD))
-        .collect();
+    let before = before.chunks_exact(DRAFT_RECORD);
+    let told: Vec<&[u8]> = since.iter().copied().chain(before).collect();
     let after: Vec<&[u8]> = after.chunks_exact(DRAFT_RECORD).collect();
-    let chunk = offset / u64::from(size);
-    let within = offset % u64::from(size);
-    // Over a chunk that is not here, the ranges that were written are told of.
-    let is_filled = is_filled(&so_far, chunk, size);
-    let range = |record: &&&[u8]| {
-        let here = record.first() == Some(&RANGE) && index(record) == chunk;
-        let covers = number(record, 8) <= within && within < number(record, 16);
-        // Behind the version beneath all is ours, and where the rest of the chunk came meanwhile
-        // all is here: that the chunk has changed is told.
-        here && (covers || is_filled || offset >= number(journal, 44))
-    };
-    let is_told = told
-        .iter()
-        .chain(&after)
-        .any(|record| tells_of(record, chunk, size))
-        || told.iter().chain(&after).any(|record| range(&record));
-    if is_told {
-        return Ok(());
+    let mut at = bytes.start;
+    while at < bytes.end.min(end) {
+        let chunk = at / u64::from(size);
+        let start = chunk * u64::from(size);
+        let upto = (start + u64::from(size)).min(bytes.end).min(end);
+        let is_range = |record: &&&[u8]| record.first() == Some(&RANGE) && index(record) == chunk;
+        let mut new: Vec<_> = after.iter().filter(is_range).map(|r| range(r)).collect();
+        let is_whole = told.iter().any(|record| is_whole_by(record, chunk, size));
+        let is_changed = is_whole || told.iter().any(|r| is_range(&r) || is_touched(r, chunk));
+        let mut ours = ours(&so_far, chunk, size);
+        ours.extend(told.iter().filter(is_range).map(|r| range(r)));
+        // Behind the version beneath all is ours; where that is here, all is.
+        ours.push(number(journal, 44).saturating_sub(start)..u64::MAX);
+        if journal.get(5) == Some(&1) || has_chunk(sidecar, chunk) {
+            ours.push(0..u64::MAX);
+        }
+        let piece = at - start..upto - start;
+        let is_told = if is_changed {
+            ours.append(&mut new);
+            is_whole || covers(&mut ours, piece)
+        } else {
+            !ours.iter().any(|ours| overlaps(ours, &piece)) && covers(&mut new, piece)
+        };
+        if !is_told {
+            let what = format!(
+                "chunk {chunk} of {object:?} is written, and its journal says nothing of it"
+            );
+            return Err(Failure::safety("P2", what));
+        }
+        at = upto;
     }
-    let what =
-        format!("chunk {chunk} of {object:?} is written, and its journal says nothing of it");
-    Err(Failure::safety("P2", what))
+    Ok(())
 }
 
-/// Tells whether the rest of a chunk was put around what was written of it.
-fn is_filled(records: &[&[u8]], chunk: u64, size: u32) -> bool {
-    let is_about = |record: &&&[u8]| match record.first() {
-        Some(&FILLED) => index(record) == chunk,
-        Some(&CUT) => number(record, 8).div_ceil(size.into()) <= chunk,
-        Some(_) | None => false,
+fn range(record: &[u8]) -> Range<u64> {
+    number(record, 8)..number(record, 16)
+}
+
+fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start.max(b.start) < a.end.min(b.end)
+}
+
+/// Returns what of a chunk is ours, or is here: by all that a journal says.
+fn ours(records: &[&[u8]], chunk: u64, size: u32) -> Vec<Range<u64>> {
+    let start = chunk * u64::from(size);
+    let mut ours = Vec::new();
+    for record in records {
+        match record.first() {
+            Some(&RANGE) if index(record) == chunk => ours.push(range(record)),
+            Some(&FILLED) if index(record) == chunk => ours.push(0..u64::MAX),
+            Some(&CUT) => ours.push(number(record, 8).saturating_sub(start)..u64::MAX),
+            Some(&WHOLE) if is_whole_by(record, chunk, size) => ours.push(0..u64::MAX),
+            Some(_) | None => {}
+        }
+    }
+    ours
+}
+
+/// Tells whether ranges leave nothing of another one out.
+fn covers(ranges: &mut [Range<u64>], all: Range<u64>) -> bool {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let upto = |upto: u64, range: &Range<u64>| {
+        if range.start <= upto {
+            upto.max(range.end)
+        } else {
+            upto
+        }
     };
-    let last = records.iter().rfind(is_about);
-    last.is_some_and(|record| record.first() == Some(&FILLED))
+    ranges.iter().fold(all.start, upto) >= all.end
 }
 
 fn finished(object: ObjectId, objects: &Objects, records: &Records) -> Verdict {
@@ -333,7 +407,7 @@ mod tests {
             journal[8..12].copy_from_slice(&1024_u32.to_le_bytes());
             journal[44..52].copy_from_slice(&4096_u64.to_le_bytes());
             journal.extend(records.concat());
-            written(OBJECT, &journal, 500, (&[], &[])).is_ok()
+            written(OBJECT, (&journal, &[]), 500..501, (&[], &[])).is_ok()
         };
         let (range, filled) = (record(RANGE, 0, 0, 29), record(FILLED, 0, 0, 0));
         let (cut, published) = (record(CUT, 0, 2048, 0), record(PUBLISHED, 0, 0, 0));

@@ -1,7 +1,7 @@
 //! P6 and P9: attempts end, and not before their time.
 //!
 //! Law: a chunk is given up only when more attempts than are allowed failed since the last
-//! progress on its object, or since the last link came up. What counts as failed is counted
+//! progress on its object, or since the process started. What counts as failed is counted
 //! here on the wire and on the disk; a read that fails before its deadline needs that, or a
 //! link that was gone for as long, or a process that stops.
 

@@ -127,7 +127,7 @@ new ResizeObserver(() => { measure(); again(); }).observe(scroll);
   verdict.className = failure ? "bad" : "good";
   verdict.textContent = failure ? failure.promise + " is broken" : "All promises held";
   verdict.title = "To the judgement  G";
-  $("lead").textContent = run.lead;
+  $("lead").textContent = failure ? "At " + seconds(failure.at) + " s: " + failure.what : run.lead;
   $("meta").textContent = run.events.toLocaleString("en") + " events in " + brief(end)
     + " of virtual time · trace " + run.hash;
   const card = el("div", { class: "judgement " + (failure ? "bad" : "good") },
