@@ -18,6 +18,7 @@ use tandem_core::time::WallTime;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::disk::open_directory;
+use crate::disk::reserve::{self, Reserve};
 use crate::disk::residence::{self, Residence};
 
 /// Why a store can't be opened or used.
@@ -71,6 +72,17 @@ pub enum MetadataError {
     },
 }
 
+impl MetadataError {
+    /// Tells whether the disk has no room.
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Sql { why, .. } if is_full(why))
+    }
+}
+
+fn is_full(why: &rusqlite::Error) -> bool {
+    why.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -94,6 +106,8 @@ pub struct Metadata {
     full: bool,
     /// Whether it was said that the last commit failed.
     refused: bool,
+    /// Room for commits that make some.
+    reserve: Reserve,
     /// Released when it is closed, by whatever death.
     _lock: File,
 }
@@ -125,9 +139,16 @@ impl Metadata {
             .try_exists()
             .map_err(|why| at(dir, why))?
         {
-            match Self::open_existing(&path, &home) {
+            let mut found = Self::open_existing(&path, &home);
+            if found.as_ref().is_err_and(MetadataError::is_full)
+                && reserve::give_up_in(&dir.join(DIRECTORY))
+            {
+                found = Self::open_existing(&path, &home);
+            }
+            match found {
                 Ok((sql, last, records)) => {
                     let store = Self {
+                        reserve: Reserve::take(&dir.join(DIRECTORY)),
                         sql,
                         path,
                         full: true,
@@ -152,6 +173,7 @@ impl Metadata {
         let last = if first { Last::Clean } else { Last::Lost };
         let sql = create(dir, &home, now)?;
         let store = Self {
+            reserve: Reserve::take(&dir.join(DIRECTORY)),
             sql,
             path,
             full: true,
@@ -185,7 +207,13 @@ impl Metadata {
         sets: impl IntoIterator<Item = &'a [Record]>,
         sync: bool,
     ) -> Result<(), DiskError> {
-        let done = self.try_commit(sets, sync);
+        let sets: Vec<&[Record]> = sets.into_iter().collect();
+        let mut done = self.try_commit(&sets, sync);
+        if done.as_ref().is_err_and(is_full) && self.reserve.give_up() {
+            done = self.try_commit(&sets, sync);
+        } else if done.is_ok() {
+            self.reserve.take_again();
+        }
         // It is tried again each second; once is enough.
         let is_news = !std::mem::replace(&mut self.refused, done.is_err());
         done.map_err(|error| {
@@ -217,11 +245,7 @@ impl Metadata {
         close(self.sql).map_err(failed)
     }
 
-    fn try_commit<'a>(
-        &mut self,
-        sets: impl IntoIterator<Item = &'a [Record]>,
-        sync: bool,
-    ) -> Result<(), rusqlite::Error> {
+    fn try_commit(&mut self, sets: &[&[Record]], sync: bool) -> Result<(), rusqlite::Error> {
         if self.full != sync {
             // Outside of a transaction, where alone it takes effect.
             synchronous(&self.sql, sync)?;
@@ -233,7 +257,7 @@ impl Metadata {
                 "INSERT INTO kv(k, v) VALUES(?1, ?2) ON CONFLICT(k) DO UPDATE SET v = ?2",
             )?;
             let mut remove = transaction.prepare_cached("DELETE FROM kv WHERE k = ?1")?;
-            for record in sets.into_iter().flatten() {
+            for record in sets.iter().copied().flatten() {
                 match &record.value {
                     Some(value) => put.execute((&record.key, seal(&record.key, value)))?,
                     None => remove.execute([&record.key])?,

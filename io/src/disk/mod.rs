@@ -12,6 +12,7 @@ pub mod objects;
 mod place;
 pub mod places;
 pub mod pool;
+mod reserve;
 mod residence;
 mod sight;
 
