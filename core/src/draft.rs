@@ -202,8 +202,9 @@ pub(crate) struct Draft {
     pub lost: bool,
     /// Whether it is one of an earlier run, and was not looked at since.
     pub is_restored: bool,
-    /// Whether its end was begun, so that its file may be somewhere else.
-    pub is_moving: bool,
+    /// Whether its end was begun, so that its file may be somewhere else, or a cut was refused, so
+    /// that it may be shorter: what is there of it is known when the disk was asked.
+    pub is_unsure: bool,
     /// Whether the disk has refused it, and it was not found since.
     pub refused: bool,
     /// Whether it waits a while before the disk is asked again.
@@ -247,7 +248,7 @@ impl Draft {
             keeps_base: false,
             lost: false,
             is_restored: false,
-            is_moving: false,
+            is_unsure: false,
             refused: false,
             pausing: false,
             attended: false,

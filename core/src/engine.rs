@@ -418,6 +418,10 @@ impl Engine {
     pub(crate) fn absorb(&mut self, register: Register) -> Applied {
         let key = register.key();
         let restated = self.restated(&register);
+        if let Register::Entry(entry) = &register {
+            // It may be its last name that goes.
+            self.refresh_handles(entry.node);
+        }
         let mut changes = Vec::new();
         let applied = self.tree.apply(register, &mut changes);
         if let Applied::Stored { arrival, replaced } = &applied {

@@ -131,10 +131,13 @@ impl Engine {
     }
 
     /// Has open handles show a file's version of now: should it lose its name, they keep that.
-    fn refresh_handles(&mut self, node: NodeId) {
+    pub(crate) fn refresh_handles(&mut self, node: NodeId) {
         let Some(ino) = self.inodes.get(node) else {
             return;
         };
+        if self.handles.on(ino).next().is_none() {
+            return;
+        }
         let Some(shown) = self.shown(node) else {
             return;
         };

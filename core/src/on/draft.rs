@@ -281,7 +281,7 @@ impl Engine {
     pub(crate) fn draft_reads(&self, node: NodeId, offset: u64, len: u32) -> Option<DraftRead> {
         let draft = self.drafts.get(&node)?;
         let is_sought = matches!(draft.stage, Stage::Broken | Stage::Loading);
-        if draft.is_restored || (draft.is_moving && is_sought) {
+        if draft.is_restored || (draft.is_unsure && is_sought) {
             return Some(DraftRead::NotFound);
         }
         let is_ours = match self.tree.node(node) {

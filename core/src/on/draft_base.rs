@@ -126,7 +126,14 @@ impl Engine {
             }
             Stage::Recording | Stage::Closed | Stage::Opening => true,
             Stage::Open => draft.is_flying(chunk),
-            Stage::Loading | Stage::Broken | Stage::Settling | Stage::Removing => {
+            // When it is found again, whoever waits wants it anew: a disk that is broken for long
+            // is not sent the same chunk all the while.
+            Stage::Loading | Stage::Broken => {
+                self.counters.chunks_dropped += 1;
+                self.give_up(parcel);
+                return true;
+            }
+            Stage::Settling | Stage::Removing => {
                 self.counters.chunks_dropped += 1;
                 self.give_up(parcel);
                 self.want_again(object, chunk);

@@ -591,6 +591,7 @@ impl Engine {
             }
             DraftJob::Resized { req, .. } => {
                 draft.journaling = false;
+                draft.is_unsure = true;
                 self.reply(req, Err(told(why)));
                 self.draft_broken(node, None);
             }

@@ -359,7 +359,7 @@ impl Engine {
         };
         if let Some(draft) = self.drafts.get_mut(&node) {
             draft.stage = Stage::Settling;
-            draft.is_moving = true;
+            draft.is_unsure = true;
         }
         self.hold(object, holding);
         self.commits.harden();

@@ -178,7 +178,7 @@ impl Engine {
             mut records,
         } = Overlay::recover(header, &found.records, draft.journaled, len, lost);
         let is_restored = core::mem::take(&mut draft.is_restored);
-        draft.is_moving = false;
+        draft.is_unsure = false;
         draft.refused = false;
         if is_restored {
             (draft.mtime, draft.wall) = (mtime, mtime);

@@ -162,6 +162,8 @@ impl Engine {
             return Standing::Absent;
         };
         match kept.stage {
+            // The disk is not asked again soon.
+            object::Stage::Broken if kept.pausing => Standing::Refused,
             object::Stage::Complete => Standing::Here(object),
             object::Stage::Partial if kept.held().has(chunk) => Standing::Here(object),
             object::Stage::Loading
@@ -208,6 +210,16 @@ impl Engine {
         };
         for ask in core::mem::take(&mut draft.asks) {
             self.serve(ask);
+        }
+    }
+
+    /// Asks that waited for an object to be found fail with it: who asks may have another way.
+    pub(crate) fn refuse_asks(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        for ask in core::mem::take(&mut kept.asks) {
+            self.answer(ask, Answer::Failed);
         }
     }
 

@@ -14,8 +14,11 @@ use crate::tree::name::Name;
 pub(crate) struct Hush {
     /// Names, with their directories.
     pub names: BTreeSet<(Ino, Name)>,
-    /// Inodes: the directories, and what is made, moved, linked or unlinked.
+    /// The directories: all of them.
     pub inodes: BTreeSet<Ino>,
+    /// What is made, moved, linked or unlinked: its attributes. That it shows another content,
+    /// since a name that is gone kept two apart, is news.
+    pub attributes: BTreeSet<Ino>,
 }
 
 impl Hush {
@@ -23,14 +26,16 @@ impl Hush {
     pub(crate) fn all(self) -> impl Iterator<Item = Invalidation> {
         let names = self.names.into_iter();
         let names = names.map(|(parent, name)| Invalidation::Entry { parent, name });
-        let inodes = self.inodes.into_iter();
+        let inodes = self.inodes.into_iter().chain(self.attributes);
         names.chain(inodes.map(|ino| Invalidation::Inode { ino, data: false }))
     }
 
     /// Returns whether the kernel knows this from the answer that it waits for.
     pub(crate) fn covers(&self, what: &Invalidation) -> bool {
         match what {
-            Invalidation::Inode { ino, .. } => self.inodes.contains(ino),
+            Invalidation::Inode { ino, data } => {
+                self.inodes.contains(ino) || (!data && self.attributes.contains(ino))
+            }
             Invalidation::Entry { parent, name } | Invalidation::Delete { parent, name, .. } => {
                 self.names.contains(&(*parent, name.clone()))
             }

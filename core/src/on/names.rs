@@ -81,7 +81,7 @@ impl Engine {
                 hush.inodes.insert(parent);
             }
         }
-        hush.inodes
+        hush.attributes
             .extend(nodes.iter().filter_map(|node| self.inodes.get(*node)));
         self.hush = hush;
     }

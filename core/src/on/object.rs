@@ -672,6 +672,7 @@ impl Engine {
             self.want_failed(object, WantState::NoSpace);
         }
         self.draft_base_failed(object, why);
+        self.refuse_asks(object);
         if !self.placing_refused(object) {
             self.pause(object, None);
         }

@@ -111,7 +111,8 @@ impl Engine {
                     self.dressed(node, Some(dress));
                 }
                 Err(why) => {
-                    if why != DiskError::Changed {
+                    // It may have been edited, or moved with its directory, meanwhile.
+                    if !matches!(why, DiskError::Changed | DiskError::NotFound) {
                         self.folder.placing.unset.insert(node, dress.clone());
                     }
                     let spots: Vec<Spot> = self.folder.standing.spots(node).cloned().collect();

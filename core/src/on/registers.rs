@@ -11,6 +11,10 @@ use crate::version::VersionVector;
 impl Engine {
     /// Sends every live peer what it lacks, as far as its window allows.
     pub(crate) fn pump_registers(&mut self) {
+        if self.config.role == Role::Guest {
+            // It changes nothing, and what it was told is not its to tell.
+            return;
+        }
         let (upto, knowledge) = (self.told.0, &self.told.1);
         let mut batches = alloc::vec::Vec::new();
         for (&id, link) in &mut self.links.links {
@@ -22,8 +26,8 @@ impl Engine {
             if self.config.writable && !takes {
                 continue;
             }
-            // A guest, or a joiner that made no change, has nothing that its host lacks; its
-            // host tells it even that there is nothing.
+            // A joiner that made no change has nothing that its host lacks; its host tells it even
+            // that there is nothing.
             let registers = self.tree.registers();
             while let Some(batch) = link.outbox.next_batch(registers, upto, knowledge) {
                 batches.push((id, batch));
