@@ -254,6 +254,18 @@ impl World {
         let about = peer
             .bodies
             .answered(now, req, result.is_ok(), torn, history);
+        self.kept.overwritten(peer.bodies.take_overwritten());
+        // What is cut by its name, and open nowhere, is a version at once.
+        if let Edit::SetAttr { ino, set, .. } = edit
+            && set.size.is_some()
+            && !peer
+                .kernel
+                .open
+                .values()
+                .any(|open| open.ino == *ino && open.write)
+        {
+            peer.bodies.released(*ino, history);
+        }
         match about {
             Answered::Nothing => {}
             Answered::Changed(ino) => self.kept.replaced(Author::Mount(p, ino)),

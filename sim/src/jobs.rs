@@ -611,7 +611,14 @@ impl World {
                     resume.doubt(object);
                 }
             }
-            (DiskWish::RemoveObject { object }, Ok(_)) => resume.forget(*object),
+            (
+                DiskWish::RemoveObject { object }
+                | DiskWish::Draft {
+                    object,
+                    wish: DraftWish::Remove,
+                },
+                Ok(_),
+            ) => resume.forget(*object),
             (DiskWish::CreateObject { object, .. }, Ok(_)) => {
                 resume.forget(*object);
                 resume.loaded(*object);

@@ -182,6 +182,9 @@ impl World {
         peer.bounds.fetched(fetch);
         let object = fetching.want.object;
         let mut good = None;
+        // Who may ask others has failed at this one, and so has who asks for what lies beneath a
+        // draft. Of what a file shows, a newer version is on its way.
+        let counts = p == HOST || self.config.writable != 0;
         let outcome = match carried {
             Carried::Data(..)
                 if fetching.want.have.is_none()
@@ -246,15 +249,14 @@ impl World {
             }
             Carried::Gone => {
                 reach!(self.reach, "answer: gone");
-                if p == HOST {
-                    // Who may ask others has failed at this one.
+                if counts {
                     peer.retries.failed(object);
                 }
                 Fetched::Gone
             }
             Carried::NotHeld => {
                 reach!(self.reach, "answer: not held");
-                if p == HOST {
+                if counts {
                     peer.retries.failed(object);
                 }
                 Fetched::NotHeld

@@ -153,6 +153,8 @@ pub struct Bodies {
     unnamed: BTreeSet<Ino>,
     /// Whether the disk failed as it was asked what a crash had left: then nobody knows yet.
     pub in_doubt: bool,
+    /// Versions that were written over.
+    overwritten: Vec<Arc<Vec<u16>>>,
 }
 
 /// What an answer was about.
@@ -249,6 +251,11 @@ impl Bodies {
         }
     }
 
+    /// Returns the versions that were written over since this was last asked.
+    pub fn take_overwritten(&mut self) -> Vec<Arc<Vec<u16>>> {
+        std::mem::take(&mut self.overwritten)
+    }
+
     /// A call was answered; `torn` tells that nobody knows how much of it was done.
     pub fn answered(
         &mut self,
@@ -275,6 +282,11 @@ impl Bodies {
                 if !good && !torn {
                     // It was refused: all is as it was.
                     return Answered::Nothing;
+                }
+                if body.noted {
+                    // Others may have seen it, and write on top of it.
+                    let before = body.contents().into_iter().map(|made| made.cells);
+                    self.overwritten.extend(before);
                 }
                 if good {
                     op.apply(&mut body.cells);

@@ -14,7 +14,7 @@ use tandem_core::ids::Ino;
 use tandem_core::time::WallTime;
 
 use super::bodies::{BENEATH, FREE};
-use super::truth::History;
+use super::truth::{History, Made};
 use super::{Failure, Verdict};
 
 /// By whom a content was made.
@@ -196,6 +196,12 @@ impl Kept {
         self.destroyed.push(Arc::new(cells));
     }
 
+    /// A mount wrote over versions of its own: whoever has made something of them has what it lacks
+    /// from nobody.
+    pub fn overwritten(&mut self, contents: Vec<Arc<Vec<u16>>>) {
+        self.destroyed.extend(contents);
+    }
+
     /// A mount removed the last name of what had this content, whether it was owed or, since a
     /// power loss, was not.
     pub fn removed(&mut self, contents: Vec<Arc<Vec<u16>>>) {
@@ -265,13 +271,24 @@ impl Kept {
                 let mut both = cells.iter().zip(bytes);
                 both.all(|(cell, byte)| *cell >= BENEATH || *cell == u16::from(*byte))
             };
-            cells.len() as u64 == size && pieces.iter().all(is_piece)
+            cells.len() as u64 >= size && pieces.iter().all(is_piece)
+        };
+        let whole = |cells: &Arc<Vec<u16>>| cells.len() as u64 == size && fits(cells);
+        let had = |beneath: &Arc<Vec<u16>>| self.destroyed.iter().any(|gone| alike(beneath, gone));
+        // Of a write that crossed another version nobody knows on what it was made, nor owes it.
+        let crossed = |made: &Made| {
+            let over = made.over.as_ref();
+            made.shortest as u64 <= size
+                && fits(&made.cells)
+                && over.is_some_and(|over| history.origins(over).iter().any(had))
         };
         let is_it = |owed: &Owed| {
             let with = matches!(owed.author, Author::Mount(p, _) if Some(p) == lost);
-            fits(&owed.cells) && (with || self.is_excused(owed, history))
+            whole(&owed.cells) && (with || self.is_excused(owed, history))
         };
-        self.destroyed.iter().any(fits) || self.owed.iter().any(is_it)
+        self.destroyed.iter().any(whole)
+            || self.owed.iter().any(is_it)
+            || history.all_written().any(crossed)
     }
 
     /// Judges the files of the folder at the end.

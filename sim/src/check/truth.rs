@@ -163,6 +163,11 @@ impl History {
         all
     }
 
+    /// Returns every content that was written through a mount.
+    pub fn all_written(&self) -> impl Iterator<Item = &Made> {
+        self.written.iter()
+    }
+
     /// Returns the contents that were written over one, and are not empty.
     pub fn made_over(&self, over: &Arc<Vec<u16>>) -> impl Iterator<Item = &Made> {
         let is_it = move |made: &&Made| made.over.as_ref() == Some(over) && !made.cells.is_empty();
