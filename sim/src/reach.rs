@@ -323,7 +323,6 @@ const EXPECTED: &[&str] = &[
     "reply: is a directory",
     "reply: items",
     "reply: names",
-    "reply: no entry",
     "reply: opened",
     "reply: read-only",
     "reply: stale",

@@ -310,8 +310,10 @@ impl Kept {
             let stands = files.iter().any(|bytes| owed.is(bytes));
             if !stands && !self.goes_on(owed, files, history) {
                 let what = format!(
-                    "{} bytes that {:?} left at {} ms are nowhere in the shared folder",
+                    "{} bytes, {} of them from beneath, that {:?} left at {} ms are nowhere in the \
+                     shared folder",
                     owed.cells.len(),
+                    owed.cells.iter().filter(|cell| **cell == BENEATH).count(),
                     owed.author,
                     owed.at / 1_000_000
                 );
