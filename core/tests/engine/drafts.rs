@@ -369,6 +369,52 @@ fn a_chunk_that_comes_while_a_draft_is_opened_again_waits() {
     assert_eq!(stage.bytes("bo", req), b"HELLO");
 }
 
+/// The disk had refused to cut a file, and had cut it. A read of what had been there was told that
+/// it still was.
+#[test]
+fn a_read_of_a_draft_whose_cut_was_refused_waits_until_it_was_found() {
+    let is_cut = |wish: &DiskWish| {
+        let DiskWish::Draft { wish, .. } = wish else {
+            return false;
+        };
+        matches!(wish, DraftWish::Resize { .. })
+    };
+    let mut stage = alone();
+    let (ino, fh) = create(&mut stage, "new");
+    let bytes = pattern(1_300, 7);
+    written(&mut stage, fh, 0, &bytes, 101);
+    stage.hold("bo", Held::Disk);
+    stage.side("bo").failing = Some((is_cut, DiskError::Io));
+    let cut = resize(&mut stage, ino, 0, 102);
+    stage.let_by("bo", Held::Disk, 1);
+    assert_eq!(stage.answer("bo", cut), Some(Err(FsError::Io)));
+    let read = stage.read("bo", fh, 0, 1_300);
+    assert_eq!(stage.answer("bo", read), None);
+    stage.release("bo", Held::Disk);
+    assert_eq!(stage.bytes("bo", read), bytes);
+}
+
+/// The disk of a joiner could not find what a peer asked for: the peer waited for its deadline, and
+/// asked again and again on the same link.
+#[test]
+fn an_ask_for_what_the_disk_can_not_find_fails_at_once() {
+    let is_load = |wish: &DiskWish| matches!(wish, DiskWish::LoadObject { .. });
+    let mut stage = met();
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, &pattern(1_300, 7), 101);
+    close(&mut stage, fh);
+    stage.wait(secs(60));
+    let made = newest(&mut stage);
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(1));
+    stage.side("bo").failing = Some((is_load, DiskError::Io));
+    assert_eq!(asked(&mut stage, made, 0), "failed");
+    // It is looked for again after a pause.
+    stage.wait(secs(2));
+    assert_eq!(asked(&mut stage, made, 0), "here it is");
+}
+
 /// What was put around it came after the sync of what was written.
 #[test]
 fn a_draft_that_was_filled_up_is_synced_before_it_settles() {
