@@ -4,7 +4,7 @@
 use tandem_sim::run::run_alone;
 
 /// Seeds that are played; by eye: some seconds.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1000;
 
 #[test]
 fn what_is_edited_while_nobody_is_there_survives() {
