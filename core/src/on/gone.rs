@@ -4,6 +4,7 @@
 //! knows what stood there, and not what was yet to be placed: an edit that nobody here could see
 //! beats it.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::engine::Engine;
@@ -48,8 +49,10 @@ impl Engine {
         };
         // Leaves first; a stack of our own, since a folder may be deeper than ours.
         let mut left = alloc::vec![(dir, name.clone(), node, false)];
+        // By a damaged store a directory may stand below itself: none is entered twice.
+        let mut entered = BTreeSet::new();
         while let Some((dir, name, node, is_empty)) = left.pop() {
-            if !is_empty && self.folder.standing.holds_any(node) {
+            if !is_empty && self.folder.standing.holds_any(node) && entered.insert(node) {
                 left.push((dir, name, node, true));
                 let below: Vec<_> = self
                     .folder
