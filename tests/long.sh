@@ -10,7 +10,8 @@
 #   storm         a file is replaced over and over while it is read
 #   tree          10,000 files with odd names
 #   torn          counts reads of a chunk that show two versions (once; a table of its own)
-#   all           all of them but torn
+#   fuzz          every fuzz target from a new seed, for ROUNDS minutes each (a table of its own)
+#   all           all of them but torn and fuzz
 #
 # A round is a run of the end-to-end test of that name in its large form; its output is kept
 # when it fails.
@@ -32,6 +33,28 @@ if [ "${1:-}" = torn ]; then
 fi
 name=${1:-}
 rounds=${2:-3}
+if [ "$name" = fuzz ]; then
+    nightly=$(rustup toolchain list | sed -n 's/^\(nightly[^ ]*\).*/\1/p' | head -n 1)
+    logs=$(mktemp -d)
+    failed=0
+    printf '| %-16s | inputs   | result | log |\n|---|---|---|---|\n' target
+    for target in $(cargo "+$nightly" fuzz list --fuzz-dir fuzz/fuzz_targets); do
+        log=$logs/$target
+        mkdir -p "$logs/found/$target"
+        if cargo "+$nightly" fuzz run --fuzz-dir fuzz/fuzz_targets -s none "$target" \
+            "$logs/found/$target" "fuzz/corpus/$target" -- \
+            -max_total_time="$((60 * rounds))" -max_len=4096 >"$log" 2>&1; then
+            result=ok
+        else
+            result=FAILED
+            failed=1
+        fi
+        inputs=$(grep -E '^(Done |#[0-9])' "$log" | tail -n 1 | grep -oE '[0-9]+' | head -n 1)
+        [ "$result" = FAILED ] || log=
+        printf '| %-16s | %8d | %-6s | %s |\n' "$target" "${inputs:-0}" "$result" "$log"
+    done
+    exit "$failed"
+fi
 if [ "$name" = all ]; then
     names=(kill-joiner kill-get cuts host-gone storm tree)
 elif [ -n "$name" ] && [ -n "${test_of[$name]:-}" ]; then

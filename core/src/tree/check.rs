@@ -214,8 +214,15 @@ impl Scratch {
             let kept = names.iter().filter(|entry| {
                 touched(entry) || versions.iter().any(|v| unseen(entry, v.stamp.dot))
             });
-            let kept = kept.map(|&entry| entry.clone()).collect();
-            if !names.iter().any(|entry| touched(entry)) {
+            let mut kept: Vec<Entry> = kept.map(|&entry| entry.clone()).collect();
+            let knew_of = |entry: &Entry| {
+                let known = newest.deleted.as_ref();
+                known.is_some_and(|known| known.covers(entry.stamp.dot))
+            };
+            let others = || names.iter().filter(|entry| entry.id != newest.id);
+            if kept.is_empty() && others().any(|entry| !knew_of(entry)) {
+                kept.push((*newest).clone());
+            } else if !names.iter().any(|entry| touched(entry)) {
                 let deleted_by = |entry: &Entry, content: &Content| {
                     let made_on = versions.iter().find(|v| !unseen(entry, v.stamp.dot));
                     let unseen_versions = versions.iter().filter(|v| unseen(entry, v.stamp.dot));

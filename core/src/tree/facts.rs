@@ -8,7 +8,9 @@
 //! the node has attributes or a version that its delete did not know: an edit beats a concurrent
 //! delete. A delete is taken to know what the newest delete of the node knew, if that one was
 //! made knowing it: who deletes the last name ends the node, whatever was written to it since
-//! the first name went. Digests and other names are no edits.
+//! the first name went. Digests and other names are no edits. Where the newest delete did not know
+//! that another name was gone, its name counts again: each of two who deleted one name of two, and
+//! did not know of the other, left the file under that.
 //!
 //! **Versions.** A version whose copy has an entry of its own has left the file. Of the others
 //! the greatest is shown under the names. A delete ends only the version that it was made on,
@@ -66,6 +68,8 @@ pub(super) fn of(registers: &Registers, ix: Ix) -> Facts {
     let attrs = cell.attrs.as_ref().map(|held| held.register.stamp.dot);
     let mut kept = Vec::new();
     let mut attrs_unseen = false;
+    // Whether two of the deletes did not know of each other.
+    let mut apart = false;
     // Versions that every delete ended.
     let mut ended: Vec<bool> = versions.iter().map(|_| true).collect();
     for &ix in &cell.entries {
@@ -76,13 +80,16 @@ pub(super) fn of(registers: &Registers, ix: Ix) -> Facts {
         if changed || versions.iter().any(|(version, _)| !knows(version.dot)) {
             kept.push(ix);
         }
+        apart |= ix != newest && !covers(&last.deleted, entry.stamp.dot);
         let made_on = made_on(&versions, knows);
         for (ended, (version, content)) in ended.iter_mut().zip(&versions) {
             *ended &=
                 knows(version.dot) && made_on.is_some_and(|base| same(registers, base, content));
         }
     }
-    if !attrs_unseen {
+    if apart && kept.is_empty() {
+        kept.push(newest);
+    } else if !attrs_unseen {
         let mut ended = ended.into_iter();
         versions.retain(|_| ended.next() == Some(false));
     }
@@ -326,11 +333,12 @@ fn newest(registers: &Registers, entries: &[EntryIx]) -> Option<EntryIx> {
 
 /// Tells whether the delete of `entry` knew `dot`, given the newest delete of the node.
 fn knew(entry: &Entry, last: &Entry, dot: Dot) -> bool {
-    let covers = |knowledge: &Option<VersionVector>, dot: Dot| {
-        knowledge.as_ref().is_some_and(|known| known.covers(dot))
-    };
     covers(&entry.deleted, dot)
         || (covers(&last.deleted, entry.stamp.dot) && covers(&last.deleted, dot))
+}
+
+fn covers(knowledge: &Option<VersionVector>, dot: Dot) -> bool {
+    knowledge.as_ref().is_some_and(|known| known.covers(dot))
 }
 
 fn unseen_attrs(registers: &Registers, ix: Ix, entry: &Entry) -> bool {

@@ -370,8 +370,9 @@ fn a_link_that_was_removed_does_not_come_back_when_the_other_is_edited() {
     assert_eq!(meet(&mut ada, &mut bo), [""; 0]);
 }
 
+/// Each took one name of two away and left the file its other one: nobody deleted the file.
 #[test]
-fn links_removed_apart_are_gone_and_an_edit_that_one_did_not_know_is_kept() {
+fn a_file_of_which_each_removed_one_name_is_kept_and_so_is_an_edit() {
     let (mut ada, mut bo) = ada_and_bo();
     let file = ada.write(ROOT, "a", 1);
     ada.enter(file, ROOT, "b");
@@ -379,12 +380,28 @@ fn links_removed_apart_are_gone_and_an_edit_that_one_did_not_know_is_kept() {
     let (mut ada2, mut bo2) = (ada.clone(), bo.clone());
     ada.remove(ROOT, "a");
     bo.remove(ROOT, "b");
+    assert_eq!(meet(&mut ada, &mut bo), ["/a 1"]);
+    // It is deleted by whoever sees that, for good.
+    bo.remove(ROOT, "a");
     assert_eq!(meet(&mut ada, &mut bo), [""; 0]);
     // bo deletes b, believing that a holds its edit.
     ada2.remove(ROOT, "a");
     bo2.edit(file, 2);
     bo2.remove(ROOT, "b");
     assert_eq!(meet(&mut ada2, &mut bo2), ["/a 2"]);
+}
+
+#[test]
+fn a_file_of_which_each_removed_both_names_is_gone() {
+    let (mut ada, mut bo) = ada_and_bo();
+    let file = ada.write(ROOT, "a", 1);
+    ada.enter(file, ROOT, "b");
+    meet(&mut ada, &mut bo);
+    for peer in [&mut ada, &mut bo] {
+        peer.remove(ROOT, "a");
+        peer.remove(ROOT, "b");
+    }
+    assert_eq!(meet(&mut ada, &mut bo), [""; 0]);
 }
 
 #[test]
