@@ -45,7 +45,6 @@ impl Engine {
                 Ok((sighting, _)) => {
                     self.settled(node, node.0, &sighting);
                     self.set_down(spot.0, &spot.1, node);
-                    self.dressed(node, None);
                     self.settle_later_with_all(node);
                 }
                 Err(why) => self.refused(node, "making", &spots, why),
@@ -60,7 +59,6 @@ impl Engine {
                     self.replaced(over, spot);
                     self.settled(node, version, &sighting);
                     self.set_down(spot.0, &spot.1, node);
-                    self.dressed(node, None);
                 }
                 Err(why) => self.refused(node, "making", &spots, why),
             },
@@ -108,13 +106,9 @@ impl Engine {
             Deed::Dress(node, ref dress) => match sighted(outcome) {
                 Ok((sighting, wall)) => {
                     self.worn_anew(node, &sighting, wall, dress);
-                    self.dressed(node, Some(dress));
+                    self.dressed(node, dress);
                 }
                 Err(why) => {
-                    // It may have been edited, or moved with its directory, meanwhile.
-                    if !matches!(why, DiskError::Changed | DiskError::NotFound) {
-                        self.folder.placing.unset.insert(node, dress.clone());
-                    }
                     let spots: Vec<Spot> = self.folder.standing.spots(node).cloned().collect();
                     self.refused(node, "setting the attributes of", &spots, why);
                 }
@@ -151,13 +145,10 @@ impl Engine {
     }
 
     /// Remembers what could not be set of a node, so that it is not tried for ever.
-    fn dressed(&mut self, node: NodeId, tried: Option<&Dress>) {
-        let dress = tried.cloned().or_else(|| self.dress_of(node));
-        if let Some(dress) = dress {
-            self.folder.placing.unset.remove(&node);
-            if !self.is_dressed(node) && self.dress_of(node).as_ref() == Some(&dress) {
-                self.folder.placing.unset.insert(node, dress);
-            }
+    fn dressed(&mut self, node: NodeId, tried: &Dress) {
+        self.folder.placing.unset.remove(&node);
+        if !self.is_dressed(node) && self.dress_of(node).as_ref() == Some(tried) {
+            self.folder.placing.unset.insert(node, tried.clone());
         }
     }
 
@@ -377,7 +368,6 @@ impl Engine {
                 };
                 self.settled(node, intent.version, &ours);
                 self.set_down(spot.0, &spot.1, node);
-                self.dressed(node, None);
                 if !is_ours {
                     self.update(node, &sighting, wall);
                 }

@@ -323,6 +323,55 @@ fn attributes_are_set_and_set_id_bits_are_not() {
     assert!(matches!(attrs, Some(Register::Attrs(attrs)) if attrs.mode == 0o711));
 }
 
+/// A refusal left them as they were until the next start.
+#[test]
+fn attributes_that_the_disk_refused_are_set_later() {
+    let mut stage = ada(&[("a", b"a")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let a = bo.find("a");
+    bo.chmod(a, 0o640);
+    stage.side("ada").failing = Some((
+        |wish| {
+            matches!(
+                wish,
+                tandem_core::action::DiskWish::Place(
+                    tandem_core::place_wish::PlaceWish::Dress { .. }
+                )
+            )
+        },
+        DiskError::Denied,
+    ));
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(stage.side("ada").files.mode("a"), 0o640);
+    assert_eq!(stage.side("ada").faults.len(), 1);
+}
+
+/// A file that was made ready with its old attributes was taken for one that can't have the new
+/// ones.
+#[test]
+fn attributes_that_change_at_any_step_of_placing_are_set() {
+    for steps in 0..8 {
+        let mut stage = ada(&[]);
+        let mut bo = Bo::join(&mut stage);
+        bo.listen(&mut stage);
+        stage.hold("ada", Held::Disk);
+        let a = bo.file(ROOT, "a", b"a");
+        bo.tell(&mut stage);
+        for _ in 0..steps {
+            while bo.serve_one(&mut stage) {}
+            stage.let_by("ada", Held::Disk, 1);
+            stage.wait(Duration::from_millis(250));
+        }
+        bo.chmod(a, 0o600);
+        bo.tell(&mut stage);
+        stage.release("ada", Held::Disk);
+        bo.attend(&mut stage);
+        assert_eq!(stage.side("ada").files.mode("a"), 0o600, "after {steps}");
+    }
+}
+
 #[test]
 fn a_name_that_somebody_took_meanwhile_is_kept_beside() {
     let mut stage = ada(&[]);
