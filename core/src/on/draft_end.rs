@@ -186,8 +186,18 @@ impl Engine {
             // Its time comes.
             return Turn::Wait;
         }
+        let may_go = self.may_go(object);
+        if is_changed {
+            // What was written since is nobody's, and stands over bytes of its last version: what
+            // is left of that stays until a full replica has all of it.
+            return if may_go {
+                self.end_draft(node, false)
+            } else {
+                Turn::Wait
+            };
+        }
         let is_begun = object != file;
-        let is_wanted = self.is_needed(object) || !self.may_go(object);
+        let is_wanted = self.is_needed(object) || !may_go;
         if is_wanted && is_begun && !self.is_held(object) && !self.is_draft_whole(node) {
             // What is not here of it can be had as nothing but what is beneath, until a full
             // replica holds it.
