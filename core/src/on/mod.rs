@@ -18,6 +18,7 @@ pub(crate) mod gone;
 pub(crate) mod held;
 pub(crate) mod hush;
 pub(crate) mod link;
+pub(crate) mod local;
 pub(crate) mod names;
 pub(crate) mod object;
 pub(crate) mod parted;

@@ -49,7 +49,7 @@ impl Engine {
             return;
         }
         let Some(kind) = kind_of(sighting) else {
-            self.not_seen(dir, name);
+            self.local_seen(dir, name, wall);
             return;
         };
         self.folder.missing.remove(&(dir, name.clone()));

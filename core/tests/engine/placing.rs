@@ -386,6 +386,24 @@ fn a_name_that_somebody_took_meanwhile_is_kept_beside() {
     is_quiet(&mut stage);
 }
 
+/// A pipe is of ada's machine alone, and was shown to all as bo's file, which stood nowhere.
+#[test]
+fn what_a_pipe_is_in_the_way_of_stands_beside_it() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    stage.side("ada").files.mkfifo("a");
+    stage.hint("a");
+    bo.file(ROOT, "a", b"bo's");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let [pipe, beside] = names(&mut stage).try_into().unwrap();
+    assert_eq!(pipe, "a");
+    assert!(beside.starts_with("a (conflict from "), "{beside}");
+    assert_eq!(tree(&mut stage)[&beside], b"bo's");
+    assert_eq!(stage.shown("ada"), [format!("/{beside}")].into());
+    is_quiet(&mut stage);
+}
+
 #[test]
 fn what_the_disk_refuses_is_told_once_and_tried_again() {
     let mut stage = ada(&[]);

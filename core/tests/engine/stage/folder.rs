@@ -421,6 +421,11 @@ impl Files {
         self.make(path, Seen::Directory, &[]);
     }
 
+    /// Makes a pipe.
+    pub(crate) fn mkfifo(&mut self, path: &str) {
+        self.make(path, Seen::Local, &[]);
+    }
+
     pub(crate) fn symlink(&mut self, path: &str, target: &str) {
         let target = TargetPath::parse(target.as_bytes()).unwrap();
         self.make(path, Seen::Symlink(target), &[]);
