@@ -2,7 +2,7 @@
 
 use crate::commits::After;
 use crate::engine::Engine;
-use crate::ids::{ActorId, Arrival, LinkId};
+use crate::ids::{ActorId, Arrival, Dot, LinkId};
 use crate::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX, BATCHES_IN_FLIGHT_MAX, LAMPORT_LEAP_MAX};
 use crate::message::{Batch, Cursor, Message, Role};
 use crate::tree::store::Applied;
@@ -142,8 +142,17 @@ impl Engine {
         // nothing to tell.
         let takes_changes = self.config.role != Role::Full || self.config.writable;
         let mut ours = self.me.knowledge.clone();
-        if takes_changes && role != Role::Guest {
-            ours.merge(knowledge);
+        match (takes_changes, role) {
+            (false, _) | (_, Role::Guest) => {}
+            (true, Role::Full) => ours.merge(knowledge),
+            // What a joiner claims beyond what it has told would keep others from telling it.
+            (true, Role::Sparse) => {
+                let told = self.tree.registers().latest();
+                for (actor, counter) in knowledge.iter() {
+                    let counter = counter.min(told.counter(actor));
+                    ours.cover(Dot { actor, counter });
+                }
+            }
         }
         if theirs.actors() > ACTORS_MAX || ours.actors() > ACTORS_MAX {
             return false;
@@ -171,8 +180,14 @@ mod tests {
 
     /// A host, and a joiner that it has let in.
     fn visited() -> Engine {
+        visited_if(false)
+    }
+
+    /// The same; whether the host takes changes is said.
+    fn visited_if(writable: bool) -> Engine {
         let secret = Secret([9; 32]);
         let config = Config {
+            writable,
             folder: Some(FolderId([7; 16])),
             invites: [Invite { id: 1, secret }].into(),
             ..Config::new(PeerId([1; 32]), Label::lossy("host"), Role::Full)
@@ -227,6 +242,22 @@ mod tests {
         assert!(engine.links.links.contains_key(&LINK));
         assert_eq!(engine.me.knowledge.counter(ours), engine.me.counter);
         assert_eq!(engine.me.knowledge.counter(ActorId(5)), 0);
+    }
+
+    /// The host takes changes. The joiner claimed to know what another was yet to tell: nobody
+    /// heard of that, ever.
+    #[test]
+    fn what_a_joiner_claims_of_others_counts_as_far_as_it_was_told() {
+        let mut engine = visited_if(true);
+        let ours = engine.me.actor;
+        let all = [(ours, 1 << 40), (ActorId(3), 9), (ActorId(5), 5)];
+        say(&mut engine, knows(all.into_iter().collect()));
+        assert!(engine.links.links.contains_key(&LINK));
+        assert_ne!(engine.me.actor, ours, "its next updates are not among those");
+        for (actor, _) in all {
+            let told = engine.tree.registers().latest().counter(actor);
+            assert_eq!(engine.me.knowledge.counter(actor), told);
+        }
     }
 
     /// Each batch was within its bound, and their sum was not (P6).

@@ -99,6 +99,8 @@ pub struct Registers {
     pub(super) holes: BTreeSet<(Arrival, Arrival)>,
     pub(super) last: Arrival,
     pub(super) lamport: Lamport,
+    /// The latest update of each actor that was ever held.
+    pub(super) latest: VersionVector,
 }
 
 impl Default for Registers {
@@ -120,6 +122,7 @@ impl Registers {
             holes: BTreeSet::new(),
             last: Arrival(0),
             lamport: Lamport(0),
+            latest: VersionVector::new(),
         };
         let root = registers.intern(NodeId::ROOT);
         debug_assert_eq!(root, Ix::ROOT, "the root is the first node");
@@ -159,6 +162,12 @@ impl Registers {
         self.arrivals
             .range((Excluded(arrival), Unbounded))
             .map(|(&arrival, &slot)| (arrival, self.at(arrival, slot)))
+    }
+
+    /// Returns the latest update of each actor that was ever held here, as far as this process
+    /// knows. Those before it were not all held.
+    pub fn latest(&self) -> &VersionVector {
+        &self.latest
     }
 
     /// Takes in that everything up to `arrival` is stored: nothing brings back what it replaced.

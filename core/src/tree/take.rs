@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::ids::Arrival;
 use crate::limits::{ENTRIES_PER_NODE_MAX, SIBLINGS_MAX};
 use crate::tree::invariant;
-use crate::tree::register::{Attrs, Content, Digest, Entry, Kind, Register, RegisterKey};
+use crate::tree::register::{Attrs, Content, Digest, Entry, Kind, Register, RegisterKey, Stamp};
 use crate::tree::store::{Applied, EntryIx, Held, HeldEntry, Ix, Registers, Slot, kind_of};
 
 impl Registers {
@@ -15,7 +15,7 @@ impl Registers {
         if let Err(broken) = invariant::hold(&register) {
             return Applied::Refused(broken);
         }
-        let lamport = register.stamp().lamport;
+        let Stamp { lamport, dot } = register.stamp();
         let applied = match register {
             Register::Entry(entry) => self.take_entry(arrival, entry),
             Register::Attrs(attrs) => self.take_attrs(arrival, attrs),
@@ -25,6 +25,7 @@ impl Registers {
         if let Applied::Stored { .. } = applied {
             self.last = self.last.max(arrival);
             self.lamport = self.lamport.max(lamport);
+            self.latest.cover(dot);
         }
         applied
     }
