@@ -1,7 +1,8 @@
-//! Something of this machine alone (a pipe, a socket, a device) stands where a peer's file should.
+//! Something of this machine alone (a pipe, a socket, a device) stands where a peer's file should,
+//! or in a directory that a peer removed.
 //!
-//! Law: it is never touched, and hides nothing: what the tree has there takes a name beside it, as
-//! a conflict copy would, for everybody.
+//! Law: it is never touched, and hides nothing. What the tree has there takes a name beside it, as
+//! a conflict copy would, and a directory that holds it is kept: for everybody.
 
 use crate::engine::Engine;
 use crate::ids::NodeId;
@@ -15,7 +16,13 @@ impl Engine {
     /// Something that peers are not told of was seen under a name.
     pub(crate) fn local_seen(&mut self, dir: NodeId, name: &Name, wall: WallTime) {
         self.not_seen(dir, name);
-        if !self.places_changes() || self.folder.standing.lookup(dir, name).is_some() {
+        if !self.places_changes() {
+            return;
+        }
+        if dir != NodeId::ROOT && self.tree.node(dir).is_none() {
+            self.keep_directory(dir);
+        }
+        if self.folder.standing.lookup(dir, name).is_some() {
             return;
         }
         let Some(node) = self.tree.lookup(dir, name.as_bytes()) else {
@@ -48,5 +55,25 @@ impl Engine {
             }));
             self.settle_later(node);
         }
+    }
+
+    /// A directory that a peer removed can't go: it is there again.
+    fn keep_directory(&mut self, dir: NodeId) {
+        let Some((parent, name)) = self.folder.standing.spots(dir).next().cloned() else {
+            return;
+        };
+        let Some(old) = self.tree.registers().entries_of(dir).next().cloned() else {
+            return;
+        };
+        let stamp = self.stamp();
+        self.make(Register::Entry(Entry {
+            stamp,
+            previous: Some((old.parent, old.name)),
+            parent,
+            name,
+            deleted: None,
+            ..old
+        }));
+        self.settle_later(dir);
     }
 }

@@ -404,6 +404,25 @@ fn what_a_pipe_is_in_the_way_of_stands_beside_it() {
     is_quiet(&mut stage);
 }
 
+/// It could not go, and bo's view and her folder never were the same again.
+#[test]
+fn a_directory_with_a_pipe_in_it_is_kept() {
+    let mut stage = ada(&[]);
+    stage.side("ada").files.mkdir("d");
+    stage.side("ada").files.mkfifo("d/pipe");
+    stage.hint("d");
+    stage.wait(Duration::from_secs(1));
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let d = bo.find("d");
+    bo.remove(d, "d");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(names(&mut stage), ["d/", "d/pipe"]);
+    assert_eq!(stage.shown("ada"), ["/d".to_owned()].into());
+    is_quiet(&mut stage);
+}
+
 #[test]
 fn what_the_disk_refuses_is_told_once_and_tried_again() {
     let mut stage = ada(&[]);
