@@ -210,7 +210,7 @@ impl Engine {
                 let spot = self.folder.standing.spots(node).next().cloned();
                 let at = self.whereabouts_of(node, spot.as_ref());
                 let placed = self.folder.placed(node).copied();
-                if let (Some(at), Some(placed), Some(dress)) = (at, placed, self.dress_of(node)) {
+                if let (Some(at), Some(placed), Some(dress)) = (at, placed, self.dress_here(node)) {
                     let wish = PlaceWish::Dress {
                         at,
                         expect: placed.print,
@@ -379,7 +379,19 @@ impl Engine {
         })
     }
 
-    /// Returns what a node is to look like.
+    /// Returns what the file that stands for a node is to look like: bits that set an id stay
+    /// where they were set here, until somebody clears them.
+    pub(crate) fn dress_here(&self, node: NodeId) -> Option<Dress> {
+        let dress = self.dress_of(node)?;
+        let shown = self.tree.node(node).map_or(0, |view| view.mode);
+        let worn = self.folder.worn(node).map_or(0, |worn| worn.mode);
+        Some(Dress {
+            mode: dress.mode | (shown & worn & !MODE_MASK),
+            ..dress
+        })
+    }
+
+    /// Returns what a node is to look like where it is made.
     pub(crate) fn dress_of(&self, node: NodeId) -> Option<Dress> {
         let view = self.tree.node(node)?;
         let mtime = match view.kind {
@@ -403,7 +415,7 @@ impl Engine {
 
     pub(crate) fn is_dressed(&self, node: NodeId) -> bool {
         let (Some(dress), Some(worn), Some(placed)) = (
-            self.dress_of(node),
+            self.dress_here(node),
             self.folder.worn(node),
             self.folder.placed(node),
         ) else {
@@ -423,7 +435,7 @@ impl Engine {
         let is_link = kind == Some(Kind::Symlink);
         has_time
             && has_owner
-            && (is_link || (dress.mode == worn.mode & MODE_MASK && dress.xattrs == worn.xattrs))
+            && (is_link || (dress.mode == worn.mode && dress.xattrs == worn.xattrs))
     }
 
     /// Returns which file or directory stands for a node.

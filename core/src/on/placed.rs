@@ -147,7 +147,7 @@ impl Engine {
     /// Remembers what could not be set of a node, so that it is not tried for ever.
     fn dressed(&mut self, node: NodeId, tried: &Dress) {
         self.folder.placing.unset.remove(&node);
-        if !self.is_dressed(node) && self.dress_of(node).as_ref() == Some(tried) {
+        if !self.is_dressed(node) && self.dress_here(node).as_ref() == Some(tried) {
             self.folder.placing.unset.insert(node, tried.clone());
         }
     }

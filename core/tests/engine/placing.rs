@@ -314,6 +314,23 @@ fn attributes_are_set_and_set_id_bits_are_not() {
     assert_eq!(files.mode("a"), 0o700);
     assert_eq!(files.mtime("a").secs, 1_700_000_077);
     is_quiet(&mut stage);
+    // One that was set here stays, and is cleared with the mode.
+    bo.connect(&mut stage);
+    bo.chmod(a, 0o4711);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(stage.side("ada").files.mode("a"), 0o711);
+    stage.side("ada").files.chmod("a", 0o4711);
+    stage.hint("a");
+    bo.touch(a, 78);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(stage.side("ada").files.mode("a"), 0o4711);
+    assert_eq!(stage.side("ada").files.mtime("a").secs, 1_700_000_078);
+    bo.chmod(a, 0o711);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(stage.side("ada").files.mode("a"), 0o711);
     // What is changed here goes the other way, and only that.
     stage.side("ada").files.chmod("a", 0o711);
     stage.hint("a");
