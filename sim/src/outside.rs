@@ -59,7 +59,10 @@ impl World {
                 _ => self.some_file(&mut chance),
             };
             let mode = [0o644, 0o600, 0o755, 0o444][chance.index(4)];
-            self.folder.place(&path, node, mode);
+            // A symlink has no mode that anybody could choose.
+            let is_link = matches!(node, Node::Link(_));
+            self.folder
+                .place(&path, node, if is_link { 0o777 } else { mode });
         }
         self.account_outside(&Standing::new());
     }
