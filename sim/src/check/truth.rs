@@ -62,9 +62,17 @@ impl History {
         }
     }
 
-    /// Notes that a file was put down for a node: it comes after the one before, wherever that was.
+    /// Notes that a file was put down for a node: it comes after the one before, wherever that
+    /// was. The first may be of a node that was found in the folder: then its content was there.
     pub fn put(&mut self, node: NodeId, file: Id) {
-        if let Some(before) = self.put.insert(node, file) {
+        let before = self.put.insert(node, file);
+        let found = || {
+            let bytes = self.last.get(&file).filter(|bytes| !bytes.is_empty())?;
+            let all = self.versions.iter().rev();
+            let mut same = all.filter(|(other, content)| *other != file && content == bytes);
+            same.next().map(|(other, _)| *other)
+        };
+        if let Some(before) = before.or_else(found) {
             let (a, b) = (self.family(before), self.family(file));
             if a != b {
                 self.kin.insert(b, a);
