@@ -723,12 +723,20 @@ impl Engine {
         if self.folder.placing.preparing || self.folder.placing.ready.is_empty() {
             return;
         }
-        let mut batch = Vec::new();
+        let mut batch: Vec<(NodeId, ObjectId)> = Vec::new();
         let mut files = Vec::new();
         while batch.len() < BATCH_MAX {
             let Some((node, object)) = self.folder.placing.ready.pop_first() else {
                 break;
             };
+            // A version may have stood for a conflict copy and stand for its file by now.
+            let intents = self.folder.placing.intents.iter();
+            let intended = intents.map(|(other, intent)| (*other, intent.object));
+            let mut both = intended.chain(batch.iter().copied());
+            if let Some((other, _)) = both.find(|&(_, of)| of == object) {
+                self.folder.placing.wait(node, other);
+                continue;
+            }
             let view = self.tree.node(node);
             let is_it = view.is_some_and(|view| view.object == Some(object));
             let (Some(dress), true) = (self.dress_of(node), is_it) else {

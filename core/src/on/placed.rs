@@ -405,10 +405,13 @@ impl Engine {
         let jitter = self.rng.next_u8();
         let is_news = self.folder.placing.rest(node, now, jitter);
         match why {
-            // Somebody else was there: what he did is seen first.
-            DiskError::Changed | DiskError::NotFound | DiskError::Exists => {}
+            // Somebody else was there, or what it is in has moved: that is seen first.
+            DiskError::Changed
+            | DiskError::NotFound
+            | DiskError::Exists
+            | DiskError::WrongKind => {}
             DiskError::NotEmpty => self.folder.list(node),
-            DiskError::WrongKind | DiskError::NoSpace | DiskError::Denied | DiskError::Io => {
+            DiskError::NoSpace | DiskError::Denied | DiskError::Io => {
                 if is_news {
                     let path = self.shown_path(node);
                     let what = alloc::format!("{what} {path}");
