@@ -261,6 +261,7 @@ impl World {
             .answered(now, req, result.is_ok(), torn, history);
         self.kept.overwritten(peer.bodies.take_overwritten());
         // What is cut by its name, and open nowhere, is a version at once.
+        let mut released = None;
         if let Edit::SetAttr { ino, set, .. } = edit
             && set.size.is_some()
             && !peer
@@ -269,7 +270,7 @@ impl World {
                 .values()
                 .any(|open| open.ino == *ino && open.write)
         {
-            peer.bodies.released(*ino, history);
+            released = peer.bodies.released(*ino, history);
         }
         match about {
             Answered::Nothing => {}
@@ -279,6 +280,10 @@ impl World {
                 let author = Author::Mount(p, ino);
                 self.kept.published(now, author, cells, beneath, hard);
             }
+        }
+        if let Some((ino, cells, beneath)) = released {
+            let author = Author::Mount(p, ino);
+            self.kept.published(now, author, cells, beneath, false);
         }
         // What the disk refused may have happened.
         let may_be = matches!(result, Ok(_) | Err(FsError::NoSpace | FsError::Io));

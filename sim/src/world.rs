@@ -21,6 +21,7 @@ use crate::check::bodies::Bodies;
 use crate::check::bounds::Bounds;
 use crate::check::faults::Caused;
 use crate::check::handles::Handles;
+use crate::check::kept::Author;
 use crate::check::kept::Kept;
 use crate::check::live::Live;
 use crate::check::names::Names;
@@ -679,8 +680,12 @@ impl World {
                 let mut open = peer.kernel.open.values();
                 open.any(|opened| opened.ino == ino && opened.write)
             };
-            if let Some(ino) = ino.filter(|ino| !is_written(*ino)) {
-                peer.bodies.released(ino, &mut self.folder.history);
+            if let Some(ino) = ino.filter(|ino| !is_written(*ino))
+                && let Some((ino, cells, beneath)) =
+                    peer.bodies.released(ino, &mut self.folder.history)
+            {
+                let author = Author::Mount(p, ino);
+                self.kept.published(self.now, author, cells, beneath, false);
             }
         }
         if caller != Caller::Nobody {

@@ -406,10 +406,8 @@ impl Engine {
         let is_news = self.folder.placing.rest(node, now, jitter);
         match why {
             // Somebody else was there, or what it is in has moved: that is seen first.
-            DiskError::Changed
-            | DiskError::NotFound
-            | DiskError::Exists
-            | DiskError::WrongKind => {}
+            DiskError::Changed | DiskError::NotFound | DiskError::Exists | DiskError::WrongKind => {
+            }
             DiskError::NotEmpty => self.folder.list(node),
             DiskError::NoSpace | DiskError::Denied | DiskError::Io => {
                 if is_news {

@@ -253,7 +253,10 @@ mod tests {
         let all = [(ours, 1 << 40), (ActorId(3), 9), (ActorId(5), 5)];
         say(&mut engine, knows(all.into_iter().collect()));
         assert!(engine.links.links.contains_key(&LINK));
-        assert_ne!(engine.me.actor, ours, "its next updates are not among those");
+        assert_ne!(
+            engine.me.actor, ours,
+            "its next updates are not among those"
+        );
         for (actor, _) in all {
             let told = engine.tree.registers().latest().counter(actor);
             assert_eq!(engine.me.knowledge.counter(actor), told);

@@ -329,10 +329,11 @@ impl Bodies {
     }
 
     /// A handle was closed, and nobody has the file open for writing: what is there may be a
-    /// version.
-    pub fn released(&mut self, ino: Ino, history: &mut History) {
-        if let Some(body) = self.files.get_mut(&ino) {
-            body.note(history);
+    /// version. Returns what is owed of it: whoever sees it may remove it from here on.
+    pub fn released(&mut self, ino: Ino, history: &mut History) -> Option<Left> {
+        match self.files.get_mut(&ino)?.left(ino, history) {
+            Answered::Left(left) => Some(left),
+            Answered::Nothing | Answered::Changed(_) => None,
         }
     }
 
