@@ -335,6 +335,15 @@ impl Engine {
             let same = self.tree.registers().entries_of(other).find(here);
             entries.extend(same.cloned());
         }
+        let ends: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
+        for other in self.shown_though_deleted(node, &ends) {
+            let stamp = self.stamp_beside(stamp);
+            self.make_here(Register::Entry(Entry {
+                stamp,
+                deleted: None,
+                ..other
+            }));
+        }
         // Every delete of the edit knows what was known before it.
         let mut knowledge = self.me.knowledge.clone();
         for entry in &entries {
@@ -353,6 +362,21 @@ impl Engine {
         if self.tree.node(node).is_none() && self.is_closed(node) {
             self.draft_release(node);
         }
+    }
+
+    /// Returns the names of a file that show though they were deleted once, since an edit beat
+    /// that. They have to be made anew before another name goes, since a delete that knows theirs
+    /// is taken for that of the last name.
+    pub(crate) fn shown_though_deleted(&self, node: NodeId, but: &[EntryId]) -> Vec<Entry> {
+        if self.is_directory(node) {
+            return Vec::new();
+        }
+        let entry_of = |(dir, name): (NodeId, &Name)| {
+            let id = self.tree.entry_at(dir, name.as_bytes())?;
+            let is_it = |entry: &&Entry| entry.deleted.is_some() && !but.contains(&id);
+            self.tree.registers().entry(id).filter(is_it).cloned()
+        };
+        self.tree.places(node).filter_map(entry_of).collect()
     }
 
     /// Returns the versions that whoever looks at a file does not see, since what is being

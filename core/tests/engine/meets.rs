@@ -3,7 +3,7 @@
 use tandem_core::edit::Edit;
 use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
-use tandem_core::ids::Ino;
+use tandem_core::ids::{Ino, NodeId};
 use tandem_core::time::Duration;
 
 use crate::app::{
@@ -79,6 +79,32 @@ fn what_both_have_deleted_stays_deleted_though_one_knew_less() {
     assert_eq!(names(&mut stage), Vec::<String>::new());
     assert!(stage.shown("ada").is_empty());
     assert_eq!(stage.side("ada").faults, []);
+}
+
+/// Cleo removed the second of two names, and did not know of ada's edit: both showed. Bo removed
+/// one, and the file was gone, under both.
+#[test]
+fn a_name_that_an_edit_kept_stays_when_the_other_goes() {
+    let mut stage = both();
+    let mut cleo = Bo::join(&mut stage);
+    let file = cleo.file(NodeId::ROOT, "a", b"before");
+    cleo.link(file, NodeId::ROOT, "b");
+    cleo.tell(&mut stage);
+    cleo.attend(&mut stage);
+    cleo.remove(file, "a");
+    cleo.tell(&mut stage);
+    cleo.attend(&mut stage);
+    cleo.remove(file, "b");
+    stage.side("ada").files.write("b", b"ada's");
+    stage.hint("b");
+    stage.wait(secs(2));
+    cleo.tell(&mut stage);
+    cleo.attend(&mut stage);
+    assert_eq!(names(&mut stage), ["a", "b", "photo"]);
+    unlink(&mut stage, "b");
+    cleo.attend(&mut stage);
+    assert_eq!(names(&mut stage), ["a", "photo"]);
+    assert_eq!(read(&mut stage, "a"), b"ada's");
 }
 
 /// The kernel has pages of what bo is writing. They are what is shown until that is published:
