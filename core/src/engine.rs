@@ -489,14 +489,15 @@ impl Engine {
     }
 
     /// Returns the link over which an object's chunks are to be had: of a joiner that to its host;
-    /// of a host that to the version's author, else any that has not said that it holds nothing
-    /// of it.
-    pub(crate) fn source_of(&self, object: ObjectId) -> Option<LinkId> {
+    /// of a host that to the version's author, else any that has not said that it has not this
+    /// chunk.
+    pub(crate) fn source_of(&self, object: ObjectId, chunk: Option<ChunkIx>) -> Option<LinkId> {
         if let Some(host) = &self.config.host {
             return self.links.live(host.peer);
         }
-        let denied = self.objects.get(&object).map(|kept| &kept.denied);
-        let may = |link: &LinkId| denied.is_none_or(|denied| !denied.contains(link));
+        let kept = self.objects.get(&object);
+        let denied = chunk.and_then(|chunk| kept?.denied.get(&chunk));
+        let may = |link: &LinkId| denied.is_none_or(|denied| !denied.by.contains(link));
         let author = |link: &LinkId| {
             let link = self.links.links.get(link);
             link.is_some_and(|link| link.actor == object.version.actor)

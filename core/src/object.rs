@@ -65,14 +65,24 @@ pub(crate) struct Parcel {
 }
 
 /// As of which version a chunk is asked for that whoever has it may know by another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Alias {
     /// Its own.
+    #[default]
     Own,
     /// Of what is beneath a draft: what was published of that last. Else what it was made of.
     Latest,
     /// What a full replica held of that before.
     Held,
+}
+
+/// Who was asked for a chunk in vain.
+#[derive(Debug, Default)]
+pub(crate) struct Denied {
+    /// As what it is asked for.
+    pub alias: Alias,
+    /// Links whose peers have said that they have it not as that.
+    pub by: BTreeSet<LinkId>,
 }
 
 /// An object.
@@ -89,8 +99,8 @@ pub(crate) struct Object {
     pub soft: bool,
     /// Reads that wait for it.
     pub readers: BTreeSet<ReqId>,
-    /// Links whose peers have said that they hold nothing of it.
-    pub denied: BTreeSet<LinkId>,
+    /// Chunks that somebody has not, for a host that asks one after the other.
+    pub denied: BTreeMap<ChunkIx, Denied>,
     /// Whether all of it is wanted.
     pub whole: bool,
     /// Chunks wanted and not asked for.
@@ -146,7 +156,7 @@ impl Object {
             syncing: None,
             soft: false,
             readers: BTreeSet::new(),
-            denied: BTreeSet::new(),
+            denied: BTreeMap::new(),
             whole: false,
             wanted: BTreeSet::new(),
             queued: false,

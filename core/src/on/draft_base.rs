@@ -242,7 +242,10 @@ impl Engine {
     /// Returns which version a chunk is asked for as: whoever has taken up what was published
     /// here has what is beneath no longer, and in it the same chunk.
     pub(crate) fn asked_as(&self, object: ObjectId, chunk: ChunkIx) -> Dot {
-        let alias = self.objects.get(&object).map_or(Alias::Own, |it| it.alias);
+        let alias = self.objects.get(&object).map_or(Alias::Own, |kept| {
+            let denied = kept.denied.get(&chunk);
+            denied.map_or(kept.alias, |denied| denied.alias)
+        });
         self.alias(object, chunk, alias).unwrap_or(object.version)
     }
 

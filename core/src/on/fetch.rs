@@ -12,7 +12,7 @@ use crate::limits::LANES;
 use crate::link::Link;
 use crate::message::Want;
 use crate::mutant::Mutant;
-use crate::object::{Alias, Fare, Object, Parcel, Stage};
+use crate::object::{Alias, Denied, Fare, Object, Parcel, Stage};
 use crate::on::copy::Held;
 use crate::time::Duration;
 use crate::timers::Timer;
@@ -114,7 +114,9 @@ impl Engine {
             let Some(object) = self.demand.pop_front() else {
                 return;
             };
-            let link = self.source_of(object);
+            let kept = self.objects.get(&object);
+            let next = kept.and_then(|kept| kept.wanted.first().copied());
+            let link = self.source_of(object, next);
             if link.is_some_and(|link| self.ask_one(link, object)) {
                 self.demand.push_back(object);
                 turns = self.demand.len();
@@ -141,6 +143,16 @@ impl Engine {
                 .is_some_and(|kept| !kept.pausing && !kept.wanted.is_empty())
     }
 
+    /// Returns whether a host asks for a chunk already, for another version that has it too: once
+    /// it is here it is copied.
+    fn is_asked_as(&self, object: ObjectId, version: Dot, chunk: ChunkIx) -> bool {
+        let is_it = |fetch: &Fetch| {
+            let same = (fetch.object.node, fetch.version, fetch.chunk);
+            same == (object.node, version, chunk) && fetch.object != object
+        };
+        self.config.host.is_none() && self.fetches.values().any(is_it)
+    }
+
     /// Asks for the next chunk of an object; false if there is none, or no room.
     fn ask_one(&mut self, link: LinkId, object: ObjectId) -> bool {
         let Some(kept) = self.objects.get(&object) else {
@@ -157,6 +169,11 @@ impl Engine {
         }
         if self.is_as_base(object, chunk) {
             return self.copy_one(object, chunk);
+        }
+        let version = self.asked_as(object, chunk);
+        if self.is_asked_as(object, version, chunk) {
+            self.pause(object, Some(ALIAS_RETRY));
+            return false;
         }
         let held = self.held_for(object, chunk);
         let Some(kept) = self.objects.get(&object) else {
@@ -185,7 +202,6 @@ impl Engine {
         source.lanes.insert(object.node);
         self.counters.chunks_asked += 1;
         let is_of_use = true;
-        let version = self.asked_as(object, chunk);
         self.fetches.insert(
             fetch,
             Fetch {
@@ -476,19 +492,28 @@ impl Engine {
         }
     }
 
-    /// A joiner has not what its host wants: another is asked, and all of them again later; when
-    /// the attempts have run out, when somebody comes.
+    /// A joiner has not the chunk that its host wants: another is asked, and all of them again
+    /// later; when the attempts have run out, when somebody comes. Each chunk for itself: of two
+    /// that have a part each, none is passed over for what the other one has.
     fn denied(&mut self, object: ObjectId, chunk: ChunkIx, link: LinkId, asked: Dot) {
-        if let Some(kept) = self.objects.get_mut(&object) {
-            kept.denied.insert(link);
-        }
-        let mut is_left = self.source_of(object).is_some();
+        let is_now = asked == self.asked_as(object, chunk);
         let has_base = self.base_version(object, chunk).is_some();
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return;
+        };
+        if is_now {
+            kept.denied.entry(chunk).or_default().by.insert(link);
+        }
+        let mut is_left = self.source_of(object, Some(chunk)).is_some();
         if !is_left && let Some(kept) = self.objects.get_mut(&object) {
-            kept.denied.clear();
             // Then as what it was made of, before all of them are asked again.
             is_left = has_base && asked == object.version;
-            kept.alias = if is_left { Alias::Latest } else { Alias::Own };
+            if is_left {
+                let (alias, by) = (Alias::Latest, BTreeSet::new());
+                kept.denied.insert(chunk, Denied { alias, by });
+            } else {
+                kept.denied.remove(&chunk);
+            }
         }
         self.want_again(object, chunk);
         if !is_left {
@@ -571,6 +596,7 @@ impl Engine {
         };
         kept.exhausted = true;
         kept.wanted.clear();
+        kept.denied.clear();
         let readers: Vec<ReqId> = kept.readers.iter().copied().collect();
         for req in readers {
             if self.take_waiting(req).is_some() {

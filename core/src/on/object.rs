@@ -329,6 +329,7 @@ impl Engine {
             self.give_up(parcel);
             return;
         };
+        kept.denied.remove(&chunk);
         match (kept.stage, kept.writer.is_some()) {
             (Stage::Partial, true) => {}
             (Stage::Absent | Stage::Creating, _) => {
