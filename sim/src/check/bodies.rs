@@ -453,13 +453,14 @@ impl Bodies {
                 Pending::Sync(..) | Pending::Close(_) => {}
             }
         }
-        if power {
-            // The loss may have brought back a name, and what it left of the file with it.
-            for body in self.files.values_mut().filter(|body| body.nameless) {
+        // An edit elsewhere, or the loss, may have brought back a name, and what is left of the
+        // file with it.
+        for body in self.files.values_mut().filter(|body| body.nameless) {
+            if power {
                 body.lose_power();
                 body.noted = false;
-                body.note(history);
             }
+            body.note(history);
         }
         self.files.retain(|_, body| !body.nameless);
         self.unnamed.clear();
