@@ -412,6 +412,7 @@ impl Stored {
             Step::SyncFile => {
                 if let Some(image) = &mut self.partial {
                     image.sync();
+                    image.settled();
                 }
                 self.partial_sure = true;
                 self.draft.before = None;

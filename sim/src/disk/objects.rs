@@ -124,6 +124,11 @@ impl Image {
         self.synced_mtime = self.mtime;
     }
 
+    /// What a power loss left of a draft is what its next version is made of.
+    pub(super) fn settled(&mut self) {
+        self.lost.clear();
+    }
+
     /// Tells whether no byte of a range waits for a sync, or was lost.
     pub(super) fn is_synced(&self, range: &std::ops::Range<u64>) -> bool {
         let within = |change: &Change| match change {
