@@ -10,7 +10,7 @@ use crate::draft_wish::DraftFrom;
 use crate::engine::Engine;
 use crate::error::FsError;
 use crate::ids::{Arrival, Dot, Fh, NodeId, ObjectId, PayloadId, ReqId};
-use crate::limits::QUIET;
+use crate::limits::{GROWING_MAX, QUIET};
 use crate::on::fs::Open;
 use crate::records;
 use crate::time::WallTime;
@@ -259,6 +259,14 @@ impl Engine {
             return;
         };
         draft.born = None;
+        let is_write = |op: &Op| matches!(op, Op::Write { .. } | Op::Resize { .. });
+        let is_busy = !draft.flying.is_empty() || draft.queue.iter().any(is_write);
+        let until = draft.changed_at.map(|since| since + GROWING_MAX);
+        if is_busy && draft.stage == Stage::Open && until.is_some_and(|until| self.now < until) {
+            // It is being written at this moment.
+            self.timers.set(Timer::Quiet(node), self.now + QUIET);
+            return;
+        }
         match draft.stage {
             Stage::Broken => {
                 draft.pausing = false;

@@ -74,6 +74,26 @@ fn a_quiet_second_publishes_and_a_busy_file_is_published_every_ten() {
     assert_ne!(second, busy);
 }
 
+/// The second was over while the disk wrote, and what it wrote was published at once, as half of a
+/// save would be.
+#[test]
+fn a_file_that_is_written_at_this_moment_is_not_quiet() {
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "log");
+    written(&mut stage, fh, 0, b"one", 101);
+    stage.wait(Duration::from_millis(900));
+    let first = versions(&mut stage)[0].stamp;
+    stage.hold("bo", Held::Disk);
+    let req = write(&mut stage, fh, 3, b"two", 102);
+    stage.wait(Duration::from_millis(300));
+    stage.release("bo", Held::Disk);
+    assert!(stage.answer("bo", req).is_some());
+    stage.wait(Duration::from_millis(500));
+    assert_eq!(versions(&mut stage)[0].stamp, first);
+    stage.wait(secs(1));
+    assert_ne!(versions(&mut stage)[0].stamp, first);
+}
+
 #[test]
 fn a_write_over_absent_bytes_waits_for_nobody_and_is_filled_up_beneath() {
     let mut stage = met();
