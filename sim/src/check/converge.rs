@@ -16,6 +16,15 @@ fn apart(what: String) -> Failure {
     Failure::new(super::Kind::Convergence, "P4", what)
 }
 
+/// Returns a path with the name that a conflict copy was made from.
+fn original(path: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut path = path.to_vec();
+    if let Some(name) = path.last_mut() {
+        *name = super::shown::original(name);
+    }
+    path
+}
+
 type Walk = BTreeMap<Vec<Vec<u8>>, Shown>;
 
 impl World {
@@ -61,14 +70,17 @@ impl World {
             }
         }
         for (path, shown) in seen {
-            // What lost against something that can't be had stands where that would.
-            let mut origin = path.clone();
-            if let Some(name) = origin.last_mut() {
-                *name = super::shown::original(name);
-            }
-            if let Some(id) = in_part.get(&origin)
-                && let Some(bytes) = self.folder.bytes(*id)
-                && self.read_all(p, shown.ino, 0)?.as_ref() == Ok(bytes.as_ref())
+            // What lost against something that can't be had stands where that would, whatever name
+            // of its own that has by now.
+            let rivals = in_part
+                .iter()
+                .filter(|(other, _)| original(other) == original(&path));
+            let bytes: Vec<_> = rivals
+                .filter_map(|(_, id)| self.folder.bytes(*id))
+                .collect();
+            if !bytes.is_empty()
+                && let Ok(read) = self.read_all(p, shown.ino, 0)?
+                && bytes.iter().any(|bytes| **bytes == read)
             {
                 continue;
             }
