@@ -2,13 +2,14 @@
 //!
 //! Law: what a copy has of its own (content, attributes, further names) counts once it has an
 //! entry of its own; until then it is shown as what it was made of. So whatever is changed of one
-//! is changed after it was given the name that it is shown under.
+//! is changed after it was given the name that it is shown under, and attributes: those of the
+//! file that it was made of are there only as long as its version is.
 
 use crate::engine::Engine;
 use crate::ids::{EntryId, NodeId};
 use crate::message::Role;
 use crate::tree::conflict;
-use crate::tree::register::{Entry, Register};
+use crate::tree::register::{Attrs, Entry, Register};
 
 impl Engine {
     /// Gives a conflict copy that is about to be changed the name that it is shown under; does
@@ -22,6 +23,8 @@ impl Engine {
         let Some((parent, name)) = place.map(|(dir, name)| (dir, name.clone())) else {
             return;
         };
+        let object = self.tree.node(node).and_then(|view| view.object);
+        let attrs = object.and_then(|object| self.tree.registers().attrs(object.node).cloned());
         let stamp = self.stamp();
         let entry = Register::Entry(Entry {
             id: EntryId(stamp.dot),
@@ -32,9 +35,21 @@ impl Engine {
             previous: None,
             deleted: None,
         });
+        self.make_on_any_side(entry);
+        if let Some(attrs) = attrs {
+            let stamp = self.stamp_beside(stamp);
+            self.make_on_any_side(Register::Attrs(Attrs {
+                node,
+                stamp,
+                ..attrs
+            }));
+        }
+    }
+
+    fn make_on_any_side(&mut self, register: Register) {
         match self.config.role {
-            Role::Full => self.make(entry),
-            Role::Sparse | Role::Guest => self.make_here(entry),
+            Role::Full => self.make(register),
+            Role::Sparse | Role::Guest => self.make_here(register),
         }
     }
 }

@@ -220,7 +220,7 @@ impl Engine {
 
     /// Draws the stamp of a further update of one edit: of the same Lamport time, by which it is
     /// told in one piece.
-    fn stamp_beside(&mut self, first: Stamp) -> Stamp {
+    pub(crate) fn stamp_beside(&mut self, first: Stamp) -> Stamp {
         let lamport = first.lamport;
         Stamp {
             lamport,

@@ -403,6 +403,37 @@ fn a_name_that_somebody_took_meanwhile_is_kept_beside() {
     is_quiet(&mut stage);
 }
 
+/// Ada edited a conflict copy, and whoever had made that went on with his version. The copy had
+/// nothing but its name and its bytes then, and was gone for all.
+#[test]
+fn an_edited_copy_outlives_the_version_that_it_was_made_of() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let a = bo.file(ROOT, "a", b"base");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let knew = bo.knows.clone();
+    let first = bo.write_on(a, knew.clone(), b"first");
+    bo.write_on(a, knew, b"second");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let copy = names(&mut stage).pop().unwrap();
+    assert_eq!(tree(&mut stage)[&copy], b"first");
+    stage.side("ada").files.write(&copy, b"ada's");
+    stage.hint(&copy);
+    stage.wait(Duration::from_secs(2));
+    bo.write_on(
+        a,
+        [(first.actor, first.counter)].into_iter().collect(),
+        b"third",
+    );
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(tree(&mut stage)[&copy], b"ada's");
+    assert_eq!(tree(&mut stage)["a"], b"third");
+    is_quiet(&mut stage);
+}
+
 /// A pipe is of ada's machine alone, and was shown to all as bo's file, which stood nowhere.
 #[test]
 fn what_a_pipe_is_in_the_way_of_stands_beside_it() {
