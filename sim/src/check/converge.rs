@@ -16,6 +16,15 @@ fn apart(what: String) -> Failure {
     Failure::new(super::Kind::Convergence, "P4", what)
 }
 
+/// Returns a path with the name that a conflict copy was made from.
+fn original(path: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut path = path.to_vec();
+    if let Some(name) = path.last_mut() {
+        *name = super::shown::original(name);
+    }
+    path
+}
+
 type Walk = BTreeMap<Vec<Vec<u8>>, Shown>;
 
 impl World {
@@ -62,11 +71,12 @@ impl World {
         }
         for (path, shown) in seen {
             // What lost against something that can't be had stands where that would, wherever the
-            // one and the other were moved since.
+            // one and the other were moved since. (Nothing is like nothing anywhere.)
             let bytes: Vec<_> = in_part
-                .values()
-                .filter_map(|id| self.folder.bytes(*id))
-                .filter(|bytes| !bytes.is_empty())
+                .iter()
+                .filter_map(|(other, id)| Some((other, self.folder.bytes(*id)?)))
+                .filter(|(other, bytes)| !bytes.is_empty() || original(other) == original(&path))
+                .map(|(_, bytes)| bytes)
                 .collect();
             if !bytes.is_empty()
                 && let Ok(read) = self.read_all(p, shown.ino, 0)?
