@@ -87,7 +87,7 @@ impl Overlay {
     ///
     /// `version` is the last one that was published of it. After a power loss (`lost`) what was
     /// not synced is in doubt: bytes that stood over others of the version beneath which may not
-    /// be there go, and all counts as changed.
+    /// be there go, and all counts as changed, and as unlike what is beneath.
     pub fn recover(
         header: &Header,
         records: &[Record],
@@ -143,7 +143,12 @@ impl Overlay {
         // It was cut, and killed before that was on record.
         let cut = (len < known.limit.max(published_size)).then_some(Record::Cut { len });
         let doubt = lost.then_some(Record::Beyond { chunk: ChunkIx(0) });
-        for record in cut.into_iter().chain(doubt) {
+        // A write may have come as far as to the file, and its mark not to the journal: no chunk
+        // is known to be the one of the version beneath.
+        let (first, count) = (ChunkIx(0), known.chunks(len));
+        let rewritten =
+            (lost && header.base_whole && count > 0).then_some(Record::Chunks { first, count });
+        for record in cut.into_iter().chain(doubt).chain(rewritten) {
             known.apply(record);
             fresh.push(record);
         }
@@ -552,6 +557,18 @@ mod tests {
 
     /// The size of a chunk in bytes: the smallest there is.
     const CHUNK: u32 = 512;
+
+    /// A write was in the file, and its mark not in the journal. The version that came of it said
+    /// that it was as the one beneath, whose bytes the host then took for it.
+    #[test]
+    fn after_a_power_loss_no_chunk_is_known_to_be_the_one_beneath() {
+        let world = World::new(1_000, 0, true, 0);
+        let version = world.header.file.version;
+        let found = |lost| Overlay::recover(&world.header, &[], version, 1_000, lost).overlay;
+        assert_eq!(found(false).unlike_base(), []);
+        let chunks = found(true).chunks(1_000);
+        assert_eq!(found(true).unlike_base(), [(ChunkIx(0), chunks)]);
+    }
 
     /// What lies on the disk where nothing was written: never to be shown.
     const JUNK: u8 = 0xEE;
