@@ -295,6 +295,8 @@ impl World {
             reach!(self.reach, "edit: mtime set back");
             self.folder.touch(file, |inode, _| inode.mtime = mtime);
             self.timed(file);
+            self.kept
+                .set_back(self.folder.bytes(file).unwrap_or_default());
         }
         self.hint(chance, &path, true);
     }

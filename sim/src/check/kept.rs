@@ -83,6 +83,9 @@ pub struct Kept {
     destroyed: Vec<Arc<Vec<u16>>>,
     /// Those of them that a mount went on from, or removed.
     let_go: Vec<Arc<Vec<u16>>>,
+    /// Contents whose time a program has set back: nobody may see that they are new, and then
+    /// they end in the trash with what they took the place of.
+    set_back: Vec<Arc<Vec<u8>>>,
 }
 
 /// Tells whether two contents are one, as far as is known of them.
@@ -164,6 +167,11 @@ impl Kept {
         }
     }
 
+    /// A program has changed a file, and set its time back.
+    pub fn set_back(&mut self, bytes: Arc<Vec<u8>>) {
+        self.set_back.push(bytes);
+    }
+
     /// A program changed the shared folder: these contents came, and these went.
     pub fn outside(
         &mut self,
@@ -192,6 +200,9 @@ impl Kept {
     /// The host took a file away, as a peer wished: it lies in the trash, and nobody can be served
     /// of it. What is owed of it stays owed.
     pub fn displaced(&mut self, bytes: &[u8]) {
+        if self.set_back.iter().any(|other| **other == bytes) {
+            self.strike(|owed| matches!(owed.author, Author::Outside) && owed.is(bytes));
+        }
         let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
         self.destroyed.push(Arc::new(cells));
     }
