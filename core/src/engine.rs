@@ -36,7 +36,7 @@ use crate::on::hush::Hush;
 use crate::on::serve::Serving;
 use crate::on::tell::Tell;
 use crate::on::want::Wanting;
-use crate::records::{self, Bound, Holding, Myself};
+use crate::records::{self, Bound, DraftRecord, Holding, Myself};
 use crate::resting::Resting;
 use crate::rng::Rng;
 use crate::status::Counters;
@@ -212,6 +212,9 @@ pub struct Engine {
     pub(crate) drafts: BTreeMap<NodeId, Draft>,
     /// Under the name of which object each of them lies.
     pub(crate) drafts_on: BTreeMap<ObjectId, NodeId>,
+    /// Versions made here of which no bytes are left, and which nobody may have heard of; with
+    /// the nodes and records of their drafts.
+    pub(crate) unbacked: BTreeMap<ObjectId, (NodeId, DraftRecord)>,
     /// Those that are to be synced, and how many are being.
     pub(crate) drafts_to_sync: BTreeSet<NodeId>,
     /// Calls that came before the drafts of the run before were found.
@@ -282,6 +285,7 @@ impl Engine {
             next_fetch: 0,
             drafts: BTreeMap::new(),
             drafts_on: BTreeMap::new(),
+            unbacked: BTreeMap::new(),
             drafts_to_sync: BTreeSet::new(),
             early: VecDeque::new(),
             draft_syncs: 0,

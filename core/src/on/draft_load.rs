@@ -124,7 +124,9 @@ impl Engine {
             Some(crate::tree::register::Body::Link { .. }) | None => 0,
         };
         if is_begun && !has_ended && size > 0 {
+            self.note_unbacked(node);
             self.draft_lost(node, "its file is not there".to_string());
+            self.remember_unbacked();
             return;
         }
         if object != file {

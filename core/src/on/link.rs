@@ -318,6 +318,15 @@ impl Engine {
         {
             known.cursor = None;
         }
+        if known.role == Some(Role::Full)
+            && let Some(theirs) = self
+                .links
+                .links
+                .get(&link)
+                .map(|it| it.outbox.theirs.clone())
+        {
+            self.bury_unbacked(&theirs);
+        }
         self.counters.links += 1;
         self.timers.cancel(Timer::Dial(peer));
         self.timers

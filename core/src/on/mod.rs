@@ -35,5 +35,6 @@ pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod tell;
 pub(crate) mod timer;
+pub(crate) mod unbacked;
 mod unreadable;
 pub(crate) mod want;

@@ -13,9 +13,10 @@ use tandem_core::time::Duration;
 use tandem_core::tree::register::{Body, Content, Register};
 
 use crate::app::{
-    alone, asked, close, create, flush, is_done, met, newest, open, pattern, read, resize, secs,
-    size, sync, versions, wall, write, written,
+    alone, asked, both, close, create, flush, is_done, met, newest, open, pattern, read, resize,
+    secs, size, sync, versions, wall, write, written,
 };
+use crate::placing::tree;
 use crate::stage::{Held, Stage, photo};
 
 // Writing.
@@ -281,6 +282,28 @@ fn what_a_power_loss_brings_back_has_its_bytes() {
     stage.call("bo", unlink);
     stage.wait(secs(60));
     assert_eq!(stage.side("bo").objects.count(), 0);
+}
+
+/// The record of what was made a moment before a power loss survived it, and its bytes did not.
+/// Everybody was told of a version that nobody could ever read.
+#[test]
+fn what_a_power_loss_left_no_bytes_of_is_empty() {
+    let mut stage = both();
+    stage.hold("bo", Held::Disk);
+    let (_, fh) = create(&mut stage, "new");
+    let req = write(&mut stage, fh, 0, b"bytes", 101);
+    stage.let_by("bo", Held::Disk, 2);
+    assert!(is_done(&mut stage, req));
+    close(&mut stage, fh);
+    stage.wait(secs(2));
+    stage.power_loss("bo");
+    stage.side("bo").objects.lose();
+    stage.release("bo", Held::Disk);
+    stage.start("bo", Last::Lost);
+    stage.wait(secs(25));
+    assert_eq!(tree(&mut stage)["new"], b"");
+    assert_eq!(read(&mut stage, "new"), b"");
+    assert_eq!(stage.side("bo").faults.len(), 1, "it is said");
 }
 
 /// The journal of what was written to an empty file was no good after a crash, and the file was
