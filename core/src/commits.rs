@@ -186,8 +186,8 @@ impl Commits {
 
     /// Takes in that a commit failed: it is the beginning of the next one, which is held back
     /// until [`Commits::release`]. Returns the requests that waited for it, since none waits for a
-    /// disk that has no room, and what each was about.
-    pub(crate) fn failed(&mut self, commit: CommitId) -> Vec<(ReqId, Hush)> {
+    /// disk that has no room, what each would have been answered, and what it was about.
+    pub(crate) fn failed(&mut self, commit: CommitId) -> Vec<(ReqId, FsReply, Hush)> {
         let Some((pending, mut group)) = self.pending.take() else {
             return Vec::new();
         };
@@ -195,8 +195,9 @@ impl Commits {
         if pending == commit {
             join(&mut group, core::mem::take(&mut self.gathering));
             group.after.retain_mut(|after| match after {
-                After::Reply { req, hush, .. } => {
-                    waiting.push((*req, core::mem::take(hush)));
+                After::Reply { req, reply, hush } => {
+                    let reply = core::mem::replace(reply, FsReply::Done);
+                    waiting.push((*req, reply, core::mem::take(hush)));
                     false
                 }
                 After::Ack { .. }

@@ -1,6 +1,6 @@
 //! The store has answered.
 
-use crate::action::Action;
+use crate::action::{Action, FsReply};
 use crate::commits::After;
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault, FsError};
@@ -34,8 +34,9 @@ impl Engine {
                     | DiskError::Io => FsError::Io,
                 };
                 self.drafts_unrecorded(error);
-                for (req, hush) in self.commits.failed(commit) {
+                for (req, reply, hush) in self.commits.failed(commit) {
                     self.reply(req, Err(error));
+                    self.take_back(&reply);
                     // It happened, and will be stored: the kernel takes it for undone.
                     for told in hush.all() {
                         self.act(Action::Invalidate(told));
@@ -43,6 +44,17 @@ impl Engine {
                 }
                 self.timers.set_sooner(Timer::Store, self.now + STORE_RETRY);
             }
+        }
+    }
+
+    /// The kernel does not get what this answer would have given it: what it never had it never
+    /// gives back.
+    fn take_back(&mut self, reply: &FsReply) {
+        if let FsReply::Created { fh, .. } = *reply {
+            self.release(fh).ok();
+        }
+        if let FsReply::Created { shown, .. } | FsReply::Entry(shown) = *reply {
+            self.inodes.forget(shown.ino, 1);
         }
     }
 

@@ -416,7 +416,7 @@ impl Engine {
         }
     }
 
-    fn release(&mut self, fh: Fh) -> Result<FsReply, FsError> {
+    pub(crate) fn release(&mut self, fh: Fh) -> Result<FsReply, FsError> {
         let (version, was_written) = match self.handles.get(fh) {
             Some(Open::File { version, write, .. }) => (*version, *write),
             Some(Open::Directory { .. }) | None => return Err(FsError::BadHandle),

@@ -13,6 +13,7 @@ use tandem_core::tree::name::Name;
 use tandem_core::tree::register::{Attrs, Body, Content, Entry, Kind, Register, Stamp};
 use tandem_core::version::VersionVector;
 
+use crate::app;
 use crate::stage::{Held, Side, Stage};
 
 const WALL: WallTime = WallTime {
@@ -180,6 +181,30 @@ fn a_full_store_is_an_error_and_no_wait() {
     assert_eq!(made, Err(FsError::NoSpace));
     stage.wait(Duration::from_secs(2));
     assert!(make(&mut stage, Ino::ROOT, "other", Make::File).is_ok());
+}
+
+/// P7: the application has no handle that it could close; the file was open for ever.
+#[test]
+fn what_a_full_store_refused_to_create_is_open_nowhere() {
+    let mut stage = bo_alone();
+    stage.side("bo").full = 1;
+    let req = ask(
+        &mut stage,
+        Edit::Create {
+            parent: Ino::ROOT,
+            name: b"file".to_vec(),
+            making: MAKING,
+            exclusive: true,
+        },
+    );
+    assert_eq!(stage.answer("bo", req), Some(Err(FsError::NoSpace)));
+    stage.wait(Duration::from_secs(2));
+    assert_eq!(names(&mut stage).len(), 1, "it is there by now");
+    let (_, fh) = app::open(&mut stage, "file");
+    app::written(&mut stage, fh, 0, b"bytes", 101);
+    app::close(&mut stage, fh);
+    stage.wait(Duration::from_secs(3));
+    assert_eq!(stage.side("bo").objects.drafts(), 0, "nobody has it open");
 }
 
 /// S12: a peer that has the first half of a rename over a name would show neither.
