@@ -1,0 +1,57 @@
+//! Whole writing runs (`--writing`) that found something, and what. They stand for more than a
+//! named story of the core where several things had to meet.
+
+use std::sync::atomic::Ordering;
+
+use tandem_sim::config::WRITING;
+use tandem_sim::run::run;
+
+const FOUND: &[(u64, &str)] = &[
+    (
+        0x11a,
+        "what was written before a removal stood in the file's conflict copy, at its author's alone",
+    ),
+    (
+        0x20e,
+        "a host asked one peer for a chunk as one version, and another as another, round after round",
+    ),
+    (
+        0x2f7,
+        "each of two deleted one of a file's two names, and it was gone",
+    ),
+    (
+        0x338,
+        "an edited conflict copy went with the version that it was made of",
+    ),
+    (0x3c3, "a pipe stood where a peer's file should"),
+    (
+        0x3f2,
+        "a joiner claimed to know what another was yet to tell, and nobody ever heard of that",
+    ),
+    (
+        0x412,
+        "a removed directory could not go, since it held a pipe",
+    ),
+    (0x49f, "a set-id bit that a peer cleared stayed"),
+    (
+        0x4ce,
+        "a file and its conflict copy were put down with one object at once",
+    ),
+    (
+        0x4f9,
+        "after a power loss a version said of a torn chunk that it was the one beneath",
+    ),
+    (
+        0x5bd,
+        "a file was gone with one of the two names that showed it",
+    ),
+    (0x792, "a file was published while it was being written"),
+];
+
+#[test]
+fn seeds_that_found_something_hold() {
+    WRITING.store(true, Ordering::Relaxed);
+    for (seed, story) in FOUND {
+        assert_eq!(run(*seed, &[], false).failure, None, "{seed:#x}: {story}");
+    }
+}
