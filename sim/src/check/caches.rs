@@ -1,6 +1,8 @@
 //! Exact invalidation: whatever the kernel still has cached when all is settled is what a fresh
 //! call says.
 
+use std::collections::BTreeSet;
+
 use tandem_core::action::{FsReply, Shown};
 use tandem_core::error::FsError;
 use tandem_core::event::FsCall;
@@ -14,7 +16,7 @@ fn stale(name: &str, what: String) -> Failure {
     Failure::safety("exact invalidation", format!("{name}: {what}"))
 }
 
-/// What of a node's attributes must agree; of a directory neither size nor time.
+/// What of a node's attributes must agree; of a directory neither size nor time nor links.
 fn firm(
     shown: &Shown,
 ) -> (
@@ -23,9 +25,9 @@ fn firm(
     u16,
     u32,
     u32,
-    Option<(u64, tandem_core::time::WallTime)>,
+    Option<(u64, tandem_core::time::WallTime, u32)>,
 ) {
-    let rest = (shown.kind != Kind::Directory).then_some((shown.size, shown.mtime));
+    let rest = (shown.kind != Kind::Directory).then_some((shown.size, shown.mtime, shown.nlink));
     (
         shown.ino, shown.kind, shown.mode, shown.uid, shown.gid, rest,
     )
@@ -36,11 +38,12 @@ impl World {
     pub fn check_caches(&mut self, p: usize) -> Verdict {
         let name = self.peers[p].name;
         let kernel = self.peers[p].kernel.clone();
+        let mut gone = BTreeSet::new();
         for (ino, cached) in &kernel.attrs {
             match self.ask(p, FsCall::GetAttr { ino: *ino })? {
                 Ok((FsReply::Attr(fresh), _)) if firm(&fresh) == firm(cached) => {}
-                // Its last name is gone; that none which is cached leads there is judged below.
-                Err(FsError::Stale) => {}
+                // Its last name is gone: no name that is cached leads there.
+                Err(FsError::Stale) => drop(gone.insert(*ino)),
                 fresh => return Err(stale(name, format!("cached {cached:?}, is {fresh:?}"))),
             }
         }
@@ -59,6 +62,12 @@ impl World {
                 Err(FsError::Stale) => continue,
                 other => return Err(stale(name, format!("a lookup is answered {other:?}"))),
             };
+            if let Some(ino) = fresh.filter(|ino| gone.contains(ino)) {
+                return Err(stale(
+                    name,
+                    format!("{ino} is said to be gone, and has a name"),
+                ));
+            }
             if fresh != *cached {
                 let entry = String::from_utf8_lossy(entry);
                 let what = format!("{entry:?} in {parent} is cached as {cached:?}, is {fresh:?}");
