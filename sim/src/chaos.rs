@@ -585,7 +585,11 @@ impl World {
         self.healed = true;
         self.apart.clear();
         for peer in &mut self.peers {
-            peer.dying = None;
+            if peer.dying.take().is_some() && peer.crashed.take().is_some() {
+                // It does not end after all, and nobody has looked what it shows.
+                peer.names.overtaken();
+                peer.bodies.overtaken(&mut self.folder.history);
+            }
             peer.relapses = 0;
         }
         let stalled: Vec<usize> = self.links.keys().copied().collect();

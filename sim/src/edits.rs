@@ -199,15 +199,13 @@ impl World {
         }
         self.let_users_in(p);
         let peer = &mut self.peers[p];
+        if peer.dying.is_some() {
+            // It ends again within moments, and is judged when it has started after that.
+            return Ok(());
+        }
         let Some(power) = peer.crashed.take() else {
             return Ok(());
         };
-        if peer.dying.is_some() {
-            // It ends again within moments; should it not, nobody has looked what it shows.
-            peer.names.overtaken();
-            peer.bodies.overtaken(&mut self.folder.history);
-            return Ok(());
-        }
         reach!(self.reach, "judged: edits after a crash");
         let mut found = BTreeMap::new();
         let mut dirs = BTreeSet::from([Ino::ROOT]);

@@ -7,6 +7,7 @@ use tandem_core::action::{FsReply, Shown};
 use tandem_core::error::FsError;
 use tandem_core::event::FsCall;
 use tandem_core::ids::Ino;
+use tandem_core::time::WallTime;
 use tandem_core::tree::register::Kind;
 
 use super::{Failure, Verdict};
@@ -16,21 +17,17 @@ fn stale(name: &str, what: String) -> Failure {
     Failure::safety("exact invalidation", format!("{name}: {what}"))
 }
 
-/// What of a node's attributes must agree; of a directory neither size nor time nor links.
-fn firm(
-    shown: &Shown,
-) -> (
-    Ino,
-    Kind,
-    u16,
-    u32,
-    u32,
-    Option<(u64, tandem_core::time::WallTime, u32)>,
-) {
-    let rest = (shown.kind != Kind::Directory).then_some((shown.size, shown.mtime, shown.nlink));
-    (
-        shown.ino, shown.kind, shown.mode, shown.uid, shown.gid, rest,
-    )
+/// What of a node's attributes must agree: of a directory neither size nor time nor links.
+fn firm(shown: &Shown) -> Shown {
+    match shown.kind {
+        Kind::File | Kind::Symlink => *shown,
+        Kind::Directory => Shown {
+            size: 0,
+            mtime: WallTime::default(),
+            nlink: 0,
+            ..*shown
+        },
+    }
 }
 
 impl World {
