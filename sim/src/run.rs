@@ -181,6 +181,7 @@ fn alone(world: &mut World) -> Verdict {
     world.config.threads = threads;
     for p in 1..=config.joiners {
         world.partition(p, u64::MAX / 4);
+        world.peers[p].bodies.alone = true;
         world.seat_users(p);
         // One that is down, or is still to be judged after a crash, lets them in by itself.
         if world.peers[p].engine.is_some() && world.peers[p].crashed.is_none() {

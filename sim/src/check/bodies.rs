@@ -153,6 +153,9 @@ pub struct Bodies {
     unnamed: BTreeSet<Ino>,
     /// Whether the disk failed as it was asked what a crash had left: then nobody knows yet.
     pub in_doubt: bool,
+    /// Whether nobody can be heard from here on: what was written no other version takes the
+    /// place of, whatever the kernel has forgotten.
+    pub alone: bool,
     /// Versions that were written over.
     overwritten: Vec<Arc<Vec<u16>>>,
 }
@@ -495,7 +498,7 @@ impl Bodies {
             }
         }
         if let Err(failure) = body_now.read(piece) {
-            return if body.forgotten && body.sizes.0 == body.sizes.1 {
+            return if body.forgotten && body.sizes.0 == body.sizes.1 && !self.alone {
                 self.superseded(piece.ino, history);
                 Ok(false)
             } else {
@@ -524,7 +527,7 @@ impl Bodies {
         }
         let at = usize::try_from(size).unwrap_or(usize::MAX);
         if at < sizes.0 || at > sizes.1 {
-            if body.forgotten {
+            if body.forgotten && !self.alone {
                 self.superseded(ino, history);
                 return Ok(());
             }
