@@ -132,7 +132,7 @@ pub enum PlaceWish {
     Trash {
         /// Which name.
         at: Whereabouts,
-        /// What stands there; its change time does not count.
+        /// What stands there.
         expect: Fingerprint,
     },
     /// Remove an empty directory. Brings `DiskDone::Done`.

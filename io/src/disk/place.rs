@@ -515,7 +515,7 @@ fn exchange(
     over: &Fingerprint,
 ) -> Result<(), DiskError> {
     // Found out before, where it can be, since nobody then sees the names change places twice.
-    if there.is_none_or(|there| !same(there, over)) {
+    if there.is_none_or(|there| !is_untouched(there, over)) {
         return Err(DiskError::Changed);
     }
     rename(from, to, RenameFlags::EXCHANGE)?;
@@ -541,7 +541,7 @@ fn settle_displaced(
 /// Moves a name to the trash, if what stands there is what was expected.
 fn throw_away(beside: &Beside, at: &Spot, expect: &Fingerprint) -> Result<(), DiskError> {
     let found = look(at)?.ok_or(DiskError::NotFound)?;
-    if !same(&found, expect) {
+    if !is_untouched(&found, expect) {
         return Err(DiskError::Changed);
     }
     let name = beside.throw(at, &at.name).map_err(place_error)?;
@@ -600,6 +600,12 @@ fn expect_key(at: &Spot, key: FileKey) -> Result<(), DiskError> {
 
 fn key_of(stat: &Statx) -> FileKey {
     FileKey::from(&fingerprint(stat))
+}
+
+/// Tells whether nobody has touched something: a program may have written to it and set its time
+/// back, and only the change time tells.
+fn is_untouched(stat: &Statx, expect: &Fingerprint) -> bool {
+    same(stat, expect) && fingerprint(stat).ctime == expect.ctime
 }
 
 /// Tells whether something is what it was, but for its change time, which a rename moves.

@@ -247,7 +247,8 @@ impl Folder {
     }
 
     fn throw(&mut self, slot: &Slot, there: Id, expect: &Fingerprint) -> Result<(), DiskError> {
-        if !same(&self.print(there), expect) {
+        let print = self.print(there);
+        if !same(&print, expect) || print.ctime != expect.ctime {
             return Err(DiskError::Changed);
         }
         self.lift(slot);

@@ -269,7 +269,8 @@ impl Files {
     }
 
     fn expects(&self, path: &str, expect: &Fingerprint) -> bool {
-        self.at(path).is_some_and(|file| same(&file.print, expect))
+        let is_it = |print: &Fingerprint| same(print, expect) && print.ctime == expect.ctime;
+        self.at(path).is_some_and(|file| is_it(&file.print))
     }
 
     /// Carries out a wish, all of it or nothing.
