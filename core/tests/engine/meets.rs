@@ -130,3 +130,22 @@ fn a_file_that_is_being_written_is_not_forgotten_for_a_version_that_comes() {
     stage.wait(secs(3));
     assert!(edited(&mut stage, 3), "nothing is being written");
 }
+
+/// A file that a peer had deleted was published: it had a name again, and `stat` on its open
+/// descriptor showed none until the cache was dropped for another reason.
+#[test]
+fn the_kernel_hears_of_a_file_that_comes_back_with_what_was_written() {
+    let mut stage = both();
+    let (ino, fh) = open(&mut stage, "photo");
+    stage.side("ada").files.remove("photo");
+    stage.hint("photo");
+    stage.wait(secs(2));
+    assert!(stage.shown("bo").is_empty());
+    stage.trace();
+    // It was deleted by who did not know of this.
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    flush(&mut stage, fh);
+    assert!(!stage.shown("bo").is_empty());
+    let forgotten = format!("kernel, forget the attributes of {ino}");
+    assert!(stage.trace().contains(&forgotten));
+}
