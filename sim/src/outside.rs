@@ -287,7 +287,8 @@ impl World {
         let Some((path, file)) = self.some_entry(chance, true) else {
             return;
         };
-        let len = self.folder.bytes(file).map_or(0, |bytes| bytes.len());
+        let before = self.folder.bytes(file).unwrap_or_default();
+        let len = before.len();
         let mtime = self.folder.inode(file).mtime;
         self.folder.write(file, chance.bytes(len));
         if chance.often(300) {
@@ -295,8 +296,12 @@ impl World {
             reach!(self.reach, "edit: mtime set back");
             self.folder.touch(file, |inode, _| inode.mtime = mtime);
             self.timed(file);
-            self.kept
-                .set_back(self.folder.bytes(file).unwrap_or_default());
+            let after = self.folder.bytes(file).unwrap_or_default();
+            let cells = std::sync::Arc::new(after.iter().map(|byte| u16::from(*byte)).collect());
+            for peer in &mut self.peers {
+                peer.bodies.set_back(&before, &cells);
+            }
+            self.kept.set_back(after);
         }
         self.hint(chance, &path, true);
     }
