@@ -468,9 +468,36 @@ impl Engine {
             }
             Fetched::Failed => {
                 self.landed_bytes(link, len);
-                self.try_again(object, chunk);
+                if self.places_changes() && self.another_may_have(object, chunk, link, version) {
+                    self.want_again(object, chunk);
+                } else {
+                    self.try_again(object, chunk);
+                }
             }
         }
+    }
+
+    /// A joiner has failed to give its host a chunk, as may be for long: returns whether another
+    /// one is to be asked first.
+    fn another_may_have(
+        &mut self,
+        object: ObjectId,
+        chunk: ChunkIx,
+        link: LinkId,
+        asked: Dot,
+    ) -> bool {
+        if asked != self.asked_as(object, chunk) {
+            return false;
+        }
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return false;
+        };
+        kept.denied.entry(chunk).or_default().by.insert(link);
+        let is_any = self.source_of(object, Some(chunk)).is_some();
+        if !is_any && let Some(kept) = self.objects.get_mut(&object) {
+            kept.denied.remove(&chunk);
+        }
+        is_any
     }
 
     /// The owner of a file has not this version of it any more. Of the one that is shown, a newer
@@ -644,6 +671,30 @@ impl Engine {
                 self.want_again(fetch.object, fetch.chunk);
             }
         }
+        self.deny_anew();
+    }
+
+    /// A link is gone: where it was the last one that was yet to be asked for a chunk, those that
+    /// are left are asked again later.
+    fn deny_anew(&mut self) {
+        if self.source().is_none() {
+            // Whoever comes is asked.
+            return;
+        }
+        let denied = |(object, kept): (&ObjectId, &Object)| {
+            let chunks = kept.denied.keys().map(|chunk| (*object, *chunk));
+            chunks.collect::<Vec<_>>()
+        };
+        let all: Vec<_> = self.objects.iter().flat_map(denied).collect();
+        for (object, chunk) in all {
+            let is_asked = |kept: &Object| kept.asked.contains_key(&chunk);
+            if self.source_of(object, Some(chunk)).is_none()
+                && let Some(kept) = self.objects.get_mut(&object).filter(|kept| !is_asked(kept))
+            {
+                kept.denied.remove(&chunk);
+                self.pause(object, None);
+            }
+        }
     }
 
     /// A link over which chunks can be had has come: everybody starts afresh.
@@ -659,6 +710,7 @@ impl Engine {
         for object in waiting {
             if let Some(kept) = self.objects.get_mut(&object) {
                 kept.exhausted = false;
+                kept.denied.clear();
                 kept.download.link_up();
                 kept.pausing = false;
             }

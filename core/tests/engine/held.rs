@@ -3,14 +3,16 @@
 use tandem_core::action::DiskWish;
 use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, FsError};
-use tandem_core::event::{Event, Fetched};
+use tandem_core::event::{Event, Fetched, LinkDown};
 use tandem_core::ids::{
-    ActorId, Arrival, ChunkHash, Dot, Lamport, LinkId, NodeId, ObjectId, PayloadId,
+    ActorId, Arrival, ChunkHash, Dot, FetchId, Lamport, LinkId, NodeId, ObjectId, PayloadId,
 };
-use tandem_core::message::{Batch, Message};
+use tandem_core::label::Label;
+use tandem_core::message::{Batch, FolderId, Hello, Message, PROTOCOL, Role, Want};
 use tandem_core::place_wish::PlaceWish;
 use tandem_core::time::Duration;
 use tandem_core::tree::register::{Content, Digest, Register, Stamp};
+use tandem_core::version::VersionVector;
 
 use crate::app::{
     answers, asked, asked_on, both, close, create, flush, greeting, met, newest, open, read, secs,
@@ -19,7 +21,7 @@ use crate::app::{
 use crate::bo::Bo;
 use crate::names::adas_hello;
 use crate::placing::{ada, names, tree};
-use crate::stage::{Held, Side, Stage, photo};
+use crate::stage::{Held, Side, Stage, TICKET, photo};
 
 // What stays where it was made.
 
@@ -312,4 +314,73 @@ fn what_had_no_room_is_fetched_for_its_place_when_there_is() {
         bo.attend(&mut stage);
     }
     assert_eq!(names(&mut stage), ["a"]);
+}
+
+/// Dan comes, as whom nothing is known of; returns ada's link to him.
+fn dan_comes(stage: &mut Stage) -> LinkId {
+    let link = stage.connect("ada", 78);
+    let hello = Hello {
+        protocol: PROTOCOL,
+        folder: Some(FolderId([9; 16])),
+        role: Role::Sparse,
+        name: Label::lossy("dan"),
+        secret: Some(TICKET),
+        session: 1 + stage.draw(),
+        actor: ActorId(0xda),
+        epoch: 6,
+        knowledge: VersionVector::new(),
+        cursor: None,
+        takes_changes: true,
+    };
+    stage.said("ada", link, Message::Hello(hello));
+    link
+}
+
+/// Answers what ada has asked for on a link, all of it alike.
+fn answer_all(stage: &mut Stage, link: LinkId, outcome: Fetched) -> usize {
+    let (his, others) = std::mem::take(&mut stage.unanswered)
+        .into_iter()
+        .partition(|(on, ..)| *on == link);
+    stage.unanswered = others;
+    let his: Vec<(LinkId, FetchId, Want)> = his;
+    for (_, fetch, _) in &his {
+        let fetch = *fetch;
+        stage.event("ada", Event::Fetched { fetch, outcome });
+    }
+    his.len()
+}
+
+/// The disk of whoever had made a version failed, and he was asked for it again and again, though
+/// another one had it.
+#[test]
+fn who_fails_is_not_asked_again_before_the_others() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let dan = dan_comes(&mut stage);
+    bo.file(NodeId::ROOT, "a", &[7; 700]);
+    bo.tell(&mut stage);
+    assert_eq!(answer_all(&mut stage, dan, Fetched::NotHeld), 0, "yet");
+    let failed = answer_all(&mut stage, bo.link, Fetched::Failed);
+    assert!(failed > 0);
+    let asked = stage.unanswered.iter().filter(|(on, ..)| *on == dan);
+    assert_eq!(asked.count(), failed, "at once");
+    answer_all(&mut stage, dan, Fetched::NotHeld);
+    bo.attend(&mut stage);
+    assert_eq!(tree(&mut stage)["a"], [7; 700]);
+}
+
+/// The one who was yet to be asked went away, and those who had been asked never were again.
+#[test]
+fn a_chunk_is_asked_for_again_though_the_last_to_be_asked_has_gone() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let dan = dan_comes(&mut stage);
+    bo.file(NodeId::ROOT, "a", &[7; 700]);
+    bo.tell(&mut stage);
+    assert!(answer_all(&mut stage, bo.link, Fetched::NotHeld) > 0);
+    let why = LinkDown::Lost;
+    stage.event("ada", Event::LinkDown { link: dan, why });
+    stage.unanswered.retain(|(on, ..)| *on != dan);
+    bo.attend(&mut stage);
+    assert_eq!(tree(&mut stage)["a"], [7; 700]);
 }
