@@ -295,8 +295,13 @@ impl Engine {
             match result {
                 Ok(sighting) => self.intend(node, object, sighting.print),
                 Err(why) => {
-                    self.object_failed(object, "making ready", why);
-                    self.refused(node, "making ready", &[], why);
+                    let what = "making ready";
+                    let is_told = self.refusal(node, what, &[], why);
+                    if let Some(kept) = self.objects.get_mut(&object) {
+                        // Once is enough.
+                        kept.refused |= is_told;
+                        self.object_failed(object, what, why);
+                    }
                     self.job_ended(object);
                 }
             }
@@ -399,11 +404,17 @@ impl Engine {
         }
     }
 
-    /// The disk has refused a deed: what stands there is looked at, and it is tried again.
     fn refused(&mut self, node: NodeId, what: &str, spots: &[Spot], why: DiskError) {
+        self.refusal(node, what, spots, why);
+    }
+
+    /// The disk has refused a deed: what stands there is looked at, and it is tried again. Returns
+    /// whether the operator was told.
+    fn refusal(&mut self, node: NodeId, what: &str, spots: &[Spot], why: DiskError) -> bool {
         let now = self.now;
         let jitter = self.rng.next_u8();
         let is_news = self.folder.placing.rest(node, now, jitter);
+        let mut is_told = false;
         match why {
             // Somebody else was there, or what it is in has moved: that is seen first.
             DiskError::Changed | DiskError::NotFound | DiskError::Exists | DiskError::WrongKind => {
@@ -414,12 +425,14 @@ impl Engine {
                     let path = self.shown_path(node);
                     let what = alloc::format!("{what} {path}");
                     self.fault(Fault::Disk { what, why });
+                    is_told = true;
                 }
             }
         }
         for spot in spots {
             self.folder.look(spot.clone(), now, true);
         }
+        is_told
     }
 
     /// What was done could not be made to survive power loss: it is tried again.

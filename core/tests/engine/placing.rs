@@ -473,25 +473,29 @@ fn a_directory_with_a_pipe_in_it_is_kept() {
 
 #[test]
 fn what_the_disk_refuses_is_told_once_and_tried_again() {
-    let mut stage = ada(&[]);
-    let mut bo = Bo::join(&mut stage);
-    bo.directory(ROOT, "d");
-    stage.side("ada").failing = Some((
-        |wish| {
-            matches!(
-                wish,
-                tandem_core::action::DiskWish::Place(
-                    tandem_core::place_wish::PlaceWish::MakeDirectory { .. }
-                )
-            )
-        },
-        DiskError::NoSpace,
-    ));
-    bo.tell(&mut stage);
-    assert_eq!(names(&mut stage), Vec::<String>::new());
-    bo.attend(&mut stage);
-    assert_eq!(names(&mut stage), ["d/"]);
-    assert_eq!(stage.side("ada").faults.len(), 1);
+    use tandem_core::action::DiskWish;
+    use tandem_core::place_wish::PlaceWish;
+
+    let makes: fn(&DiskWish) -> bool =
+        |wish| matches!(wish, DiskWish::Place(PlaceWish::MakeDirectory { .. }));
+    // It was told of its object, and of its node too.
+    let prepares: fn(&DiskWish) -> bool =
+        |wish| matches!(wish, DiskWish::Place(PlaceWish::Prepare { .. }));
+    for (picks, file) in [(makes, None), (prepares, Some("f")), (prepares, Some(""))] {
+        let mut stage = ada(&[]);
+        let mut bo = Bo::join(&mut stage);
+        match file {
+            None => drop(bo.directory(ROOT, "d")),
+            Some(bytes) => drop(bo.file(ROOT, "d", bytes.as_bytes())),
+        }
+        stage.side("ada").failing = Some((picks, DiskError::NoSpace));
+        bo.tell(&mut stage);
+        assert_eq!(names(&mut stage), Vec::<String>::new());
+        bo.attend(&mut stage);
+        let there = if file.is_none() { "d/" } else { "d" };
+        assert_eq!(names(&mut stage), [there]);
+        assert_eq!(stage.side("ada").faults.len(), 1, "{file:?}");
+    }
 }
 
 #[test]
