@@ -25,11 +25,19 @@ pub enum Mutant {
     HandleReused,
     /// A file goes to its place as complete without a sync of its bytes.
     RenameUnsynced,
+    /// Attributes that a peer tells of a node that has some are dropped.
+    NewsDropped,
+    /// More bytes are asked for at once than the window of a link has.
+    WindowIgnored,
+    /// The kernel is not told that a name is gone.
+    NameNotForgotten,
+    /// What a start finds of a partial file is ignored.
+    SidecarIgnored,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::RangeOutward,
         Self::FailedReadIsEof,
         Self::BitBeforeData,
@@ -38,6 +46,10 @@ impl Mutant {
         Self::AttemptsNeverReset,
         Self::HandleReused,
         Self::RenameUnsynced,
+        Self::NewsDropped,
+        Self::WindowIgnored,
+        Self::NameNotForgotten,
+        Self::SidecarIgnored,
     ];
 }
 

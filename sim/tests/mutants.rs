@@ -17,6 +17,10 @@ fn every_mutant_is_found() {
             Mutant::KnowledgeEarly => &["P1", "P4"],
             Mutant::AttemptsNeverReset => &["P9"],
             Mutant::HandleReused => &["P7"],
+            Mutant::NewsDropped => &["P4"],
+            Mutant::WindowIgnored => &["P6"],
+            Mutant::NameNotForgotten => &["exact invalidation"],
+            Mutant::SidecarIgnored => &["P5"],
         };
         assert!(
             promise.is_some_and(|promise| expected.contains(&promise)),

@@ -9,6 +9,7 @@ use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::ids::{NodeId, ObjectId};
 use crate::limits::QUIET;
+use crate::mutant::Mutant;
 use crate::on::fs::Open;
 use crate::timers::Timer;
 use crate::tree::view::Change;
@@ -52,6 +53,7 @@ impl Engine {
                         });
                     }
                 }
+                Change::Vanished { .. } if self.has(Mutant::NameNotForgotten) => {}
                 Change::Vanished { dir, name, node } => {
                     if let Some(parent) = self.inodes.known(dir) {
                         let is_gone = self.tree.places(node).next().is_none();

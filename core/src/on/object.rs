@@ -225,7 +225,8 @@ impl Engine {
         // later one whose own record a power loss took: its sidecar tells what is in it.
         kept.stage = Stage::Absent;
         let chunk_size = kept.held().chunk_size();
-        let found = sidecar.filter(|_| partial == Some(size));
+        let is_ignored = self.has(Mutant::SidecarIgnored);
+        let found = sidecar.filter(|_| partial == Some(size) && !is_ignored);
         let read = found.map(|bytes| read_sidecar(&bytes, object, size, salt));
         match read {
             Some(Ok((found, rewritten))) if found.header().chunk_size == chunk_size => {

@@ -5,6 +5,8 @@ use crate::engine::Engine;
 use crate::ids::{ActorId, Arrival, Dot, LinkId};
 use crate::limits::{ACTORS_MAX, BATCH_REGISTERS_MAX, BATCHES_IN_FLIGHT_MAX, LAMPORT_LEAP_MAX};
 use crate::message::{Batch, Cursor, Message, Role};
+use crate::mutant::Mutant;
+use crate::tree::register::Register;
 use crate::tree::store::Applied;
 use crate::version::VersionVector;
 
@@ -85,6 +87,12 @@ impl Engine {
             self.foresee(stamp.dot.counter, stamp.dot.actor);
             if let Some(sender) = self.links.links.get_mut(&link) {
                 sender.outbox.hear(stamp.dot);
+            }
+            if self.has(Mutant::NewsDropped)
+                && let Register::Attrs(attrs) = &register
+                && self.tree.node(attrs.node).is_some()
+            {
+                continue;
             }
             match self.absorb(register) {
                 Applied::Stored { .. } | Applied::Known => {}
