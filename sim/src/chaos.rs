@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use tandem_core::engine::Last;
 
 use crate::check::Verdict;
+use crate::check::here::SETTLES;
 use crate::check::kept::{Author, Seeing};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
@@ -331,6 +332,7 @@ impl World {
                 peer.records.wipe();
                 peer.last = Last::Lost;
                 peer.resume.forget_all();
+                peer.here.lost();
                 peer.handles = crate::check::handles::Handles::default();
                 peer.truth = crate::check::truth::Truth::default();
                 peer.names = crate::check::names::Names::default();
@@ -341,12 +343,14 @@ impl World {
                 if let Some(object) = peer.objects.rot_sidecar(chance) {
                     reach!(self.reach, "rot: sidecar");
                     peer.resume.forget(object);
+                    peer.here.lost();
                 }
             }
             _ => {
                 if let Some(object) = peer.objects.rot_unsynced(chance) {
                     reach!(self.reach, "rot: chunk");
                     peer.resume.forget(object);
+                    peer.here.lost();
                 }
             }
         }
@@ -358,8 +362,9 @@ impl World {
         let peer = &mut self.peers[p];
         if let Some(object) = peer.objects.go_bad(chance) {
             reach!(self.reach, "rot: complete file");
-            peer.caused.disk = true;
+            peer.caused.disk_for_good = true;
             peer.resume.forget(object);
+            peer.here.lost();
         }
     }
 
@@ -520,6 +525,11 @@ impl World {
         peer.crashed = Some(power || peer.crashed == Some(true));
         peer.held_back.clear();
         peer.reads.clear();
+        if power || self.now < peer.slow.saturating_add(SETTLES) {
+            peer.here.lost();
+        } else {
+            peer.here.killed(self.now);
+        }
         peer.writing.clear();
         let objects = peer.resume.objects();
         let complete = objects
@@ -562,7 +572,7 @@ impl World {
             link.cut = true;
             let side = usize::from(link.ends[0].peer == p);
             let other = link.ends[side].peer;
-            self.peers[other].caused.crash = true;
+            self.peers[other].caused.other_crash = true;
             // Without power, nobody says that the connection is gone.
             if !power || chance.often(300) {
                 let delay = chance.delay(20 * MS);
@@ -630,7 +640,7 @@ impl World {
             }
             Minority::NoDisk => {
                 reach!(self.reach, "minority: without a disk for ever");
-                self.peers[p].caused.disk = true;
+                self.peers[p].caused.disk_for_good = true;
                 self.peers[p].live.no_disk = true;
             }
         }

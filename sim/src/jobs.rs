@@ -117,9 +117,14 @@ impl World {
                     // Whoever asks for what it holds suffers too.
                     self.peers
                         .iter_mut()
-                        .for_each(|peer| peer.caused.disk = true);
+                        .for_each(|peer| peer.caused.host_disk = true);
                 }
-                self.peers[p].caused.disk = true;
+                let told = match &job.wish {
+                    DiskWish::Place(PlaceWish::Prepare { files }) => files.len(),
+                    _ => 1,
+                };
+                (0..told).for_each(|_| self.peers[p].caused.disk.add());
+                self.peers[p].here.lost();
                 if let DiskWish::Draft {
                     wish: DraftWish::Load,
                     ..
@@ -354,7 +359,7 @@ impl World {
                     below.push(name.clone());
                     if self.peers[p].disk.often(rate) {
                         complete = false;
-                        self.peers[p].caused.disk = true;
+                        self.peers[p].caused.disk.add();
                     } else if let Some(id) = self.folder.find(&below) {
                         items.push((name, self.folder.sighting(id)));
                     }
@@ -515,7 +520,12 @@ impl World {
                         done.push(Err(DiskError::WrongKind));
                         continue;
                     }
-                    objects.sync(ready.object).ok();
+                    if ready.size > 0
+                        && let Err(error) = objects.sync(ready.object)
+                    {
+                        done.push(Err(error));
+                        continue;
+                    }
                     done.push(Ok(self.folder.at(nanos).prepare(ready, bytes)));
                 }
                 Ok(DiskDone::Prepared(done))
@@ -611,16 +621,22 @@ impl World {
                     resume.doubt(object);
                 }
             }
+            // The host puts what it fetched into the folder, where programs may delete it.
+            // The host puts what it fetched into the folder, where programs may delete it; and what
+            // was removed may come back with what somebody writes.
+            (DiskWish::RemoveObject { object }, Ok(_)) if self.config.writable != 0 => {
+                resume.forget(*object);
+            }
+            (DiskWish::RemoveObject { object }, Ok(_)) => resume.thrown(*object),
             (
-                DiskWish::RemoveObject { object }
-                | DiskWish::Draft {
+                DiskWish::Draft {
                     object,
                     wish: DraftWish::Remove,
                 },
                 Ok(_),
             ) => resume.forget(*object),
             (DiskWish::CreateObject { object, .. }, Ok(_)) => {
-                resume.forget(*object);
+                resume.thrown(*object);
                 resume.loaded(*object);
             }
             (
@@ -653,7 +669,7 @@ impl World {
             peer.records.commit(pending.records, pending.sync);
         } else {
             reach!(self.reach, "commit: failed");
-            peer.caused.commit = true;
+            peer.caused.commit.add();
         }
         let delay = self.config.disk_time / 4 + 1;
         let event = Self::committed(pending.commit, good);

@@ -20,7 +20,7 @@ use tandem_sim::story::STORIES;
 /// Runs seeds of the simulator.
 ///
 /// Exit codes: 0 all held; 1 usage; 10 the core panicked; 11 safety; 12 liveness; 13 convergence;
-/// 14 determinism.
+/// 14 determinism; 15 the simulator panicked.
 #[derive(Debug, Parser)]
 #[command(name = "tandem-sim")]
 struct Cli {

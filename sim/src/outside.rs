@@ -296,6 +296,7 @@ impl World {
             reach!(self.reach, "edit: mtime set back");
             self.folder.touch(file, |inode, _| inode.mtime = mtime);
             self.timed(file);
+            self.set_back = true;
             let after = self.folder.bytes(file).unwrap_or_default();
             let cells = std::sync::Arc::new(after.iter().map(|byte| u16::from(*byte)).collect());
             for peer in &mut self.peers {

@@ -17,6 +17,7 @@ use crate::check::bodies::Bodies;
 use crate::check::bounds::Bounds;
 use crate::check::faults::Caused;
 use crate::check::handles::Handles;
+use crate::check::here::Here;
 use crate::check::kept::Seeing;
 use crate::check::live::Live;
 use crate::check::names::Names;
@@ -206,6 +207,8 @@ pub struct Peer {
     /// See `truth`.
     pub live: Live,
     /// See `truth`.
+    pub here: Here,
+    /// See `truth`.
     pub retries: Retries,
     /// Jobs on objects that have ended and whose engine was not told yet.
     pub ended: BTreeMap<JobId, (ObjectId, Ended)>,
@@ -240,6 +243,18 @@ impl Peer {
 
     fn rate(&self) -> u64 {
         MILLION.saturating_add_signed(self.drift)
+    }
+
+    /// An attempt at an object failed.
+    pub fn attempt_failed(&mut self, object: ObjectId) {
+        let fetches = self.fetches.values();
+        let fetches = fetches.filter(|fetching| fetching.want.object == object);
+        // Behind one that the disk failed on, those that were given with it may fail too.
+        let jobs = self.jobs.values();
+        let jobs = jobs.filter(|job| crate::jobs::object(&job.wish) == Some(object));
+        let ended = self.ended.values().filter(|(ended, _)| *ended == object);
+        self.retries
+            .failed(object, fetches.count() + jobs.count() + ended.count());
     }
 
     /// Draws how long its disk takes, where it typically takes this long.

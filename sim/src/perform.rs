@@ -3,12 +3,13 @@
 //! Law: nothing here decides. What takes time goes into the queue and comes back as an event of
 //! the same start of the process, or never.
 
-use tandem_core::action::{Action, FsReply, Invalidation, Stored, WantState};
+use tandem_core::action::{Action, FsReply, Invalidation, Shown, Stored, WantState};
 use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, PeerId, ReqId};
 use tandem_core::message::{Answer, Message};
 
+use crate::check::here::Look;
 use crate::check::truth::Piece as Read;
 use crate::check::{Failure, Kind, Verdict};
 use crate::config::{MS, SEC};
@@ -18,10 +19,15 @@ use crate::marks;
 use crate::net::{Carried, End, Link, Piece, Stream};
 use crate::peer::{Caller, Fetching, Job, Pending};
 use crate::reach;
-use crate::world::{Item, World};
+use crate::world::{HOST, Item, World};
 
 /// How often a shell asks again when bytes that were said to be there can't be read.
 const AGAIN_MAX: u32 = 8;
+
+/// Returns by what an application knows the version of a file.
+fn look(shown: &Shown) -> Look {
+    (shown.size, shown.mtime)
+}
 
 impl World {
     pub(crate) fn perform(&mut self, p: usize, action: Action) -> Verdict {
@@ -145,6 +151,7 @@ impl World {
                 if let Invalidation::Inode { ino, data: true } = &what {
                     let of = |fh: &Fh| peer.kernel.open.get(fh).map(|opened| opened.ino);
                     peer.reads.retain(|fh, _| of(fh) != Some(*ino));
+                    peer.here.changed(now, *ino);
                 }
                 match &what {
                     Invalidation::Inode { ino, data: true } if peer.hears => {
@@ -361,8 +368,9 @@ impl World {
                 let asker = link.ends[side].peer;
                 let waits = self.peers[asker].fetches.get(&asked.fetch);
                 // What is sent after its asker has ended, or a cut, nobody can hold against it.
-                if waits.is_some_and(|fetching| fetching.link == asked.link) && !asked.again {
-                    self.peers[asker].resume.sent(bytes.len() as u64)?;
+                let waits = waits.filter(|fetching| fetching.link == asked.link && !asked.again);
+                if let Some(want) = waits.map(|fetching| fetching.want) {
+                    self.peers[asker].resume.sent(want, bytes.len() as u64)?;
                 }
             }
             let piece = Piece::Answer(asked.fetch, carried);
@@ -466,6 +474,7 @@ impl World {
         if matches!(call, FsCall::Read { .. }) {
             self.note_rest();
         }
+        let now = self.now;
         let peer = &mut self.peers[p];
         match (call, result) {
             (FsCall::Read { fh, offset, len }, Ok(FsReply::Data(_) | FsReply::Eof)) => {
@@ -493,6 +502,17 @@ impl World {
                 }
                 let (ino, end) = (opened.ino, offset + bytes.len() as u64);
                 peer.reads.entry(*fh).or_default().push((*offset, end));
+                if let Some(shown) = peer.kernel.attrs.get(&ino)
+                    && p != HOST
+                {
+                    let (began, file) = (now.saturating_sub(took), (ino, look(shown)));
+                    let had = peer.here.had(began, file, *offset, bytes.len());
+                    if !bytes.is_empty() && had == Some(bytes) {
+                        reach!(self.reach, "read: of what was read before");
+                        peer.live.only_this_disk(now, began)?;
+                    }
+                    peer.here.read((began, now), file, (*offset, bytes));
+                }
                 let piece = Read {
                     ino,
                     offset: *offset,
@@ -512,11 +532,25 @@ impl World {
                     .reads
                     .get(fh)
                     .is_some_and(|reads| reads.iter().any(held));
-                let whole = !peer.caused.disk && !peer.caused.power && !peer.stopping;
+                let whole = !peer.caused.any_disk() && !peer.caused.power && !peer.stopping;
                 if read && whole && *error == FsError::Io {
                     let what =
                         format!("what was read through {fh} at {offset} can't be read again");
                     return Err(Failure::safety("P7", what));
+                }
+                let began = now.saturating_sub(took);
+                if let Some(opened) = peer.kernel.open.get(fh)
+                    && let Some(shown) = peer.kernel.attrs.get(&opened.ino)
+                    && p != HOST
+                    && !peer.stopping
+                    && !self.set_back
+                    && let file = (opened.ino, look(shown))
+                    && (peer.here)
+                        .had(began, file, *offset, *len as usize)
+                        .is_some()
+                {
+                    let what = format!("what was read through {fh} at {offset} is not here");
+                    return Err(Failure::safety("P5", what));
                 }
                 let (open, stopping) = (peer.kernel.open.contains_key(fh), peer.stopping);
                 let fits = if open {
@@ -581,12 +615,16 @@ impl World {
             }
             (FsCall::Lookup { name, .. }, Ok(FsReply::Entry(shown))) => {
                 self.folder.past.judge(&self.folder.history, name, shown)?;
+                if let Some(those) = self.folder.past.named_so(name) {
+                    peer.truth.named(&self.folder.history, shown.ino, those)?;
+                }
                 let history = &mut self.folder.history;
                 peer.bodies.shown(shown.ino, shown.size, history)?;
                 peer.handles.shown(shown)
             }
             (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => {
-                self.folder.past.judge_any(shown)?;
+                let files = peer.truth.files(shown.ino);
+                (self.folder.past).judge_any(&self.folder.history, shown, files)?;
                 let history = &mut self.folder.history;
                 peer.bodies.shown(shown.ino, shown.size, history)?;
                 if shown.nlink == 0 && peer.removed_blindly {
@@ -596,11 +634,17 @@ impl World {
             }
             (_, Ok(FsReply::Items(items))) => items.iter().try_for_each(|item| {
                 match &*item.name {
-                    b"." | b".." => self.folder.past.judge_any(&item.shown)?,
+                    b"." | b".." => {
+                        let history = &self.folder.history;
+                        self.folder.past.judge_any(history, &item.shown, None)?;
+                    }
                     name => {
                         let history = &mut self.folder.history;
-                        self.folder.past.judge(history, name, &item.shown)?;
                         let shown = &item.shown;
+                        self.folder.past.judge(history, name, shown)?;
+                        if let Some(those) = self.folder.past.named_so(name) {
+                            peer.truth.named(history, shown.ino, those)?;
+                        }
                         peer.bodies.shown(shown.ino, shown.size, history)?;
                     }
                 }

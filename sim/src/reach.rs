@@ -310,6 +310,7 @@ const EXPECTED: &[&str] = &[
     "read: end of file",
     "read: failed",
     "read: waited",
+    "read: of what was read before",
     "reply: absent",
     "reply: attributes",
     "reply: bad handle",

@@ -119,7 +119,12 @@ fn judged(world: &mut World, run: fn(&mut World) -> Verdict) -> Outcome {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
             let what = text.unwrap_or("a panic without words");
-            let mut failure = Failure::new(Kind::Crash, "no panic", what);
+            let kind = if world.in_core {
+                Kind::Crash
+            } else {
+                Kind::Simulator
+            };
+            let mut failure = Failure::new(kind, "no panic", what);
             failure.at = world.now;
             Some(failure)
         }

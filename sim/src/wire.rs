@@ -193,14 +193,14 @@ impl World {
             {
                 // An owner that says "the same" where nothing was named.
                 reach!(self.reach, "answer: a lie");
-                peer.caused.corrupt = true;
-                peer.retries.failed(object);
+                peer.caused.corrupt.add();
+                peer.attempt_failed(object);
                 Fetched::Same
             }
             Carried::Data(mut bytes, recorded) => {
                 if peer.wires.often(self.config.corrupt) && !self.healed && !bytes.is_empty() {
                     reach!(self.reach, "chunk: corrupted");
-                    peer.caused.corrupt = true;
+                    peer.caused.corrupt.add();
                     let at = peer.wires.index(bytes.len());
                     bytes[at] ^= 0x40;
                 }
@@ -209,7 +209,7 @@ impl World {
                 if computed == recorded {
                     good = Some((payload, computed));
                 } else {
-                    peer.retries.failed(object);
+                    peer.attempt_failed(object);
                 }
                 let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 peer.payloads.insert(payload, bytes);
@@ -224,7 +224,7 @@ impl World {
                 reach!(self.reach, "answer: a tail");
                 if peer.wires.often(self.config.corrupt) && !self.healed && !bytes.is_empty() {
                     reach!(self.reach, "tail: corrupted");
-                    peer.caused.corrupt = true;
+                    peer.caused.corrupt.add();
                     let at = peer.wires.index(bytes.len());
                     bytes[at] ^= 0x40;
                 }
@@ -250,20 +250,20 @@ impl World {
             Carried::Gone => {
                 reach!(self.reach, "answer: gone");
                 if counts {
-                    peer.retries.failed(object);
+                    peer.attempt_failed(object);
                 }
                 Fetched::Gone
             }
             Carried::NotHeld => {
                 reach!(self.reach, "answer: not held");
                 if counts {
-                    peer.retries.failed(object);
+                    peer.attempt_failed(object);
                 }
                 Fetched::NotHeld
             }
             Carried::Failed => {
                 reach!(self.reach, "answer: failed");
-                peer.retries.failed(object);
+                peer.attempt_failed(object);
                 Fetched::Failed
             }
         };
@@ -285,7 +285,7 @@ impl World {
             return Ok(());
         };
         peer.bounds.fetched(fetch);
-        peer.retries.failed(fetching.want.object);
+        peer.attempt_failed(fetching.want.object);
         peer.resume.fetched(fetch, None);
         let outcome = Fetched::Failed;
         self.tell(p, boot, Event::Fetched { fetch, outcome })

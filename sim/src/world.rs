@@ -21,6 +21,7 @@ use crate::check::bodies::Bodies;
 use crate::check::bounds::Bounds;
 use crate::check::faults::Caused;
 use crate::check::handles::Handles;
+use crate::check::here::Here;
 use crate::check::kept::Author;
 use crate::check::kept::Kept;
 use crate::check::live::Live;
@@ -118,6 +119,10 @@ pub struct World {
     pub trace: Trace,
     /// Events handled.
     pub events: u64,
+    /// Whether a program ever changed a file and set its time back.
+    pub set_back: bool,
+    /// Whether an engine is at work: who panics then.
+    pub in_core: bool,
     /// What was planned at the start.
     pub plan: Vec<Planned>,
     /// Planned events that wait for a state.
@@ -163,6 +168,8 @@ impl World {
             reach: Reach::default(),
             trace: Trace::new(keep_trace),
             events: 0,
+            set_back: false,
+            in_core: false,
             plan: Vec::new(),
             aims: Vec::new(),
             links: BTreeMap::new(),
@@ -287,6 +294,7 @@ impl World {
             truth: Truth::default(),
             resume: Resume::default(),
             handles: Handles::default(),
+            here: Here::default(),
             live: Live::new(self.config.read_deadline, slack),
             retries: Retries::default(),
             ended: BTreeMap::new(),
@@ -468,7 +476,9 @@ impl World {
             now: peer.clock(now),
             last: peer.last,
         };
+        self.in_core = true;
         let engine = Engine::restore(peer.config.clone(), start, peer.records.all());
+        self.in_core = false;
         #[cfg(feature = "mutants")]
         let engine = engine.map(|mut engine| {
             if let Some(mutant) = self.mutant {
@@ -562,6 +572,9 @@ impl World {
             if !forget {
                 let now = self.now;
                 self.peers[p].live.called(now, *req, call.clone());
+                if matches!(call, FsCall::Read { .. } | FsCall::Edit(_)) {
+                    self.peers[p].retries.afresh();
+                }
             }
         }
         if !matches!(event, Event::Tick) {
@@ -577,17 +590,23 @@ impl World {
             match peer.ended.remove(job) {
                 Some((object, Ended::Stored)) => peer.retries.progress(object),
                 Some((object, Ended::Failed)) => {
-                    peer.retries.failed(object);
+                    peer.attempt_failed(object);
                     peer.resume.refused(object);
                 }
-                Some((object, Ended::Unread)) => peer.retries.failed(object),
+                Some((object, Ended::Unread)) => peer.attempt_failed(object),
                 Some((object, Ended::Loaded)) => peer.resume.found(object),
                 None => {}
             }
         }
         if let Event::Unreadable { object, .. } = &event {
             // To have it fetched anew is an attempt.
-            peer.retries.failed(*object);
+            peer.attempt_failed(*object);
+        }
+        if matches!(
+            &event,
+            Event::Dialled { .. } | Event::Accepted { .. } | Event::Want { .. }
+        ) {
+            peer.retries.afresh();
         }
         let clock = peer.clock(self.now);
         peer.hears = matches!(
@@ -610,7 +629,9 @@ impl World {
             peer.bodies.overtaken(&mut self.folder.history);
         }
         if let Some(engine) = &mut peer.engine {
+            self.in_core = true;
             engine.handle(clock, event);
+            self.in_core = false;
         }
         self.drain(p)
     }
@@ -630,7 +651,10 @@ impl World {
             let Some(engine) = &mut peer.engine else {
                 return Ok(());
             };
-            let Some(action) = engine.poll_action() else {
+            self.in_core = true;
+            let action = engine.poll_action();
+            self.in_core = false;
+            let Some(action) = action else {
                 break;
             };
             count += 1;
@@ -649,6 +673,9 @@ impl World {
         let peer = &mut self.peers[p];
         peer.bounds.drained(count, peer.payloads.len(), links)?;
         peer.live.check(self.now)?;
+        if self.config.writable == 0 {
+            peer.retries.check(self.config.retries)?;
+        }
         let due = peer.engine.as_ref().and_then(Engine::poll_timeout);
         let now = self.now;
         let due = due.map(|time| peer.when(time).max(now));

@@ -60,7 +60,8 @@ impl World {
                 }
                 Some(shown) => {
                     if let Err(mut failure) = self.compare(p, id, &shown) {
-                        if !self.is_in_part(p, &shown)? {
+                        let is_apart = failure.kind == super::Kind::Convergence;
+                        if !is_apart || !self.is_in_part(p, &shown)? {
                             failure.what = format!("{who}, {path:?}: {}", failure.what);
                             return Err(failure);
                         }

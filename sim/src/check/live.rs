@@ -111,6 +111,19 @@ impl Live {
         Err(Failure::new(Kind::Liveness, "P9", what))
     }
 
+    /// A call has ended that had to wait for this disk only.
+    pub fn only_this_disk(&self, now: u64, began: u64) -> Verdict {
+        let is_early = began <= self.started + self.slack;
+        let allowed = self.slack * if is_early { 2 } else { 1 };
+        let took = now.saturating_sub(began);
+        if took <= allowed || self.no_disk {
+            return Ok(());
+        }
+        let took = took / 1_000_000;
+        let what = format!("a read of what was read before took {took} ms");
+        Err(Failure::new(Kind::Liveness, "P9", what))
+    }
+
     /// The machine sleeps for so long: nobody's time passes.
     pub fn slept(&mut self, time: u64) {
         for waiting in self.waiting.values_mut() {

@@ -6,6 +6,7 @@ pub mod caches;
 pub mod converge;
 pub mod faults;
 pub mod handles;
+pub mod here;
 pub mod kept;
 pub mod live;
 pub mod names;
@@ -30,6 +31,8 @@ pub enum Kind {
     Convergence,
     /// The same seed gave another trace.
     Determinism,
+    /// The simulator panicked, outside of the core.
+    Simulator,
 }
 
 impl Kind {
@@ -41,6 +44,7 @@ impl Kind {
             Self::Liveness => 12,
             Self::Convergence => 13,
             Self::Determinism => 14,
+            Self::Simulator => 15,
         }
     }
 }

@@ -27,8 +27,17 @@ pub struct Resume {
     /// Objects of which the engine was told what is there.
     known: BTreeSet<ObjectId>,
     fetches: u64,
-    lens: BTreeMap<Want, u64>,
-    /// Bytes of chunks on the wire towards this peer, and how many there may have been.
+    /// What was held, sound, until the engine threw it away.
+    thrown: BTreeSet<Want>,
+    /// The bytes of each chunk that was asked for.
+    bytes: BTreeMap<Want, Bytes>,
+}
+
+/// The bytes of a chunk: how many it has, how many were on the wire towards this peer, and how many
+/// there may have been.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bytes {
+    len: u64,
     wire: u64,
     due: u64,
 }
@@ -38,9 +47,11 @@ impl Resume {
     pub fn fetch(&mut self, fetch: FetchId, link: LinkId, want: Want, len: u64) -> Verdict {
         self.fetches += 1;
         let want = Want { have: None, ..want };
-        if self.lens.insert(want, len).is_none() {
-            self.due += len;
+        let bytes = self.bytes.entry(want).or_default();
+        if bytes.len == 0 {
+            bytes.due += len;
         }
+        bytes.len = len;
         // It may be asked for as a chunk of another version of the file.
         let of_file = |known: &&ObjectId| known.node == want.object.node;
         let others = self.known.iter().filter(of_file);
@@ -57,6 +68,10 @@ impl Resume {
             let what = format!("{want:?} is held and fetched again");
             return Err(Failure::safety("P5", what));
         }
+        if self.thrown.contains(&want) {
+            let what = format!("{want:?} was held, thrown away, and is fetched again");
+            return Err(Failure::safety("P5", what));
+        }
         if self.asked.values().any(|asked| *asked == (link, want)) {
             let what = format!("{want:?} is asked for twice at once on {link}");
             return Err(Failure::safety("P5", what));
@@ -67,21 +82,31 @@ impl Resume {
         }
     }
 
-    /// A chunk was put on the wire towards this peer. All bytes together are at most those of the
-    /// chunks that it ever asked for, once each, and those that were excused since.
-    pub fn sent(&mut self, len: u64) -> Verdict {
-        self.wire += len;
-        if self.wire <= self.due {
+    /// Bytes of a chunk were put on the wire towards this peer: at most those of the chunk once,
+    /// and once more for each time that it was excused.
+    pub fn sent(&mut self, want: Want, len: u64) -> Verdict {
+        let bytes = self.bytes.entry(Want { have: None, ..want }).or_default();
+        bytes.wire += len;
+        if bytes.wire <= bytes.due {
             return Ok(());
         }
-        let (wire, due) = (self.wire, self.due);
-        let what = format!("{wire} bytes were on the wire; {due} are accounted for");
+        let what = format!("of {want:?} more is on the wire than is accounted for: {bytes:?}");
         Err(Failure::safety("P5", what))
+    }
+
+    /// Bytes came for a fetch, if anybody waits for it still: see [`Resume::sent`].
+    pub fn came(&mut self, fetch: FetchId, len: u64) -> Verdict {
+        match self.asked.get(&fetch).copied() {
+            Some((_, want)) => self.sent(want, len),
+            None => Ok(()),
+        }
     }
 
     /// A chunk may be fetched once more: what came of it was lost.
     fn excuse(&mut self, want: Want) {
-        self.due += self.lens.get(&want).copied().unwrap_or(0);
+        if let Some(bytes) = self.bytes.get_mut(&want) {
+            bytes.due += bytes.len;
+        }
     }
 
     /// A fetch has ended; with good bytes, if there is a payload.
@@ -164,14 +189,20 @@ impl Resume {
         }
     }
 
-    /// An object was removed or made anew.
+    /// The engine had an object removed or made anew. What was wrong with it is known here: what
+    /// was not is never needed again, or should have been kept.
+    pub fn thrown(&mut self, object: ObjectId) {
+        if !self.refused.contains(&object) {
+            let held = self.held.keys().filter(|want| want.object == object);
+            self.thrown.extend(held);
+        }
+        self.forget(object);
+    }
+
+    /// What was there of an object is lost, or in doubt.
     pub fn forget(&mut self, object: ObjectId) {
-        let held: Vec<Want> = self
-            .held
-            .keys()
-            .filter(|w| w.object == object)
-            .copied()
-            .collect();
+        let is_of = |want: &Want| want.object == object;
+        let held: Vec<Want> = self.held.keys().copied().filter(is_of).collect();
         for want in held {
             self.held.remove(&want);
             self.excuse(want);
@@ -219,6 +250,8 @@ impl Resume {
         self.refused.clear();
         self.known.clear();
         if let Some(complete) = complete {
+            // What made it throw something away may be lost too.
+            self.thrown.clear();
             let is_lost = |want: &&Want| !complete.contains(&want.object);
             lost.extend(self.held.keys().filter(is_lost));
             self.held.retain(|want, _| complete.contains(&want.object));

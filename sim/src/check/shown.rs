@@ -128,15 +128,32 @@ impl Past {
         self.judge_of(self.states.keys().copied().filter(is_kin), name, shown)
     }
 
-    /// Judges what is shown of an inode, by whatever name.
-    pub fn judge_any(&self, shown: &Shown) -> Verdict {
+    /// Returns what stood under a name, where nobody but programs in the folder gives names.
+    pub fn named_so(&self, name: &[u8]) -> Option<&BTreeSet<Id>> {
+        self.names.get(name).filter(|_| self.asked.is_none())
+    }
+
+    /// Judges what is shown of an inode, by whatever name; of one of these files, if it is known
+    /// to be.
+    pub fn judge_any(
+        &self,
+        history: &History,
+        shown: &Shown,
+        files: Option<&BTreeSet<Id>>,
+    ) -> Verdict {
         if shown.ino == Ino::ROOT {
             return Ok(());
         }
         if let Some(asked) = &self.asked {
             return self.judge_asked(asked, None, shown);
         }
-        self.judge_of(self.states.keys().copied(), b"?", shown)
+        let families = |files: &BTreeSet<Id>| files.iter().map(|id| history.family(*id)).collect();
+        let families: Option<BTreeSet<Id>> = files.map(families);
+        let is_kin = |id: &Id| {
+            let families = families.as_ref();
+            families.is_none_or(|families| families.contains(&history.family(*id)))
+        };
+        self.judge_of(self.states.keys().copied().filter(is_kin), b"?", shown)
     }
 
     fn judge_of(

@@ -267,6 +267,30 @@ impl Truth {
         }
     }
 
+    /// An inode is shown under a name that these had.
+    pub fn named(&mut self, history: &History, ino: Ino, those: &BTreeSet<Id>) -> Verdict {
+        let shown = self.inodes.entry(ino).or_default();
+        let families = |files: &BTreeSet<Id>| -> BTreeSet<Id> {
+            files.iter().map(|id| history.family(*id)).collect()
+        };
+        let before = families(&shown.files);
+        let is_it = |id: &Id| before.is_empty() || before.contains(&history.family(*id));
+        let files: BTreeSet<Id> = those.iter().copied().filter(is_it).collect();
+        if files.is_empty() {
+            let what =
+                format!("{ino} stands under the name of another file: {before:?}, {those:?}");
+            return Err(Failure::safety("P7", what));
+        }
+        shown.files = files;
+        Ok(())
+    }
+
+    /// Returns what an inode may be, if anything is known of it.
+    pub fn files(&self, ino: Ino) -> Option<&BTreeSet<Id>> {
+        let shown = self.inodes.get(&ino)?;
+        Some(&shown.files).filter(|files| !files.is_empty())
+    }
+
     /// Judges a reply to a read.
     pub fn read(&mut self, history: &History, piece: &Piece<'_>) -> Verdict {
         let of = |n: &usize| history.versions.get(*n).map(|(file, _)| *file);
@@ -363,6 +387,16 @@ mod tests {
         for bytes in [&[0, 0, 0, 0][..], &[1, 2], &[1, 6, 3, 4], &[]] {
             assert!(truth.read(&history(), &piece(0, 4, bytes)).is_err());
         }
+    }
+
+    #[test]
+    fn a_first_read_of_what_never_had_the_name_is_found() {
+        let mut truth = Truth::default();
+        let history = history();
+        assert!(truth.named(&history, Ino(2), &[Id(1)].into()).is_ok());
+        assert!(truth.read(&history, &piece(0, 4, &[9, 9, 9, 9])).is_err());
+        assert!(truth.read(&history, &piece(0, 3, &[5, 6, 7])).is_ok());
+        assert!(truth.named(&history, Ino(2), &[Id(2)].into()).is_err());
     }
 
     #[test]

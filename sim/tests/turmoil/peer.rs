@@ -230,7 +230,7 @@ impl Peer {
                 }
                 match &wish {
                     DiskWish::RemoveObject { object } | DiskWish::CreateObject { object, .. } => {
-                        resume.forget(*object);
+                        resume.thrown(*object);
                     }
                     DiskWish::LoadObject { object } => resume.loaded(*object),
                     _ => {}
@@ -258,7 +258,10 @@ impl Peer {
                         computed,
                         recorded,
                     } => {
-                        self.resume.borrow_mut().sent(u64::from(len)).unwrap();
+                        self.resume
+                            .borrow_mut()
+                            .came(*fetch, u64::from(len))
+                            .unwrap();
                         // The network does not flip bits: TLS would have noticed.
                         assert_eq!(computed, recorded);
                         self.unstored.borrow_mut().insert(payload);
@@ -269,7 +272,10 @@ impl Peer {
                         len,
                         recorded,
                     } => {
-                        self.resume.borrow_mut().sent(u64::from(len)).unwrap();
+                        self.resume
+                            .borrow_mut()
+                            .came(*fetch, u64::from(len))
+                            .unwrap();
                         self.unstored.borrow_mut().insert(payload);
                         Some((payload, recorded))
                     }
