@@ -119,9 +119,10 @@ impl World {
                         .iter_mut()
                         .for_each(|peer| peer.caused.host_disk = true);
                 }
-                let told = match &job.wish {
-                    DiskWish::Place(PlaceWish::Prepare { files }) => files.len(),
-                    _ => 1,
+                let told = if let DiskWish::Place(PlaceWish::Prepare { files }) = &job.wish {
+                    files.len()
+                } else {
+                    1
                 };
                 (0..told).for_each(|_| self.peers[p].caused.disk.add());
                 self.peers[p].here.lost();

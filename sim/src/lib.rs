@@ -22,6 +22,7 @@ pub mod outside;
 pub mod peer;
 mod perform;
 pub mod reach;
+mod reads;
 pub mod run;
 mod show;
 pub mod shrink;

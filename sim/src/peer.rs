@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tandem_core::action::{DiskWish, Record};
+use tandem_core::edit::{Edit, RenameHow};
 use tandem_core::engine::{Config, Engine, Last};
 use tandem_core::event::{Fingerprint, FsCall};
-use tandem_core::ids::{CommitId, FetchId, Fh, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId};
+use tandem_core::ids::{
+    CommitId, FetchId, Fh, Ino, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId,
+};
 use tandem_core::message::Want;
 use tandem_core::time::Time;
 use tandem_core::tree::name::Name;
@@ -181,6 +184,9 @@ pub struct Peer {
     pub names: Names,
     /// See `names`.
     pub bodies: Bodies,
+    /// Names that its engine gave to conflict copies, or took from them: their directory, and what
+    /// they are copies of.
+    pub copies: BTreeSet<(Ino, Vec<u8>)>,
     /// Links whose dial waits until the mount was judged.
     pub undialled: BTreeSet<LinkId>,
     /// Whether an application removed a name of which the kernel did not know what it was: a file
@@ -243,6 +249,14 @@ impl Peer {
 
     fn rate(&self) -> u64 {
         MILLION.saturating_add_signed(self.drift)
+    }
+
+    /// Tells whether an application is exchanging two names.
+    pub fn exchanges(&self) -> bool {
+        let how = RenameHow::Exchange;
+        let is_it =
+            |call: &FsCall| matches!(call, FsCall::Edit(Edit::Rename { how: h, .. }) if *h == how);
+        self.callers.values().any(|(_, call, _)| is_it(call))
     }
 
     /// An attempt at an object failed.

@@ -3,31 +3,26 @@
 //! Law: nothing here decides. What takes time goes into the queue and comes back as an event of
 //! the same start of the process, or never.
 
-use tandem_core::action::{Action, FsReply, Invalidation, Shown, Stored, WantState};
+use tandem_core::action::{Action, FsReply, Invalidation, Stored, WantState};
 use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, PeerId, ReqId};
 use tandem_core::message::{Answer, Message};
 
-use crate::check::here::Look;
-use crate::check::truth::Piece as Read;
+use crate::check::shown::original;
 use crate::check::{Failure, Kind, Verdict};
-use crate::config::{MS, SEC};
+use crate::config::MS;
 use crate::disk::folder::wall;
 use crate::editor::Scene;
 use crate::marks;
 use crate::net::{Carried, End, Link, Piece, Stream};
 use crate::peer::{Caller, Fetching, Job, Pending};
 use crate::reach;
-use crate::world::{HOST, Item, World};
+use crate::reads::Ended;
+use crate::world::{Item, World};
 
 /// How often a shell asks again when bytes that were said to be there can't be read.
 const AGAIN_MAX: u32 = 8;
-
-/// Returns by what an application knows the version of a file.
-fn look(shown: &Shown) -> Look {
-    (shown.size, shown.mtime)
-}
 
 impl World {
     pub(crate) fn perform(&mut self, p: usize, action: Action) -> Verdict {
@@ -152,6 +147,24 @@ impl World {
                     let of = |fh: &Fh| peer.kernel.open.get(fh).map(|opened| opened.ino);
                     peer.reads.retain(|fh, _| of(fh) != Some(*ino));
                     peer.here.changed(now, *ino);
+                }
+                if let Invalidation::Entry { parent, name }
+                | Invalidation::Delete { parent, name, .. } = &what
+                    && peer.bodies.alone
+                    && !peer.caused.commit.any()
+                    && !peer.exchanges()
+                {
+                    let spot = (*parent, original(name.as_bytes()));
+                    if spot.1 != name.as_bytes() {
+                        peer.copies.insert(spot);
+                    } else if !peer.copies.contains(&spot) {
+                        // What its own applications do their kernel knows, unless it could not be
+                        // stored. (Directories that are exchanged are one for a moment: what is in
+                        // them is told of.) Only copies, and what they are copies of, are given and lose
+                        // names by themselves.
+                        let what = format!("nobody is there, and the kernel is told: {what:?}");
+                        return Err(Failure::safety("exact invalidation", what));
+                    }
                 }
                 match &what {
                     Invalidation::Inode { ino, data: true } if peer.hears => {
@@ -471,120 +484,22 @@ impl World {
         bytes: &[u8],
         took: u64,
     ) -> Verdict {
-        if matches!(call, FsCall::Read { .. }) {
-            self.note_rest();
-        }
-        let now = self.now;
         let peer = &mut self.peers[p];
         match (call, result) {
-            (FsCall::Read { fh, offset, len }, Ok(FsReply::Data(_) | FsReply::Eof)) => {
+            (FsCall::Read { fh, offset, len }, result) => {
+                self.note_rest();
+                let read = Ended {
+                    fh: *fh,
+                    offset: *offset,
+                    len: *len,
+                    took,
+                };
                 match result {
                     Ok(FsReply::Eof) => reach!(self.reach, "read: end of file"),
-                    _ => reach!(self.reach, "read: data"),
+                    Ok(_) => reach!(self.reach, "read: data"),
+                    Err(error) => return self.judge_failed_read(p, read, *error),
                 }
-                let Some(opened) = peer.kernel.open.get(fh) else {
-                    return Err(Failure::safety("P7", format!("{fh} is not open and reads")));
-                };
-                // While it is written to, the kernel's size is that of before.
-                if let Some(cached) = peer.kernel.attrs.get(&opened.ino)
-                    && !peer.kernel.is_changing(opened.ino)
-                {
-                    // The kernel was not told that the size has changed.
-                    let due = cached.size.saturating_sub(*offset).min(u64::from(*len));
-                    if bytes.len() as u64 != due {
-                        let got = bytes.len();
-                        let what = format!(
-                            "{} at {offset}: {got} bytes of the {due} that its size promises",
-                            opened.ino
-                        );
-                        return Err(Failure::safety("P1", what));
-                    }
-                }
-                let (ino, end) = (opened.ino, offset + bytes.len() as u64);
-                peer.reads.entry(*fh).or_default().push((*offset, end));
-                if let Some(shown) = peer.kernel.attrs.get(&ino)
-                    && p != HOST
-                {
-                    let (began, file) = (now.saturating_sub(took), (ino, look(shown)));
-                    let had = peer.here.had(began, file, *offset, bytes.len());
-                    if !bytes.is_empty() && had == Some(bytes) {
-                        reach!(self.reach, "read: of what was read before");
-                        peer.live.only_this_disk(now, began)?;
-                    }
-                    peer.here.read((began, now), file, (*offset, bytes));
-                }
-                let piece = Read {
-                    ino,
-                    offset: *offset,
-                    asked: u64::from(*len),
-                    bytes,
-                };
-                if peer.bodies.read(&piece, &mut self.folder.history)? {
-                    return Ok(());
-                }
-                peer.truth.read(&self.folder.history, &piece)
-            }
-            (FsCall::Read { fh, offset, len }, Err(error)) => {
-                reach!(self.reach, "read: failed");
-                let end = offset + u64::from(*len);
-                let held = |(from, to): &(u64, u64)| *from <= *offset && end <= *to;
-                let read = peer
-                    .reads
-                    .get(fh)
-                    .is_some_and(|reads| reads.iter().any(held));
-                let whole = !peer.caused.any_disk() && !peer.caused.power && !peer.stopping;
-                if read && whole && *error == FsError::Io {
-                    let what =
-                        format!("what was read through {fh} at {offset} can't be read again");
-                    return Err(Failure::safety("P7", what));
-                }
-                let began = now.saturating_sub(took);
-                if let Some(opened) = peer.kernel.open.get(fh)
-                    && let Some(shown) = peer.kernel.attrs.get(&opened.ino)
-                    && p != HOST
-                    && !peer.stopping
-                    && !self.set_back
-                    && let file = (opened.ino, look(shown))
-                    && (peer.here)
-                        .had(began, file, *offset, *len as usize)
-                        .is_some()
-                {
-                    let what = format!("what was read through {fh} at {offset} is not here");
-                    return Err(Failure::safety("P5", what));
-                }
-                let (open, stopping) = (peer.kernel.open.contains_key(fh), peer.stopping);
-                let fits = if open {
-                    *error == FsError::Io
-                } else {
-                    *error == FsError::BadHandle
-                };
-                if !fits {
-                    let what = format!("a read of {fh}, open {open}, is answered {error:?}");
-                    return Err(Failure::safety("P1", what));
-                }
-                let edited = self.peers.iter().any(|peer| peer.caused.edit);
-                let peer = &self.peers[p];
-                if open
-                    && !stopping
-                    && !edited
-                    && self.config.sleeps == 0
-                    && took + SEC < self.config.read_deadline
-                    && peer.live.is_greeted()
-                    && !peer.retries.any(self.config.retries)
-                {
-                    let what = format!("a read of {fh} failed before its time, and nothing ended");
-                    return Err(Failure::new(Kind::Liveness, "P9", what));
-                }
-                // One of dozens of chunks over a slow link, beside others, has its deadline too.
-                let chunks = u64::from(*len).div_ceil(self.config.chunk_size.into());
-                let is_long = took >= self.config.read_deadline
-                    && chunks * 2 * self.config.latency >= self.config.read_deadline;
-                let is_healthy = !self.peers.iter().any(|peer| peer.caused.anything());
-                if open && !stopping && !is_long && is_healthy {
-                    let what = format!("a read of {fh} failed, and nothing was wrong");
-                    return Err(Failure::safety("P1", what));
-                }
-                Ok(())
+                self.judge_read(p, read, bytes)
             }
             (FsCall::Edit(_) | FsCall::Open { write: true, .. }, Ok(reply))
                 if !peer.config.writable =>

@@ -284,6 +284,7 @@ impl World {
             names: Names::default(),
             bodies: Bodies::default(),
             removed_blindly: false,
+            copies: BTreeSet::new(),
             undialled: BTreeSet::new(),
             reads: BTreeMap::new(),
             seeing: BTreeMap::new(),

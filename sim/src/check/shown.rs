@@ -32,7 +32,7 @@ struct Asked {
 }
 
 /// Returns the name of which a name is that of a conflict copy.
-pub(super) fn original(name: &[u8]) -> Vec<u8> {
+pub(crate) fn original(name: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(name);
     let Some((before, rest)) = text.split_once(" (conflict from ") else {
         return name.to_vec();
