@@ -12,6 +12,7 @@ pub mod spans;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use crate::action::Shown;
 use crate::draft::journal::{JournalWriter, Record};
 use crate::draft::overlay::{Overlay, Plan};
 use crate::draft_wish::DraftFrom;
@@ -67,6 +68,8 @@ pub(crate) enum Op {
         size: u64,
         /// The wall clock.
         wall: WallTime,
+        /// What was shown of it when that was asked for.
+        shown: Option<Shown>,
     },
     /// Its modification time is set by hand.
     Touch {
@@ -115,6 +118,8 @@ pub(crate) enum DraftJob {
         after: Vec<Record>,
         /// The wall clock.
         wall: WallTime,
+        /// What was shown of it when that was asked for.
+        shown: Option<Shown>,
     },
     /// Records are appended.
     Marked(Vec<Record>),

@@ -83,7 +83,15 @@ impl Engine {
 
     /// An application cuts or extends a file.
     pub(crate) fn on_resize(&mut self, req: ReqId, node: NodeId, size: u64, wall: WallTime) {
-        self.change_draft(node, Op::Resize { req, size, wall }, size, wall);
+        let ino = self.inodes.get(node);
+        let shown = ino.and_then(|ino| self.shown_open(ino));
+        let op = Op::Resize {
+            req,
+            size,
+            wall,
+            shown,
+        };
+        self.change_draft(node, op, size, wall);
     }
 
     /// Has a file changed in its turn, by which it becomes a draft if it is none.

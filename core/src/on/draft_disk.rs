@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::action::{DiskWish, FsReply};
+use crate::action::{DiskWish, FsReply, Shown};
 use crate::draft::journal::{Header, JournalWriter, Record};
 use crate::draft::{DraftJob, Op, Stage};
 use crate::draft_wish::{DraftFrom, DraftWish};
@@ -209,11 +209,16 @@ impl Engine {
                 }
                 self.write_next(node, offset, len)
             }
-            Some(&Op::Resize { req, size, wall }) => {
+            Some(&Op::Resize {
+                req,
+                size,
+                wall,
+                shown,
+            }) => {
                 if !draft.overlay.is_changed() && self.draft_moves_on(node) {
                     return Turn::Wait;
                 }
-                self.resize_next(node, req, size, wall)
+                self.resize_next(node, (req, shown), size, wall)
             }
             Some(&Op::Touch { mtime }) => {
                 if !draft.is_idle() {
@@ -360,7 +365,7 @@ impl Engine {
     fn resize_next(
         &mut self,
         node: NodeId,
-        req: ReqId,
+        (req, shown): (ReqId, Option<Shown>),
         size: u64,
         wall: crate::time::WallTime,
     ) -> Turn {
@@ -405,6 +410,7 @@ impl Engine {
             size,
             after: plan.after,
             wall,
+            shown,
         };
         self.draft_job(node, what, DraftWish::Resize { size, after });
         Turn::Next
@@ -493,6 +499,7 @@ impl Engine {
                 size,
                 after,
                 wall,
+                shown: before,
             } => {
                 if let Some(draft) = self.drafts.get_mut(&node) {
                     draft.journaling = false;
@@ -501,7 +508,16 @@ impl Engine {
                 self.draft_changed(node, &after, Some(size));
                 let ino = self.inodes.get(node);
                 let shown = ino.and_then(|ino| self.shown_open(ino));
-                self.reply(req, shown.map(FsReply::Attr).ok_or(FsError::Stale));
+                // A peer may have deleted it, and nobody has it open: it is done all the same, and
+                // brings the file back.
+                let gone = before.map(|before| Shown {
+                    nlink: 0,
+                    size,
+                    mtime: wall,
+                    ..before
+                });
+                let shown = shown.or(gone).ok_or(FsError::Stale);
+                self.reply(req, shown.map(FsReply::Attr));
             }
             DraftJob::Marked(records) => {
                 if let Some(draft) = self.drafts.get_mut(&node) {

@@ -1,5 +1,6 @@
 //! What is written or removed here meets what others do meanwhile.
 
+use tandem_core::action::FsReply;
 use tandem_core::edit::Edit;
 use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
@@ -7,11 +8,11 @@ use tandem_core::ids::{Ino, NodeId};
 use tandem_core::time::Duration;
 
 use crate::app::{
-    alone, both, close, create, flush, greeting, open, read, secs, sync, versions, written,
+    alone, both, close, create, flush, greeting, open, read, resize, secs, sync, versions, written,
 };
 use crate::bo::Bo;
 use crate::placing::{ada, names, tree};
-use crate::stage::{Stage, photo};
+use crate::stage::{Held, Stage, photo};
 
 fn unlink(stage: &mut Stage, name: &str) {
     let (parent, name) = (Ino::ROOT, name.into());
@@ -148,4 +149,28 @@ fn the_kernel_hears_of_a_file_that_comes_back_with_what_was_written() {
     assert!(!stage.shown("bo").is_empty());
     let forgotten = format!("kernel, forget the attributes of {ino}");
     assert!(stage.trace().contains(&forgotten));
+}
+
+/// `truncate` by a path, and a peer deleted the file meanwhile: it was answered ESTALE, and done
+/// all the same, which brought the file back.
+#[test]
+fn a_file_that_is_cut_while_a_peer_deletes_it_is_cut() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let ino = stage.lookup("bo", "photo");
+    stage.hold("bo", Held::Disk);
+    let req = resize(&mut stage, ino, 600, 101);
+    stage.side("ada").files.remove("photo");
+    stage.hint("photo");
+    stage.wait(Duration::from_millis(300));
+    assert!(stage.shown("bo").is_empty(), "bo has heard of it");
+    stage.release("bo", Held::Disk);
+    stage.settle();
+    let answer = stage.answer("bo", req);
+    let Some(Ok(FsReply::Attr(shown))) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!((shown.size, shown.nlink), (600, 0));
+    stage.wait(secs(5));
+    assert_eq!(tree(&mut stage)["photo"], photo()[..600]);
 }
