@@ -458,11 +458,18 @@ impl Bodies {
         for pending in std::mem::take(&mut self.pending).into_values() {
             match pending {
                 Pending::Change(ino, op) => {
-                    if let Some(body) = self.files.get_mut(&ino) {
-                        op.free(&mut body.cells, &mut body.sizes);
-                        body.since.push(Op::Torn(Box::new(op)));
-                        body.noted = false;
+                    let Some(body) = self.files.get_mut(&ino) else {
+                        continue;
+                    };
+                    if !body.is_acknowledged() && !self.alone {
+                        // What it was over may have been news that was not stored yet.
+                        let before = self.files.remove(&ino);
+                        Op::Torn(Box::new(op)).crossed(before.as_ref(), history);
+                        continue;
                     }
+                    op.free(&mut body.cells, &mut body.sizes);
+                    body.since.push(Op::Torn(Box::new(op)));
+                    body.noted = false;
                 }
                 Pending::Crossed(_, op, before) => {
                     Op::Torn(Box::new(op)).crossed(before.as_deref(), history);
@@ -623,6 +630,11 @@ impl Body {
             nameless: false,
             forgotten: false,
         }
+    }
+
+    /// Tells whether anything that was done to it was acknowledged.
+    fn is_acknowledged(&self) -> bool {
+        self.synced || self.since.iter().any(|op| !matches!(op, Op::Torn(_)))
     }
 
     /// It was closed or synced.
