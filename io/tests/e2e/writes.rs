@@ -3,13 +3,15 @@
 
 use std::fs::{self, File, FileTimes};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::fs::{CWD, FallocateFlags, RenameFlags, XattrFlags, renameat_with};
+use rustix::fs::{CWD, FallocateFlags, FileType, Mode, RenameFlags, XattrFlags};
+use rustix::fs::{mknodat, renameat_with};
 use rustix::io::Errno;
 
 use crate::common::pattern::{CHUNK, pattern, write_file, write_part};
@@ -406,6 +408,62 @@ fn what_is_written_offline_comes_later() {
         assert!(fs::read(host.dir.join(name)).unwrap() == expected, "{name}");
     }
     assert!(fs::read(host.dir.join("moved/new")).unwrap() == whole(3, SIZE));
+}
+
+/// A pipe is of the host's machine alone: a peer's file of that name was shown and stood nowhere,
+/// and a directory with one in it, which a peer removed, was never the same again on both.
+#[test]
+fn a_pipe_of_the_host_stays_where_it_is() {
+    let (_world, host, joiner) = shared(|dir| {
+        fs::create_dir(dir.join("d")).unwrap();
+        for pipe in ["pipe", "d/pipe"] {
+            mknodat(CWD, dir.join(pipe), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        }
+        fs::write(dir.join("d/file"), "x").unwrap();
+    });
+    joiner.sees("d/file", 1);
+    assert!(!joiner.path("pipe").exists());
+    fs::write(joiner.path("pipe"), "mine").unwrap();
+    fs::remove_file(joiner.path("d/file")).unwrap();
+    fs::remove_dir(joiner.path("d")).unwrap();
+    let beside = until("the file stands beside the pipe", || {
+        let names = fs::read_dir(&host.dir).unwrap().flatten();
+        let mut names = names.map(|item| item.file_name().into_string().unwrap());
+        names.find(|name| name.starts_with("pipe (conflict from "))
+    });
+    assert_eq!(fs::read(host.dir.join(&beside)).unwrap(), b"mine");
+    until("the mount shows what the folder has", || {
+        let names = fs::read_dir(&joiner.mnt).unwrap().flatten();
+        let mut names: Vec<_> = names.map(|item| item.file_name()).collect();
+        names.sort();
+        (names == ["d", &beside]).then_some(())
+    });
+    assert!(!host.dir.join("d/file").exists());
+    for pipe in ["pipe", "d/pipe"] {
+        let there = fs::symlink_metadata(host.dir.join(pipe)).unwrap();
+        assert!(there.file_type().is_fifo(), "{pipe}");
+    }
+}
+
+/// A peer may take a set-id bit from a file of the host, and give it none.
+#[test]
+fn a_set_id_bit_is_taken_by_a_peer_and_not_given() {
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    let (_world, host, joiner) = shared(|dir| {
+        for (name, mode) in [("taken", 0o4755), ("given", 0o755)] {
+            fs::write(dir.join(name), "x").unwrap();
+            chmod(&dir.join(name), mode).unwrap();
+        }
+    });
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!(mode(&joiner.sees("taken", 1)), 0o4755);
+    chmod(&joiner.path("taken"), 0o755).unwrap();
+    chmod(&joiner.path("given"), 0o4750).unwrap();
+    until("both are as they may be", || {
+        let modes = ["taken", "given"].map(|name| mode(&host.dir.join(name)));
+        (modes == [0o755, 0o750]).then_some(())
+    });
+    assert_eq!(mode(&joiner.path("taken")), 0o755);
 }
 
 /// The host's own mount is a mount like others.
