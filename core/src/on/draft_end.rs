@@ -82,7 +82,7 @@ impl Engine {
             let stored = records::encode(&draft.record());
             self.commits.put(records::draft(node), stored);
         }
-        let was_shown = self.tree.node(node).is_some();
+        let names = self.tree.node(node).map(|view| view.nlink);
         // The kernel has the bytes: it was they that it gave us.
         let ino = self.inodes.get(node);
         let is_new = ino.is_some_and(|ino| self.hush.inodes.insert(ino));
@@ -101,12 +101,12 @@ impl Engine {
         if let Some(ino) = ino.filter(|_| is_new) {
             self.hush.inodes.remove(&ino);
         }
-        let shown = self.tree.node(node).map(|view| view.version);
-        if shown != Some(Some(stamp.dot)) {
+        let shown = self.tree.node(node).map(|view| (view.version, view.nlink));
+        if shown.map(|(version, _)| version) != Some(Some(stamp.dot)) {
             // Another version shows, and it was ours that the kernel was shown till now.
             self.forget_inode(node, true);
-        } else if !was_shown {
-            // A peer had deleted it: it has a name again.
+        } else if shown.map(|(_, names)| names) != names {
+            // A peer had removed a name of it, which it has again.
             self.forget_inode(node, false);
         }
         self.forget_hashes(ObjectId {

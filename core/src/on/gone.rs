@@ -72,14 +72,7 @@ impl Engine {
         let held = self.held_object(node);
         self.leave(dir, name);
         if let Some(old) = self.entry_behind(dir, name, node) {
-            for other in self.shown_though_deleted(node, &[old.id]) {
-                let stamp = self.stamp();
-                self.make(Register::Entry(Entry {
-                    stamp,
-                    deleted: None,
-                    ..other
-                }));
-            }
+            self.keep_shown(node, &[old.id]);
             let stamp = self.stamp();
             let deleted = Some(known);
             self.make(Register::Entry(Entry {

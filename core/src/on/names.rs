@@ -262,6 +262,7 @@ impl Engine {
         self.hush(&[(dir, &name)], &[node]);
         self.stand_alone(node);
         let stamp = self.stamp();
+        self.keep_shown_here(node, &[], stamp);
         self.name_node(node, dir, &name, stamp);
         let shown = self.shown(node).ok_or(FsError::Io)?;
         self.inodes.looked_up(shown.ino);
@@ -336,14 +337,7 @@ impl Engine {
             entries.extend(same.cloned());
         }
         let ends: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
-        for other in self.shown_though_deleted(node, &ends) {
-            let stamp = self.stamp_beside(stamp);
-            self.make_here(Register::Entry(Entry {
-                stamp,
-                deleted: None,
-                ..other
-            }));
-        }
+        self.keep_shown_here(node, &ends, stamp);
         // Every delete of the edit knows what was known before it.
         let mut knowledge = self.me.knowledge.clone();
         for entry in &entries {
@@ -364,10 +358,36 @@ impl Engine {
         }
     }
 
+    /// Makes anew, in one piece with what follows, the names of a file that show though they were
+    /// deleted.
+    fn keep_shown_here(&mut self, node: NodeId, but: &[EntryId], stamp: Stamp) {
+        for other in self.shown_though_deleted(node, but) {
+            let stamp = self.stamp_beside(stamp);
+            self.make_here(Register::Entry(Entry {
+                stamp,
+                deleted: None,
+                ..other
+            }));
+        }
+    }
+
+    /// See [`Self::keep_shown_here`].
+    pub(crate) fn keep_shown(&mut self, node: NodeId, but: &[EntryId]) {
+        for other in self.shown_though_deleted(node, but) {
+            let stamp = self.stamp();
+            self.make(Register::Entry(Entry {
+                stamp,
+                deleted: None,
+                ..other
+            }));
+        }
+    }
+
     /// Returns the names of a file that show though they were deleted once, since an edit beat
     /// that. They have to be made anew before another name goes, since a delete that knows theirs
-    /// is taken for that of the last name.
-    pub(crate) fn shown_though_deleted(&self, node: NodeId, but: &[EntryId]) -> Vec<Entry> {
+    /// is taken for that of the last name; and before another one comes, since they show only
+    /// where there is none that was not deleted.
+    fn shown_though_deleted(&self, node: NodeId, but: &[EntryId]) -> Vec<Entry> {
         if self.is_directory(node) {
             return Vec::new();
         }
@@ -520,6 +540,7 @@ impl Engine {
     }
 
     fn move_entry(&mut self, old: Entry, dir: NodeId, name: &Name, stamp: Stamp) {
+        self.keep_shown_here(old.node, &[old.id], stamp);
         self.make_here(Register::Entry(Entry {
             stamp,
             previous: Some((old.parent, old.name)),

@@ -295,6 +295,7 @@ impl Engine {
     /// A node stands under a further name.
     pub(crate) fn add_entry(&mut self, node: NodeId, dir: NodeId, name: &Name) {
         if self.tree.lookup(dir, name.as_bytes()) != Some(node) {
+            self.keep_shown(node, &[]);
             let stamp = self.stamp();
             self.make(Register::Entry(Entry {
                 id: EntryId(stamp.dot),

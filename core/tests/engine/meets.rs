@@ -1,7 +1,7 @@
 //! What is written or removed here meets what others do meanwhile.
 
 use tandem_core::action::FsReply;
-use tandem_core::edit::Edit;
+use tandem_core::edit::{Edit, RenameHow};
 use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
 use tandem_core::ids::{Ino, NodeId};
@@ -137,6 +137,7 @@ fn a_file_that_is_being_written_is_not_forgotten_for_a_version_that_comes() {
 #[test]
 fn the_kernel_hears_of_a_file_that_comes_back_with_what_was_written() {
     let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
     let (ino, fh) = open(&mut stage, "photo");
     stage.side("ada").files.remove("photo");
     stage.hint("photo");
@@ -149,6 +150,47 @@ fn the_kernel_hears_of_a_file_that_comes_back_with_what_was_written() {
     assert!(!stage.shown("bo").is_empty());
     let forgotten = format!("kernel, forget the attributes of {ino}");
     assert!(stage.trace().contains(&forgotten));
+}
+
+/// It had been deleted, and an edit had brought it back. Its name went when it was given another.
+#[test]
+fn a_further_name_leaves_the_one_that_an_edit_kept() {
+    for is_seen in [true, false] {
+        let mut stage = both();
+        assert_eq!(read(&mut stage, "photo"), photo());
+        let (ino, fh) = open(&mut stage, "photo");
+        written(&mut stage, fh, 600, b"HELLO", 101);
+        stage.side("ada").files.remove("photo");
+        stage.hint("photo");
+        stage.wait(Duration::from_millis(300));
+        close(&mut stage, fh);
+        stage.wait(secs(5));
+        assert_eq!(names(&mut stage), ["photo"]);
+        if is_seen {
+            stage.side("ada").files.link("photo", "also");
+            stage.hint("also");
+        } else {
+            let (parent, name) = (Ino::ROOT, b"also".to_vec());
+            stage.call("bo", FsCall::Edit(Edit::Link { ino, parent, name }));
+        }
+        stage.wait(secs(5));
+        assert_eq!(names(&mut stage), ["also", "photo"], "{is_seen}");
+        assert_eq!(stage.shown("bo").len(), 2);
+        // So does one that takes another name.
+        let (parent, name) = (Ino::ROOT, b"also".to_vec());
+        let (to_parent, to_name) = (parent, b"else".to_vec());
+        let how = RenameHow::Replace;
+        let rename = Edit::Rename {
+            parent,
+            name,
+            to_parent,
+            to_name,
+            how,
+        };
+        stage.call("bo", FsCall::Edit(rename));
+        stage.wait(secs(5));
+        assert_eq!(names(&mut stage), ["else", "photo"], "{is_seen}");
+    }
 }
 
 /// `truncate` by a path, and a peer deleted the file meanwhile: it was answered ESTALE, and done
