@@ -128,7 +128,8 @@ pub enum PlaceWish {
         /// To where.
         to: Whereabouts,
     },
-    /// Move a name of a file or symlink to the trash. Brings `DiskDone::Done`.
+    /// Move a name of a file or symlink to the trash; where it has further ones, remove it, and
+    /// bring `DiskDone::Looked` of what it was a name of. Brings `DiskDone::Done` otherwise.
     Trash {
         /// Which name.
         at: Whereabouts,

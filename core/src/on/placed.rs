@@ -99,8 +99,20 @@ impl Engine {
                 Err(why) => self.refused(heir, "moving", &spots, why),
             },
             Deed::Remove(node, ref spot) => match outcome {
-                Ok(_) => self.removed(node, spot.as_ref()),
-                Err(DiskError::NotFound) if spot.is_none() => self.removed(node, None),
+                Ok(done) => {
+                    self.lost(node, spot.as_ref());
+                    match sighted(Ok(done)) {
+                        // The change time moved with that name, and nothing else did.
+                        Ok((sighting, wall)) if self.stands(node) => {
+                            self.seen_after(node, &sighting, wall);
+                        }
+                        Ok(_) | Err(_) => self.gone(node),
+                    }
+                }
+                Err(DiskError::NotFound) if spot.is_none() => {
+                    self.lost(node, None);
+                    self.gone(node);
+                }
                 Err(why) => self.refused(node, "removing", &spots, why),
             },
             Deed::Dress(node, ref dress) => match sighted(outcome) {
@@ -226,7 +238,8 @@ impl Engine {
     }
 
     /// A name of a node is gone, as the tree wanted.
-    fn removed(&mut self, node: NodeId, spot: Option<&Spot>) {
+    /// A node stands under one name less.
+    fn lost(&mut self, node: NodeId, spot: Option<&Spot>) {
         match spot {
             Some((dir, name)) => self.lift(*dir, name),
             None => {
@@ -234,12 +247,16 @@ impl Engine {
                 self.folder.placing.done.parked.insert(node);
             }
         }
-        self.gone(node);
+    }
+
+    /// Tells whether a node has a name of any kind in the folder.
+    fn stands(&self, node: NodeId) -> bool {
+        self.folder.standing.stands(node) || self.folder.standing.is_parked(node)
     }
 
     /// Forgets a node's file, if it stands nowhere any more.
     fn gone(&mut self, node: NodeId) {
-        if self.folder.standing.stands(node) || self.folder.standing.is_parked(node) {
+        if self.stands(node) {
             // Its change time has moved with its name.
             self.look_at_node(node);
             return;

@@ -216,3 +216,26 @@ fn a_file_that_is_cut_while_a_peer_deletes_it_is_cut() {
     stage.wait(secs(5));
     assert_eq!(tree(&mut stage)["photo"], photo()[..600]);
 }
+
+/// A peer removed names of a file. With each the change time moves, as it does when a program has
+/// written to the file: what was to be done with the next name was refused, and tried again and
+/// again, and the file read anew in between.
+#[test]
+fn a_file_that_loses_names_is_not_taken_for_changed() {
+    let mut stage = both();
+    for name in ["also", "more"] {
+        stage.side("ada").files.link("photo", name);
+        stage.hint(name);
+    }
+    stage.wait(secs(3));
+    stage.trace();
+    for name in ["also", "more"] {
+        unlink(&mut stage, name);
+    }
+    stage.wait(secs(5));
+    assert_eq!(names(&mut stage), ["photo"]);
+    let trace = stage.trace();
+    assert!(trace.contains("throw /also away"), "{trace}");
+    assert!(!trace.contains("it was changed meanwhile"), "{trace}");
+    assert!(!trace.contains("read 512 bytes"), "{trace}");
+}

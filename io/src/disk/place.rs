@@ -255,8 +255,7 @@ impl Folder {
             }
             PlaceWish::Trash { at, expect } => {
                 let at = self.spot(beside, &at)?;
-                throw_away(beside, &at, &expect)?;
-                Ok(DiskDone::Done)
+                self.throw_away(beside, &at, &expect)
             }
             PlaceWish::RemoveDirectory { at, key } => {
                 let at = self.spot(beside, &at)?;
@@ -321,6 +320,44 @@ impl Folder {
             return Err(DiskError::Changed);
         }
         Ok(Spot { dir, name })
+    }
+
+    /// Moves a name to the trash, if what stands there is what was expected.
+    fn throw_away(
+        &self,
+        beside: &Beside,
+        at: &Spot,
+        expect: &Fingerprint,
+    ) -> Result<DiskDone, DiskError> {
+        let found = look(at)?.ok_or(DiskError::NotFound)?;
+        if !is_untouched(&found, expect) {
+            return Err(DiskError::Changed);
+        }
+        let name = beside.throw(at, &at.name).map_err(place_error)?;
+        let thrown = Spot {
+            dir: open_directory_at(&beside.trash, ".").map_err(disk_error)?,
+            name: name.clone(),
+        };
+        let there = look(&thrown)?;
+        if there.is_none_or(|thrown| !same(&thrown, expect)) {
+            rename(&thrown, at, RenameFlags::NOREPLACE)?;
+            return Err(DiskError::Changed);
+        }
+        if there.is_none_or(|thrown| thrown.stx_nlink < 2) {
+            return Ok(DiskDone::Done);
+        }
+        // What has further names elsewhere needs none in the trash.
+        let mut sighting = self
+            .sight_in(&thrown.dir, thrown.name.as_bytes())
+            .map_err(disk_error)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = rustix::fs::openat(&thrown.dir, &thrown.name, flags, Mode::empty());
+        let held = held.map_err(disk_error)?;
+        remove(&thrown)?;
+        let left = rustix::fs::statx(&held, "", AtFlags::EMPTY_PATH, STAT).map_err(disk_error)?;
+        sighting.print = fingerprint(&left);
+        sighting.nlink = left.stx_nlink;
+        Ok(seen(Some(sighting)))
     }
 
     fn looked_at(&self, at: &Spot) -> Result<DiskDone, DiskError> {
@@ -538,24 +575,6 @@ fn settle_displaced(
     keep_or_unlink(beside, &name)
 }
 
-/// Moves a name to the trash, if what stands there is what was expected.
-fn throw_away(beside: &Beside, at: &Spot, expect: &Fingerprint) -> Result<(), DiskError> {
-    let found = look(at)?.ok_or(DiskError::NotFound)?;
-    if !is_untouched(&found, expect) {
-        return Err(DiskError::Changed);
-    }
-    let name = beside.throw(at, &at.name).map_err(place_error)?;
-    let thrown = Spot {
-        dir: open_directory_at(&beside.trash, ".").map_err(disk_error)?,
-        name: name.clone(),
-    };
-    if look(&thrown)?.is_none_or(|thrown| !same(&thrown, expect)) {
-        rename(&thrown, at, RenameFlags::NOREPLACE)?;
-        return Err(DiskError::Changed);
-    }
-    keep_or_unlink(beside, &name)
-}
-
 /// What has further names elsewhere needs none in the trash.
 fn keep_or_unlink(beside: &Beside, name: &OsString) -> Result<(), DiskError> {
     let thrown = Spot {
@@ -579,10 +598,14 @@ fn remove(at: &Spot) -> Result<(), DiskError> {
     }
 }
 
+/// What is asked of a name.
+const STAT: StatxFlags = StatxFlags::BASIC_STATS
+    .union(StatxFlags::BTIME)
+    .union(StatxFlags::MNT_ID);
+
 fn look(at: &Spot) -> Result<Option<Statx>, DiskError> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
-    match rustix::fs::statx(&at.dir, &at.name, flags, mask) {
+    match rustix::fs::statx(&at.dir, &at.name, flags, STAT) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(disk_error(errno)),

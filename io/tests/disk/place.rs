@@ -284,6 +284,20 @@ fn what_was_edited_is_not_thrown_away() {
 }
 
 #[test]
+fn of_a_file_with_further_names_one_goes_and_what_is_left_is_told() {
+    let share = share();
+    fs::write(share.at("a"), "both").unwrap();
+    fs::hard_link(share.at("a"), share.at("b")).unwrap();
+    let expect = share.print(&[b"a"]);
+    let at = whereabouts(&[b"a"]);
+    let left = looked(share.place(PlaceWish::Trash { at, expect })).unwrap();
+    assert_eq!(left.print, share.print(&[b"b"]));
+    assert_eq!(left.nlink, 1);
+    assert_eq!(fs::read(share.at("b")).unwrap(), b"both");
+    assert!(share.trash().is_empty());
+}
+
+#[test]
 fn symlinks_links_and_attributes() {
     let share = share();
     let target = TargetPath::parse(b"../out").unwrap();

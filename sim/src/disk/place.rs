@@ -124,8 +124,13 @@ impl Folder {
             PlaceWish::Trash { at, expect } => {
                 let at = self.slot(at)?;
                 let there = self.there(&at).ok_or(DiskError::NotFound)?;
+                let has_more = self.inode(there).nlink > 1;
                 self.throw(&at, there, expect)?;
-                Ok(DiskDone::Done)
+                if has_more {
+                    Ok(self.looked(Some(there), wall))
+                } else {
+                    Ok(DiskDone::Done)
+                }
             }
             PlaceWish::RemoveDirectory { at, key } => {
                 let at = self.slot(at)?;

@@ -359,11 +359,17 @@ impl Files {
                 if !self.expects(&path, expect) {
                     return Err(DiskError::Changed);
                 }
-                if self.links(self.paths[&path]) > 1 {
+                let ino = self.paths[&path];
+                if self.links(ino) > 1 {
                     self.paths.remove(&path);
-                } else {
-                    self.trash(&path);
+                    let now = self.tick();
+                    let of_it = |(_, other): &(&String, &u64)| **other == ino;
+                    let other = self.paths.iter().find(of_it).map(|(path, _)| path.clone());
+                    let other = other.expect("it has a further name");
+                    self.at_mut(&other).unwrap().print.ctime = now;
+                    return self.seen_at(&other);
                 }
+                self.trash(&path);
                 Ok(DiskDone::Done)
             }
             PlaceWish::RemoveDirectory { at, key } => {
