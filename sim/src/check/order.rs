@@ -110,8 +110,13 @@ fn marked(object: ObjectId, record: &[u8], objects: &Objects) -> Verdict {
     Ok(())
 }
 
-/// Tells whether a sidecar says last of a chunk that it is here.
+/// Tells whether a sidecar says last of a chunk that it is here; one that was damaged says nothing.
 fn has_chunk(sidecar: &[u8], chunk: u64) -> bool {
+    let body = sidecar.get(..HEADER - 8).unwrap_or_default();
+    let sum = sidecar.get(HEADER - 8..HEADER);
+    if sum != Some(&xxh3_64_with_seed(body, 0).to_le_bytes()) {
+        return false;
+    }
     let records = sidecar.get(HEADER..).unwrap_or_default();
     let is_about =
         |record: &&[u8]| matches!(record.first(), Some(&(CHUNK | LOST))) && index(record) == chunk;

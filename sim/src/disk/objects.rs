@@ -131,12 +131,16 @@ impl Image {
 
     /// Tells whether no byte of a range waits for a sync, or was lost.
     pub(super) fn is_synced(&self, range: &std::ops::Range<u64>) -> bool {
+        let end = range.end.min(self.now.len() as u64);
+        // A length that is not sure says nothing of what lies before it, and before the last sure
+        // one.
+        let sure = self.synced.len() as u64;
         let within = |change: &Change| match change {
             Change::Write(at, bytes) => {
                 let (from, end) = (*at as u64, (*at + bytes.len()) as u64);
                 from < range.end && range.start < end
             }
-            Change::Resize(_) => true,
+            Change::Resize(len) => (*len as u64).min(sure) < end,
         };
         let gone = |lost: &std::ops::Range<usize>| {
             (lost.start as u64) < range.end && range.start < lost.end as u64
