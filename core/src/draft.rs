@@ -101,7 +101,7 @@ pub(crate) enum DraftJob {
     Wrote {
         /// Whose request.
         req: ReqId,
-        /// Which of the writes under way.
+        /// Which of the changes under way.
         nr: u64,
         /// The records that go with it.
         plan: Plan,
@@ -112,6 +112,8 @@ pub(crate) enum DraftJob {
     Resized {
         /// Whose request.
         req: ReqId,
+        /// Which of the changes under way.
+        nr: u64,
         /// To this length in bytes.
         size: u64,
         /// The records that go with it.
@@ -176,7 +178,7 @@ pub(crate) struct Draft {
     /// The wall clock as it was last told.
     pub wall: WallTime,
     pub queue: VecDeque<Op>,
-    /// Writes under way: from where to where.
+    /// Writes under way, and cuts: from where to where.
     pub flying: BTreeMap<u64, (u64, u64)>,
     pub next_write: u64,
     /// Whether a wish that appends to the journal is under way.
@@ -287,7 +289,7 @@ impl Draft {
         self.jobs == 0 && self.flying.is_empty() && !self.journaling
     }
 
-    /// Returns whether a write under way touches a chunk.
+    /// Returns whether a change under way touches a chunk.
     pub(crate) fn is_flying(&self, chunk: ChunkIx) -> bool {
         let start = self.overlay.start(chunk);
         let end = start + u64::from(self.overlay.chunk_size());

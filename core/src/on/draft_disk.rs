@@ -405,8 +405,13 @@ impl Engine {
         } else {
             draft.append(&plan.after)
         };
+        // What comes of the version beneath meanwhile must not be put where this cuts.
+        let nr = draft.next_write;
+        draft.next_write += 1;
+        draft.flying.insert(nr, (from, u64::MAX));
         let what = DraftJob::Resized {
             req,
+            nr,
             size,
             after: plan.after,
             wall,
@@ -496,12 +501,14 @@ impl Engine {
             }
             DraftJob::Resized {
                 req,
+                nr,
                 size,
                 after,
                 wall,
                 shown: before,
             } => {
                 if let Some(draft) = self.drafts.get_mut(&node) {
+                    draft.flying.remove(&nr);
                     draft.journaling = false;
                     draft.mtime = wall;
                 }
@@ -605,7 +612,8 @@ impl Engine {
                 self.reply(req, Err(told(why)));
                 self.draft_broken(node, None);
             }
-            DraftJob::Resized { req, .. } => {
+            DraftJob::Resized { req, nr, .. } => {
+                draft.flying.remove(&nr);
                 draft.journaling = false;
                 draft.is_unsure = true;
                 self.reply(req, Err(told(why)));

@@ -711,3 +711,29 @@ fn a_kill_at_any_step_of_the_disk_loses_nothing_that_was_answered() {
         }
     }
 }
+
+/// A chunk that came while the file was being cut was put there whole: its end, which had been
+/// cut off, was back when the file was extended.
+#[test]
+fn a_chunk_that_comes_while_the_file_is_cut_is_not_put_where_that_cuts() {
+    let mut stage = both();
+    let (ino, fh) = open(&mut stage, "photo");
+    stage.hold("bo", Held::Chunks);
+    stage.read("bo", fh, 600, 10);
+    stage.settle();
+    stage.hold("bo", Held::Disk);
+    let cut = resize(&mut stage, ino, 700, 101);
+    while !stage.trace().contains("resize to 700 bytes") {
+        stage.let_by("bo", Held::Disk, 1);
+        stage.settle();
+    }
+    stage.release("bo", Held::Chunks);
+    stage.settle();
+    stage.release("bo", Held::Disk);
+    stage.settle();
+    assert!(matches!(stage.answer("bo", cut), Some(Ok(_))));
+    resize(&mut stage, ino, 1600, 102);
+    let mut expected = photo();
+    expected[700..].fill(0);
+    assert_eq!(read(&mut stage, "photo"), expected);
+}
