@@ -31,7 +31,7 @@ use crate::message::{FolderId, Role, Secret};
 use crate::object::Object;
 use crate::on::disk::Job;
 use crate::on::fetch::Fetch;
-use crate::on::fs::{Open, Waiting};
+use crate::on::fs::{Open, Vain, Waiting};
 use crate::on::hush::Hush;
 use crate::on::serve::Serving;
 use crate::on::tell::Tell;
@@ -182,6 +182,8 @@ pub struct Engine {
     pub(crate) inodes: Inodes,
     pub(crate) handles: Handles<Open>,
     pub(crate) waiting: BTreeMap<ReqId, Waiting>,
+    /// Reads that have failed a moment ago.
+    pub(crate) vain: Vec<Vain>,
     pub(crate) wants: BTreeMap<ReqId, Wanting>,
     /// Whether every want has been looked for.
     pub(crate) sought: bool,
@@ -264,6 +266,7 @@ impl Engine {
             inodes: Inodes::new(),
             handles: Handles::new(Fh(1)),
             waiting: BTreeMap::new(),
+            vain: Vec::new(),
             wants: BTreeMap::new(),
             sought: false,
             links: Links::default(),

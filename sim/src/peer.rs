@@ -192,6 +192,9 @@ pub struct Peer {
     /// Whether an application removed a name of which the kernel did not know what it was: a file
     /// that has none left may be that.
     pub removed_blindly: bool,
+    /// When a read of an inode failed that had waited: what it asked for is not waited for again at
+    /// once.
+    pub failed: BTreeMap<Ino, u64>,
     /// What was read through each handle: from and to.
     pub reads: BTreeMap<Fh, Vec<(u64, u64)>>,
     /// What edits under way are on top of.

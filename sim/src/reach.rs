@@ -309,6 +309,7 @@ const EXPECTED: &[&str] = &[
     "read: data",
     "read: end of file",
     "read: failed",
+    "read: failed again, at once",
     "read: waited",
     "read: of what was read before",
     "reply: absent",

@@ -127,6 +127,16 @@ impl World {
             let what = format!("a read of {fh}, open {open}, is answered {error:?}");
             return Err(Failure::safety("P1", what));
         }
+        let ino = peer.kernel.open.get(&fh).map(|opened| opened.ino);
+        if let Some(ino) = ino {
+            let before = peer.failed.get(&ino).copied();
+            if took > 0 {
+                peer.failed.insert(ino, now);
+            } else if before.is_some_and(|before| now < before + SEC) {
+                reach!(self.reach, "read: failed again, at once");
+                return Ok(());
+            }
+        }
         let edited = self.peers.iter().any(|peer| peer.caused.edit);
         let peer = &self.peers[p];
         if open

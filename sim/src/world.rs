@@ -285,6 +285,7 @@ impl World {
             bodies: Bodies::default(),
             removed_blindly: false,
             copies: BTreeSet::new(),
+            failed: BTreeMap::new(),
             undialled: BTreeSet::new(),
             reads: BTreeMap::new(),
             seeing: BTreeMap::new(),

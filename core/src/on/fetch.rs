@@ -630,7 +630,8 @@ impl Engine {
         kept.denied.clear();
         let readers: Vec<ReqId> = kept.readers.iter().copied().collect();
         for req in readers {
-            if self.take_waiting(req).is_some() {
+            if let Some(read) = self.take_waiting(req) {
+                self.note_vain(&read);
                 self.fail_read(req);
             }
         }
@@ -703,6 +704,7 @@ impl Engine {
 
     /// A link over which chunks can be had has come: everybody starts afresh.
     pub(crate) fn fetches_resume(&mut self) {
+        self.vain.clear();
         let waiting: Vec<ObjectId> = self
             .objects
             .iter()

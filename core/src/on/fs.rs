@@ -13,7 +13,7 @@ use crate::limits::NAME_LEN_MAX;
 use crate::mutant::Mutant;
 use crate::on::draft::DraftRead;
 use crate::records;
-use crate::time::Time;
+use crate::time::{Duration, Time};
 use crate::timers::Timer;
 use crate::tree::register::{Body, Kind};
 
@@ -53,6 +53,26 @@ pub(crate) struct Waiting {
     /// Of which object it waits for bytes.
     pub object: Option<ObjectId>,
 }
+
+/// A read that has failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vain {
+    /// When.
+    pub at: Time,
+    /// Of which object.
+    pub object: ObjectId,
+    /// From which offset, in bytes.
+    pub from: u64,
+    /// To which.
+    pub to: u64,
+}
+
+/// How soon after a read that has failed another one of the same piece fails at once: a kernel asks
+/// within a millisecond.
+const AGAIN_WITHIN: Duration = Duration::from_millis(500);
+
+/// So many of them are remembered: as many as a kernel may have under way, and some.
+const VAIN_MAX: usize = 256;
 
 impl Engine {
     /// An application has called.
@@ -306,7 +326,7 @@ impl Engine {
             self.reply(req, Ok(FsReply::Data(stored)));
             return;
         }
-        if !self.may_be_here(object, read.offset, len) && self.is_given_up() {
+        if self.is_in_vain(object, read.offset, len) {
             self.fail_read(req);
             return;
         }
@@ -360,7 +380,7 @@ impl Engine {
                 len,
                 is_here: false,
             }) => {
-                if !self.may_be_here(file, read.offset, len) && self.is_given_up() {
+                if self.is_in_vain(file, read.offset, len) {
                     self.fail_read(req);
                     return true;
                 }
@@ -406,9 +426,41 @@ impl Engine {
         }
     }
 
+    /// Returns whether to wait for a range is of no use: nobody can be asked, or it was waited for
+    /// a moment ago, for as long as may be.
+    fn is_in_vain(&self, object: ObjectId, offset: u64, len: u32) -> bool {
+        if self.may_be_here(object, offset, len) {
+            return false;
+        }
+        let end = offset.saturating_add(len.into());
+        let is_it = |vain: &Vain| {
+            let is_within = vain.from <= offset && end <= vain.to;
+            vain.object == object && is_within && self.now.since(vain.at) < AGAIN_WITHIN
+        };
+        self.is_given_up() || self.vain.iter().any(is_it)
+    }
+
+    /// Notes that a read has failed. What a kernel reads ahead it asks for once more, page by page,
+    /// when that fails: the application would wait twice as long.
+    pub(crate) fn note_vain(&mut self, read: &Waiting) {
+        let now = self.now;
+        self.vain.retain(|vain| now.since(vain.at) < AGAIN_WITHIN);
+        if let Some(object) = read.object
+            && self.vain.len() < VAIN_MAX
+        {
+            self.vain.push(Vain {
+                at: now,
+                object,
+                from: read.offset,
+                to: read.offset.saturating_add(read.len.into()),
+            });
+        }
+    }
+
     /// A read has waited for long enough.
     pub(crate) fn read_overdue(&mut self, req: ReqId) {
         if let Some(read) = self.take_waiting(req) {
+            self.note_vain(&read);
             self.fail_read(req);
             if let Some(object) = read.object {
                 self.unwant_idle(object);

@@ -790,3 +790,26 @@ fn knowledge_waits_for_what_replaced_a_register_to_be_stored() {
     stage.wait(Duration::from_secs(40));
     assert!(stage.shown("bo").contains("/letter"));
 }
+
+/// A kernel asks once more, page by page, for what it read ahead in vain: an application waited
+/// twice as long as a read may take.
+#[test]
+fn what_was_just_waited_for_in_vain_is_not_waited_for_again() {
+    let mut stage = Stage::met();
+    let fh = stage.open("bo", "photo");
+    stage.hold("bo", Held::Chunks);
+    let ahead = stage.read("bo", fh, 0, 1024);
+    stage.wait(Duration::from_secs(30));
+    assert_eq!(stage.answer("bo", ahead), Some(Err(FsError::Io)));
+    let page = stage.read("bo", fh, 512, 512);
+    assert_eq!(stage.answer("bo", page), Some(Err(FsError::Io)));
+    // Another piece, and this one a moment later, are waited for.
+    let other = stage.read("bo", fh, 1024, 512);
+    assert_eq!(stage.answer("bo", other), None);
+    stage.wait(Duration::from_millis(600));
+    let page = stage.read("bo", fh, 512, 512);
+    assert_eq!(stage.answer("bo", page), None);
+    stage.release("bo", Held::Chunks);
+    stage.wait(Duration::from_secs(5));
+    assert_eq!(stage.bytes("bo", page), photo()[512..1024]);
+}
