@@ -44,6 +44,9 @@ pub(super) struct Share {
     /// Stop when the standard input ends, with the process that holds the other side of it
     #[arg(long, hide = true)]
     end_with_input: bool,
+    /// Give out a further ticket, which lets somebody in this time only
+    #[arg(long, hide = true)]
+    passing_ticket: bool,
 }
 
 /// What is said when the folder is shared.
@@ -71,6 +74,7 @@ impl Share {
             accept_deletes: self.accept_deletes,
             owners: self.owners,
             end_with_input: self.end_with_input,
+            passing_ticket: self.passing_ticket,
         };
         let running = share(&home, &options)?;
         let shown = options.ticket_file.is_none();

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_core::engine::{Config, Invite};
+use tandem_core::ids::PeerId;
 use tandem_core::label::Label;
-use tandem_core::message::{FolderId, Role};
+use tandem_core::message::{FolderId, Role, Secret};
 
 use super::addresses::reachable;
 use super::home::{DIRECTORY, Facts, Home, Invited, Kind, write_private};
@@ -56,6 +57,8 @@ pub struct ShareOptions {
     pub settings: Settings,
     /// Whether it stops at the end of its standard input: whoever holds that has ended.
     pub end_with_input: bool,
+    /// Whether its ticket is a further one, and lets somebody in this time only.
+    pub passing_ticket: bool,
 }
 
 /// Returns the home of the folder at `dir`, which must be there and no part of a mount of ours.
@@ -102,8 +105,12 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
     let objects = Arc::new(Objects::new(Arc::new(places)));
     let identity = Identity::load_or_make(home.dir())?;
     let settings = &options.settings;
+    let passing = passing_invite(options)?;
+    let invites = invites(home, &facts)?.into_iter();
+    let invites: Vec<Invite> = passing.iter().cloned().chain(invites).collect();
+    let secret = invites.first().expect("a folder has its ticket").secret;
     let config = Config {
-        invites: invites(home, &facts)?,
+        invites,
         folder: facts.folder_id(),
         read_deadline: settings.read_deadline,
         retries: settings.retries,
@@ -143,7 +150,7 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
         front: Arc::new(Desk::default()),
     });
     let mut running = Running::new(base, parts, home.holder());
-    let begun = begin(home, &facts, me, options, &mut running);
+    let begun = begin(home, (me, secret), &facts, options, &mut running);
     match begun {
         Ok(()) => Ok(running),
         Err(error) => {
@@ -156,13 +163,13 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
 /// What comes when everything runs.
 fn begin(
     home: &Home,
+    (me, secret): (PeerId, Secret),
     facts: &Facts,
-    me: tandem_core::ids::PeerId,
     options: &ShareOptions,
     running: &mut Running,
 ) -> Result<(), NodeError> {
     running.serve_control(home)?;
-    let ticket = ticket(home, facts, me, running.net());
+    let ticket = ticket(home, (me, secret), running.net());
     if let Some(path) = &options.ticket_file {
         let text = ticket.clone() + "\n";
         write_private(path, &text).map_err(|why| NodeError::TicketFile {
@@ -261,6 +268,26 @@ fn invites(home: &Home, facts: &Facts) -> Result<Vec<Invite>, NodeError> {
     })
 }
 
+/// Returns the invitation of a ticket that is good for this time only, if one is wanted. What is
+/// bound to its number is of no use later.
+fn passing_invite(options: &ShareOptions) -> Result<Option<Invite>, NodeError> {
+    if !options.passing_ticket {
+        return Ok(None);
+    }
+    let draw = || {
+        Ticket::draw_secret().map_err(|why| NodeError::System {
+            what: "randomness",
+            why,
+        })
+    };
+    let [a, b, c, d, e, f, g, h, ..] = draw()?.0;
+    Ok(Some(Invite {
+        // Those that are kept count from one, and those of mounts from the middle.
+        id: u64::from_le_bytes([a, b, c, d, e, f, g, h]) | 1 << 63,
+        secret: draw()?,
+    }))
+}
+
 /// Starts the network, and notes the port.
 fn listen(
     base: &Base,
@@ -313,12 +340,7 @@ fn port_hint(error: NetError, kept: u16) -> NodeError {
 }
 
 /// Returns the text of the ticket.
-fn ticket(home: &Home, facts: &Facts, me: tandem_core::ids::PeerId, net: &Net) -> String {
-    let secret = facts
-        .invites
-        .first()
-        .and_then(Invited::secret)
-        .expect("the secrets were read when the engine was configured");
+fn ticket(home: &Home, (me, secret): (PeerId, Secret), net: &Net) -> String {
     let name = home.holder().file_name().unwrap_or_default();
     let folder = Some(Label::lossy(&name.to_string_lossy()));
     let addresses = reachable(&net.listening()).into_iter().map(Into::into);

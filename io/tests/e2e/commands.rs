@@ -230,6 +230,14 @@ fn demo_that_is_killed_takes_its_peers_along() {
         world.mounts().is_empty().then_some(())
     });
     until("the peers have ended", || (peers() == 0).then_some(()));
+
+    // The folder's ticket is the dead joiner's: with that, no demo of this folder began again.
+    for _ in 0..2 {
+        let mut demo: Running = user.start([OsStr::new("demo"), dir.as_os_str()]);
+        assert!(!demo.line(SOON).is_empty(), "{}", demo.err());
+        demo.interrupt();
+        assert_eq!(demo.join(Duration::from_secs(60)).code(), Some(0));
+    }
 }
 
 /// What a demo leaves that was killed, its peers and its mount included, the next one removes. It
