@@ -25,6 +25,8 @@ pub(super) struct Keeper {
     notify: Option<RecommendedWatcher>,
     /// Whether every directory is watched.
     trusted: bool,
+    /// Whether it was said that one is not.
+    is_told: bool,
 }
 
 /// How watching a directory and those in it went.
@@ -43,6 +45,7 @@ impl Keeper {
         Self {
             shared,
             trusted: notify.is_some(),
+            is_told: false,
             notify,
         }
     }
@@ -103,6 +106,7 @@ impl Keeper {
         self.watch_again(&[]);
         if self.trusted && !was {
             tracing::info!("the whole folder is watched");
+            self.is_told = false;
         }
     }
 
@@ -168,31 +172,48 @@ impl Keeper {
         let Err(error) = notify.watch(&full, RecursiveMode::NonRecursive) else {
             return Walk::Whole;
         };
-        match error.kind {
-            ErrorKind::PathNotFound => Walk::Moved,
-            ErrorKind::Io(why) if why.kind() == io::ErrorKind::NotFound => Walk::Moved,
-            ErrorKind::Io(_)
-            | ErrorKind::MaxFilesWatch
-            | ErrorKind::Generic(_)
-            | ErrorKind::WatchNotFound
-            | ErrorKind::InvalidConfig(_) => {
-                if self.trusted {
-                    tracing::warn!("{error}");
-                }
-                Walk::Blind
+        let why = match &error.kind {
+            ErrorKind::PathNotFound => return Walk::Moved,
+            ErrorKind::Io(why) if why.kind() == io::ErrorKind::NotFound => return Walk::Moved,
+            ErrorKind::Io(why) => why.to_string(),
+            ErrorKind::MaxFilesWatch => {
+                "there are too many; try sysctl fs.inotify.max_user_watches=1048576".to_owned()
             }
-        }
+            ErrorKind::Generic(why) => why.clone(),
+            ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_) => error.to_string(),
+        };
+        self.tell(&format!("{}: {why}", shortened(path)));
+        Walk::Blind
     }
 
     /// Some directory is not watched: everything is compared from time to time.
     fn distrust(&mut self) {
-        if self.trusted {
+        self.tell("some can't be opened");
+        self.trusted = false;
+    }
+
+    /// Says that not all is watched: once, as it is so with each comparison.
+    fn tell(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.is_told, true) {
             tracing::warn!(
-                "not every directory can be watched, so the folder is compared every {} s; \
-                 if there are too many directories: sysctl fs.inotify.max_user_watches=1048576",
+                "not every directory can be watched, so the folder is compared every {} s ({why})",
                 self.shared.pace.rescan.as_secs()
             );
         }
-        self.trusted = false;
+    }
+}
+
+/// So much of a path is said: a deep one is of no use to anybody.
+const SAID_MAX: usize = 200;
+
+/// Returns the beginning of a path in the folder.
+fn shortened(path: &[Name]) -> String {
+    let parts = path
+        .iter()
+        .map(|name| String::from_utf8_lossy(name.as_bytes()));
+    let whole = parts.collect::<Vec<_>>().join("/");
+    match whole.char_indices().nth(SAID_MAX) {
+        Some((end, _)) => format!("{}…", &whole[..end]),
+        None => whole,
     }
 }

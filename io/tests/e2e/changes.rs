@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::fs::{Advice, Mode, OFlags, fadvise, mkdirat, openat};
 use rustix::io::Errno;
 
 use crate::common::pattern::{CHUNK, pattern, seams, stamp_of, write_file};
@@ -380,4 +381,34 @@ fn changes_made_while_nobody_shared_are_found_s22() {
         again <= 2_010,
         "{again} bytes were fetched for 2,010 new ones"
     );
+}
+
+/// What lies deeper than a path may be long can't be watched. Each directory down there was told
+/// of, with all of its path, at each comparison.
+#[test]
+fn a_tree_that_is_too_deep_to_be_watched_is_told_of_once() {
+    let world = World::new();
+    let dir = world.mkdir("dir");
+    let name = "d".repeat(100);
+    let open = |at: &OwnedFd, what: &str| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        openat(at, what, flags, Mode::empty())
+    };
+    let mut at = OwnedFd::from(File::open(&dir).unwrap());
+    for _ in 0..60 {
+        mkdirat(&at, &*name, Mode::RWXU).unwrap();
+        at = open(&at, &name).unwrap();
+    }
+    let host = world.share("dir");
+    let joiner = world.join("mo", &host.ticket());
+    let mut at = OwnedFd::from(File::open(&joiner.mnt).unwrap());
+    for depth in 0..60 {
+        let found = until(&format!("the mount shows {depth} levels"), || {
+            open(&at, &name).ok()
+        });
+        at = found;
+    }
+    let err = host.err();
+    assert_eq!(err.matches("can be watched").count(), 1, "{err}");
+    assert!(err.len() < 2_000, "{err}");
 }
