@@ -112,6 +112,33 @@ fn a_killed_host_fails_only_what_is_absent_and_comes_back_s21_s24() {
     assert_eq!(joiner.status().links(), ["live"]);
 }
 
+/// A kernel reads ahead, and asks once more for the page itself when that fails: the application
+/// waited for two deadlines.
+#[test]
+fn a_read_that_is_read_ahead_waits_for_one_deadline() {
+    let world = World::new();
+    let dir = world.mkdir("dir");
+    write_file(&dir.join("file"), 7, SIZE);
+    let (host, proxy) = world.share_behind("dir");
+    let deadline = format!("{}s", DEADLINE.as_secs());
+    let user = world
+        .user("mo")
+        .with("TANDEM_READ_DEADLINE", &deadline)
+        .with("TANDEM_HEARTBEAT", "1s");
+    let joiner = world.join_as(user, "mo", &host.ticket());
+    let file = File::open(joiner.sees("file", SIZE)).unwrap();
+    // It is not known yet that nobody is there.
+    proxy.pause(true);
+    let begun = Instant::now();
+    assert!(is_eio(&read(&file, 5 * CHUNK, 4_096)));
+    let took = begun.elapsed();
+    assert!(took < 2 * DEADLINE - Duration::from_secs(1), "{took:?}");
+    proxy.pause(false);
+    until("the read goes on by itself", || {
+        read(&file, 5 * CHUNK, 4_096).ok()
+    });
+}
+
 /// S24: a read that waits when the host comes back in time is answered with its bytes.
 #[test]
 fn a_waiting_read_lives_through_a_restart_of_the_host_s24() {
