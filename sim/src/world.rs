@@ -606,7 +606,13 @@ impl World {
         }
         if matches!(
             &event,
-            Event::Dialled { .. } | Event::Accepted { .. } | Event::Want { .. }
+            Event::Dialled { .. }
+                | Event::Accepted { .. }
+                | Event::Want { .. }
+                | Event::Said {
+                    message: Message::Hello(_),
+                    ..
+                }
         ) {
             peer.retries.afresh();
         }

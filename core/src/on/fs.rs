@@ -326,7 +326,7 @@ impl Engine {
             self.reply(req, Ok(FsReply::Data(stored)));
             return;
         }
-        if self.is_in_vain(object, read.offset, len) {
+        if self.is_in_vain(object, &read, len) {
             self.fail_read(req);
             return;
         }
@@ -380,7 +380,7 @@ impl Engine {
                 len,
                 is_here: false,
             }) => {
-                if self.is_in_vain(file, read.offset, len) {
+                if self.is_in_vain(file, &read, len) {
                     self.fail_read(req);
                     return true;
                 }
@@ -426,18 +426,19 @@ impl Engine {
         }
     }
 
-    /// Returns whether to wait for a range is of no use: nobody can be asked, or it was waited for
-    /// a moment ago, for as long as may be.
-    fn is_in_vain(&self, object: ObjectId, offset: u64, len: u32) -> bool {
-        if self.may_be_here(object, offset, len) {
+    /// Returns whether to wait for what a read lacks is of no use: nobody can be asked, or it has
+    /// just begun, and the same was waited for to a moment ago.
+    fn is_in_vain(&self, object: ObjectId, read: &Waiting, len: u32) -> bool {
+        if self.may_be_here(object, read.offset, len) {
             return false;
         }
-        let end = offset.saturating_add(len.into());
+        let end = read.offset.saturating_add(len.into());
         let is_it = |vain: &Vain| {
-            let is_within = vain.from <= offset && end <= vain.to;
+            let is_within = vain.from <= read.offset && end <= vain.to;
             vain.object == object && is_within && self.now.since(vain.at) < AGAIN_WITHIN
         };
-        self.is_given_up() || self.vain.iter().any(is_it)
+        let is_new = read.deadline == self.now + self.config.read_deadline;
+        self.is_given_up() || is_new && self.vain.iter().any(is_it)
     }
 
     /// Notes that a read has failed. What a kernel reads ahead it asks for once more, page by page,

@@ -799,10 +799,14 @@ fn what_was_just_waited_for_in_vain_is_not_waited_for_again() {
     let fh = stage.open("bo", "photo");
     stage.hold("bo", Held::Chunks);
     let ahead = stage.read("bo", fh, 0, 1024);
-    stage.wait(Duration::from_secs(30));
+    stage.wait(Duration::from_millis(29_900));
+    let waiting = stage.read("bo", fh, 512, 512);
+    stage.wait(Duration::from_millis(100));
     assert_eq!(stage.answer("bo", ahead), Some(Err(FsError::Io)));
     let page = stage.read("bo", fh, 512, 512);
     assert_eq!(stage.answer("bo", page), Some(Err(FsError::Io)));
+    // One that waits already goes on.
+    assert_eq!(stage.answer("bo", waiting), None);
     // Another piece, and this one a moment later, are waited for.
     let other = stage.read("bo", fh, 1024, 512);
     assert_eq!(stage.answer("bo", other), None);
