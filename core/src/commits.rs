@@ -57,7 +57,7 @@ pub(crate) enum After {
     Create(ObjectId),
     /// An object is on record as complete: its file may go to its place.
     Finish(ObjectId),
-    /// What says that an object is of no use survives power loss: its files may go.
+    /// What says that an object is of no use is stored: its files may go.
     Discard(ObjectId),
     /// What says that a draft is of no use survives power loss: its files may go.
     Remove(NodeId),
@@ -118,6 +118,20 @@ impl Commits {
             return Some(after);
         };
         pending.after.push(after);
+        None
+    }
+
+    /// Has something done once all that is known now is stored; returns it if that is so already.
+    pub(crate) fn then_stored(&mut self, after: After) -> Option<After> {
+        let waits = if self.gathering.is_empty() {
+            self.pending.as_mut().map(|(_, pending)| &mut pending.after)
+        } else {
+            Some(&mut self.gathering.after)
+        };
+        let Some(waits) = waits else {
+            return Some(after);
+        };
+        waits.push(after);
         None
     }
 

@@ -463,9 +463,6 @@ impl World {
             }
         }
         let done = chance.index(peer.commits.len() + 1);
-        if done < peer.commits.len() {
-            peer.resume.went_back();
-        }
         for pending in peer.commits.drain(..).take(done) {
             peer.records.commit(pending.records, pending.sync);
         }

@@ -184,13 +184,18 @@ impl Engine {
     /// Removes what is stored of an object that no file shows: first its files, then its record,
     /// so that a kill in between leaves nothing that is not known.
     ///
-    /// What was made here may be nowhere else: were it gone before what says that it is of no use
-    /// survives power loss, its file could come back without it.
+    /// They go once it is stored that they may: were a kill in between, the file would be shown as
+    /// it was, and what was here of it gone. What was made here may be nowhere else, so that this
+    /// has to survive power loss.
     pub(crate) fn discard(&mut self, object: ObjectId) {
         let is_ours = self.me.is(object.version.actor) && !self.is_held(object);
-        if !is_ours {
-            self.discard_now(object);
-        } else if let Some(after) = self.commits.then_hard(After::Discard(object)) {
+        let after = After::Discard(object);
+        let due = if is_ours {
+            self.commits.then_hard(after)
+        } else {
+            self.commits.then_stored(after)
+        };
+        if let Some(after) = due {
             self.follow(after);
         }
     }

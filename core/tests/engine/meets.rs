@@ -239,3 +239,24 @@ fn a_file_that_loses_names_is_not_taken_for_changed() {
     assert!(!trace.contains("it was changed meanwhile"), "{trace}");
     assert!(!trace.contains("read 512 bytes"), "{trace}");
 }
+
+/// Bo heard that the photo was deleted, and removed what he had of it while that was being
+/// stored. He was killed: the photo was shown as it had been, and nothing of it was here.
+#[test]
+fn what_is_here_goes_once_it_is_stored_that_it_may() {
+    let mut stage = Stage::met();
+    let fh = stage.open("bo", "photo");
+    let req = stage.read("bo", fh, 0, 1_600);
+    stage.bytes("bo", req);
+    stage.call("bo", FsCall::Release { fh });
+    stage.wait(secs(1));
+    assert_eq!(stage.side("bo").objects.count(), 1);
+    stage.hold("bo", Held::Commits);
+    stage.side("ada").files.remove("photo");
+    stage.hint("photo");
+    stage.wait(secs(1));
+    assert_eq!(stage.side("bo").objects.count(), 1);
+    stage.release("bo", Held::Commits);
+    stage.wait(secs(1));
+    assert_eq!(stage.side("bo").objects.count(), 0);
+}

@@ -240,12 +240,6 @@ impl Resume {
         self.doubtful.remove(&object);
     }
 
-    /// A kill took what the engine had not stored yet of what it knew, which may be why it threw
-    /// something away.
-    pub fn went_back(&mut self) {
-        self.thrown.clear();
-    }
-
     /// The process ended; with power loss, only complete objects are sure.
     pub fn crash(&mut self, complete: Option<&BTreeSet<ObjectId>>) {
         let mut lost: Vec<Want> = self.asked.values().map(|(_, want)| *want).collect();
