@@ -63,7 +63,8 @@ impl Engine {
         if !self.places_changes() {
             return;
         }
-        if !self.stopping && self.folder.scanned {
+        let is_placing = !self.stopping && self.folder.scanned;
+        if is_placing {
             self.begin_placing();
             self.folder.placing.stored(self.told.0);
             self.folder.placing.wake(self.now);
@@ -77,7 +78,8 @@ impl Engine {
             self.prepare();
         }
         self.harden_places();
-        let again = self.folder.placing.refused.when();
+        // Who stops tries nothing again: what is due would be due for ever.
+        let again = (self.folder.placing.refused.when()).filter(|_| is_placing);
         match again
             .into_iter()
             .chain(self.folder.placing.harden_at())

@@ -808,3 +808,28 @@ fn what_is_missing_is_counted_once_however_deep_it_lay() {
     assert_eq!(stage.side("ada").faults, []);
     assert!(stage.shown("ada").is_empty());
 }
+
+/// What the disk had refused was to be tried again, and ada was told to stop while another job was
+/// under way: what was due stayed due, and she was woken for it without end.
+#[test]
+fn who_stops_does_not_wake_for_what_is_tried_no_more() {
+    use tandem_core::action::DiskWish;
+    use tandem_core::event::Event;
+    use tandem_core::place_wish::PlaceWish;
+
+    let makes: fn(&DiskWish) -> bool =
+        |wish| matches!(wish, DiskWish::Place(PlaceWish::MakeDirectory { .. }));
+    let mut stage = ada(&[("a", b"a")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.directory(ROOT, "d");
+    stage.side("ada").failing = Some((makes, DiskError::NoSpace));
+    bo.tell(&mut stage);
+    assert_eq!(names(&mut stage), ["a"]);
+    stage.hold("ada", Held::Disk);
+    stage.hint("a");
+    stage.event("ada", Event::Stop);
+    stage.now = stage.now + Duration::from_secs(600);
+    stage.event("ada", Event::Tick);
+    let due = stage.side("ada").engine().poll_timeout();
+    assert!(due.is_none_or(|due| due > stage.now), "{due:?}");
+}
