@@ -14,6 +14,7 @@ use crate::fetch::download::Download;
 use crate::fetch::record::SidecarWriter;
 use crate::fetch_state::FetchState;
 use crate::ids::{AskId, ChunkHash, ChunkIx, FetchId, LinkId, PayloadId, ReqId};
+use crate::on::copy::Beneath;
 use crate::time::Time;
 
 /// How much of an object is on disk.
@@ -115,6 +116,9 @@ pub(crate) struct Object {
     pub copying: BTreeSet<ChunkIx>,
     /// Chunks that are asked for whole: what was named in their place proved to be of no use.
     pub plain: BTreeSet<ChunkIx>,
+    /// Of a host's: what stands in the shared folder where chunks will be; `None` where that is of no
+    /// use.
+    pub beneath: BTreeMap<ChunkIx, Option<Beneath>>,
     /// Of chunks that somebody said are in the file, and gave no hash: what was found there.
     pub found: BTreeMap<ChunkIx, ChunkHash>,
     /// Chunks being written.
@@ -164,6 +168,7 @@ impl Object {
             arrived: Vec::new(),
             copying: BTreeSet::new(),
             plain: BTreeSet::new(),
+            beneath: BTreeMap::new(),
             found: BTreeMap::new(),
             storing: BTreeSet::new(),
             checking: BTreeSet::new(),

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use tandem_core::action::DiskWish;
 use tandem_core::engine::Last;
+use tandem_core::place_wish::PlaceWish;
 
 use crate::check::Verdict;
 use crate::check::here::SETTLES;
@@ -452,6 +454,10 @@ impl World {
         let jobs = std::mem::take(&mut peer.jobs);
         let mut begun = BTreeSet::new();
         for job in jobs.into_values() {
+            if let DiskWish::Place(PlaceWish::Put { object, .. }) = &job.wish {
+                // Perhaps it stands in the folder now, where programs may do with it what they like.
+                peer.resume.forget(*object);
+            }
             let object = crate::jobs::object(&job.wish).filter(|object| begun.insert(*object));
             let Some(object) = object.filter(|_| chance.often(800)) else {
                 continue;

@@ -58,13 +58,13 @@ pub(crate) fn becomes(wish: &DiskWish) -> Option<ObjectId> {
 pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
     match wish {
         DiskWish::StoreChunk { payload, .. } => Some(*payload),
-        DiskWish::ReadStored { besides, .. } => match besides {
+        DiskWish::ReadStored { besides, .. } | DiskWish::ReadChunk { besides, .. } => match besides
+        {
             Besides::Join(payload) => Some(*payload),
             Besides::Nothing | Besides::Prefix(_) => None,
         },
         DiskWish::List { .. }
         | DiskWish::Look { .. }
-        | DiskWish::ReadChunk { .. }
         | DiskWish::ReadThrown { .. }
         | DiskWish::Place(_)
         | DiskWish::LoadObject { .. }
@@ -306,7 +306,7 @@ impl World {
         mut bytes: Vec<u8>,
         offset: u64,
         len: u32,
-        besides: Besides,
+        (besides, tail): (Besides, Option<&[u8]>),
     ) -> Result<DiskDone, DiskError> {
         let half = bytes.len() as u64;
         let more = u64::from(len) - half;
@@ -318,6 +318,10 @@ impl World {
         let after = self.folder.print(id);
         if after != before {
             reach!(self.reach, "chunk: torn by a writer while read");
+        }
+        if let Some(tail) = tail {
+            reach!(self.reach, "chunk: joined to what stands");
+            bytes.extend_from_slice(tail);
         }
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let hash = ChunkHash::of(&bytes);
@@ -395,7 +399,8 @@ impl World {
                         }
                     });
                 };
-                self.read_on(p, (id, before), bytes, *offset, *len, *besides)
+                let tail = job.payload.as_ref().map(|(_, bytes)| bytes.as_slice());
+                self.read_on(p, (id, before), bytes, *offset, *len, (*besides, tail))
             }
             DiskWish::ReadThrown {
                 offset,
@@ -407,7 +412,7 @@ impl World {
                     return Err(DiskError::NotFound);
                 };
                 reach!(self.reach, "chunk: read from the trash");
-                self.read_on(p, (id, before), bytes, *offset, *len, *besides)
+                self.read_on(p, (id, before), bytes, *offset, *len, (*besides, None))
             }
             DiskWish::LoadObject { object } => {
                 let (sidecar, partial, complete) = objects.load(*object);
@@ -581,9 +586,11 @@ impl World {
             have: None,
         };
         match (&job.wish, &job.payload) {
-            (DiskWish::ReadStored { .. }, Some((tail, _))) => {
+            (DiskWish::ReadStored { .. } | DiskWish::ReadChunk { .. }, Some((tail, _))) => {
                 let joined = match outcome {
-                    Ok(DiskDone::Read { payload, .. }) => Some(*payload),
+                    Ok(DiskDone::Read { payload, .. } | DiskDone::Chunk { payload, .. }) => {
+                        Some(*payload)
+                    }
                     Ok(_) | Err(_) => None,
                 };
                 resume.joined(*tail, joined);
@@ -622,12 +629,12 @@ impl World {
                     resume.doubt(object);
                 }
             }
-            // The host puts what it fetched into the folder, where programs may delete it.
             // The host puts what it fetched into the folder, where programs may delete it; and what
             // was removed may come back with what somebody writes.
             (DiskWish::RemoveObject { object }, Ok(_)) if self.config.writable != 0 => {
                 resume.forget(*object);
             }
+            (DiskWish::Place(PlaceWish::Put { object, .. }), Ok(_)) => resume.forget(*object),
             (DiskWish::RemoveObject { object }, Ok(_)) => resume.thrown(*object),
             (
                 DiskWish::Draft {

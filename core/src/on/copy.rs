@@ -4,6 +4,9 @@
 //! over the wire; a chunk that its version says is as the base's is not asked for at all. Either
 //! way bytes are taken by reading and hashing them, and are stored as any that came: only if all
 //! of the chunk has the hash that it should have. Where it has not, the chunk is asked for whole.
+//!
+//! A host knows of what stands in its folder only the hashes that it was asked for: what stands
+//! where a chunk will be is read and hashed before that is asked for.
 
 use alloc::vec::Vec;
 
@@ -35,10 +38,28 @@ const REWRITE: Duration = Duration::from_secs(3);
 /// Bytes that are here and may be a chunk's, or its beginning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
-    /// In which object they lie, at the chunk's own offset: an ancestor, or the object itself.
-    pub from: ObjectId,
+    /// Where they lie, at the chunk's own offset.
+    pub from: Source,
     /// What they are.
     pub have: Have,
+}
+
+/// Where bytes lie that may be a chunk's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    /// In this object: an ancestor, or the chunk's own.
+    Object(ObjectId),
+    /// In what stands for the file in the shared folder, with this fingerprint.
+    Standing(Fingerprint),
+}
+
+/// What stands where a chunk will be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beneath {
+    /// The fingerprint of the file.
+    print: Fingerprint,
+    /// What it has there.
+    have: Have,
 }
 
 /// A chunk that is being made of bytes that are here.
@@ -319,11 +340,93 @@ impl Engine {
         let (_, len) = kept.held().chunk_range(chunk);
         if let Some(&hash) = kept.found.get(&chunk) {
             let have = Have { len, hash };
-            return Some(Held { from: object, have });
+            let from = Source::Object(object);
+            return Some(Held { from, have });
         }
         let held = |from| self.chunk_of(from, chunk, kept.held().chunk_size());
         let all = self.ancestors.of(object.node).filter(|at| *at != object);
-        all.filter_map(held).find(|held| held.have.len <= len)
+        all.filter_map(held)
+            .find(|held| held.have.len <= len)
+            .or_else(|| {
+                let Beneath { print, have } = (*kept.beneath.get(&chunk)?)?;
+                let (_, stands) = self.standing_file(object.node)?;
+                let from = Source::Standing(print);
+                (stands == print).then_some(Held { from, have })
+            })
+    }
+
+    /// Returns the file that stands for a node in the shared folder, whatever version it holds, and
+    /// its fingerprint.
+    fn standing_file(&self, node: NodeId) -> Option<(Vec<Name>, Fingerprint)> {
+        if self.config.role != Role::Full || self.folder.rechecks.contains_key(&node) {
+            return None;
+        }
+        let print = self.folder.placed(node)?.print;
+        Some((self.folder.standing.path(node)?, print))
+    }
+
+    /// Returns whether it is to be found out what stands where a chunk will be, before that is asked
+    /// for.
+    pub(crate) fn is_beneath_unknown(&self, object: ObjectId, chunk: ChunkIx) -> bool {
+        let stands_there = |kept: &Object| {
+            let (offset, _) = kept.held().chunk_range(chunk);
+            let stands = self.standing_file(object.node);
+            stands.is_some_and(|(_, print)| print.size > offset)
+        };
+        self.objects.get(&object).is_some_and(|kept| {
+            !kept.plain.contains(&chunk) && !kept.beneath.contains_key(&chunk) && stands_there(kept)
+        })
+    }
+
+    /// Has that read; false if there is no room.
+    pub(crate) fn look_beneath(&mut self, object: ObjectId, chunk: ChunkIx) -> bool {
+        if self.copies >= COPIES_MAX {
+            return false;
+        }
+        let Some((path, print)) = self.standing_file(object.node) else {
+            return false;
+        };
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return false;
+        };
+        kept.wanted.remove(&chunk);
+        kept.copying.insert(chunk);
+        self.copies += 1;
+        let (offset, len) = kept.held().chunk_range(chunk);
+        let job = Job::Beneath {
+            object,
+            chunk,
+            print,
+        };
+        let wish = PlainFile::Stands(path).read(offset, len, Besides::Nothing);
+        self.object_job(object, job, wish);
+        true
+    }
+
+    /// What stands where a chunk will be was read: it is named when the chunk is asked for.
+    pub(crate) fn on_beneath(
+        &mut self,
+        (object, chunk): (ObjectId, ChunkIx),
+        print: Fingerprint,
+        outcome: Result<DiskDone, DiskError>,
+    ) {
+        let beneath = match &outcome {
+            Ok(DiskDone::Chunk {
+                len, hash, before, ..
+            }) if *before == print && *len > 0 => {
+                let (len, hash) = (*len, *hash);
+                let have = Have { len, hash };
+                Some(Beneath { print, have })
+            }
+            Ok(_) | Err(_) => None,
+        };
+        self.drop_payload(outcome);
+        self.copies = self.copies.saturating_sub(1);
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.copying.remove(&chunk);
+            kept.beneath.insert(chunk, beneath);
+        }
+        self.want_again(object, chunk);
     }
 
     /// Returns what an ancestor has at a chunk's place, if its chunks have this size.
@@ -342,6 +445,7 @@ impl Engine {
         };
         let (_, len) = kept.held().chunk_range(chunk);
         let have = Have { len, hash };
+        let from = Source::Object(from);
         Some(Held { from, have })
     }
 
@@ -567,25 +671,55 @@ impl Engine {
             });
             return;
         };
-        if held.from == object {
-            self.prove_found(object, chunk, hash, fare);
-            return;
-        }
-        kept.copying.insert(chunk);
         let (offset, _) = kept.held().chunk_range(chunk);
+        let len = held.have.len;
+        let besides = tail.map_or(Besides::Nothing, Besides::Join);
+        let wish = match held.from {
+            Source::Object(from) if from == object => {
+                self.prove_found(object, chunk, hash, fare);
+                return;
+            }
+            Source::Object(from) => DiskWish::ReadStored {
+                object: from,
+                offset,
+                len,
+                besides,
+            },
+            Source::Standing(print) => {
+                let stands = self.standing_file(object.node);
+                let Some((path, _)) = stands.filter(|(_, stands)| *stands == print) else {
+                    self.drop_tail(tail);
+                    self.landed(fare);
+                    self.ask_whole(object, chunk);
+                    return;
+                };
+                PlainFile::Stands(path).read(offset, len, besides)
+            }
+        };
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.copying.insert(chunk);
+        }
         let copying = Copying {
             object,
             chunk,
             hash,
             fare,
         };
-        let wish = DiskWish::ReadStored {
-            object: held.from,
-            offset,
-            len: held.have.len,
-            besides: tail.map_or(Besides::Nothing, Besides::Join),
-        };
         self.object_job(object, Job::Copied(copying), wish);
+    }
+
+    fn drop_tail(&mut self, tail: Option<PayloadId>) {
+        if let Some(payload) = tail {
+            self.act(crate::action::Action::Drop { payload });
+        }
+    }
+
+    /// What was here is not what it was thought to be: the chunk's owner is asked for all of it.
+    fn ask_whole(&mut self, object: ObjectId, chunk: ChunkIx) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.plain.insert(chunk);
+        }
+        self.want_again(object, chunk);
     }
 
     /// Bytes were read that may be a chunk's.
@@ -600,12 +734,21 @@ impl Engine {
             kept.copying.remove(&chunk);
         }
         match outcome {
-            Ok(DiskDone::Read {
-                payload,
-                len,
-                hash: found,
-                nature,
-            }) if len == fare.len && found == hash => {
+            Ok(
+                DiskDone::Read {
+                    payload,
+                    len,
+                    hash: found,
+                    nature,
+                }
+                | DiskDone::Chunk {
+                    payload,
+                    len,
+                    hash: found,
+                    nature,
+                    ..
+                },
+            ) if len == fare.len && found == hash => {
                 let mut parcel = Parcel {
                     chunk,
                     hash,
@@ -623,10 +766,7 @@ impl Engine {
                 // the chunk's owner, who is asked for all of it.
                 self.drop_payload(other);
                 self.landed(fare);
-                if let Some(kept) = self.objects.get_mut(&object) {
-                    kept.plain.insert(chunk);
-                }
-                self.want_again(object, chunk);
+                self.ask_whole(object, chunk);
             }
         }
     }

@@ -76,6 +76,15 @@ pub(crate) enum Job {
         /// Whether it lies in the trash.
         is_thrown: bool,
     },
+    /// What stands where an object's chunk will be is read.
+    Beneath {
+        /// Of which object.
+        object: ObjectId,
+        /// Which chunk.
+        chunk: ChunkIx,
+        /// The file's fingerprint.
+        print: Fingerprint,
+    },
     /// A claim is hashed.
     Checked {
         /// Of which object.
@@ -165,6 +174,14 @@ impl Engine {
                 is_thrown,
             } => {
                 self.on_copied_plain((object, chunk), len, (print, is_thrown), outcome);
+                self.job_ended(object);
+            }
+            Job::Beneath {
+                object,
+                chunk,
+                print,
+            } => {
+                self.on_beneath((object, chunk), print, outcome);
                 self.job_ended(object);
             }
             Job::Checked { object, chunk } => {

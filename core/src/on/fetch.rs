@@ -176,6 +176,9 @@ impl Engine {
             return false;
         }
         let held = self.held_for(object, chunk);
+        if held.is_none() && self.is_beneath_unknown(object, chunk) {
+            return self.look_beneath(object, chunk);
+        }
         let Some(kept) = self.objects.get(&object) else {
             return false;
         };

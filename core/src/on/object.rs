@@ -423,6 +423,7 @@ impl Engine {
         }
         kept.download.arrived(self.now, chunk, hash);
         kept.plain.remove(&chunk);
+        kept.beneath.remove(&chunk);
         if is_outward && let Some(next) = kept.held().next_missing(chunk) {
             kept.download.arrived(self.now, next, hash);
         }

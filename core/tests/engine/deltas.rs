@@ -8,7 +8,9 @@ use tandem_core::time::Duration;
 use tandem_core::tree::register::{Content, Register, Stamp};
 use tandem_core::tree::runs::Runs;
 
-use crate::stage::{Held, Stage};
+use crate::app::{both, close, open, resize, written};
+use crate::placing::tree;
+use crate::stage::{Held, Stage, photo};
 
 /// Four chunks, and the beginning of a fifth, no two alike.
 fn book() -> Vec<u8> {
@@ -263,4 +265,58 @@ fn what_a_version_says_is_as_its_base_is_not_asked_for() {
     assert_eq!(stage.side("bo").engine().counters().chunks_asked, asked);
     let other = stage.read("bo", fh, 1_024, 1);
     assert_eq!(stage.answer("bo", other), None, "that one has changed");
+}
+
+// What stands in a host's folder.
+
+/// Bo opens the photo, of which he has read nothing, and writes it anew from its beginning: all of
+/// it, with these bytes. Returns what it costs ada, and what she has then.
+fn rewritten(stage: &mut Stage, bytes: &[u8]) -> u64 {
+    let before = stage.side("ada").engine().counters().bytes_fetched;
+    let (ino, fh) = open(stage, "photo");
+    resize(stage, ino, 0, 101);
+    written(stage, fh, 0, bytes, 102);
+    close(stage, fh);
+    stage.wait(Duration::from_secs(5));
+    assert_eq!(tree(stage)["photo"], bytes);
+    stage.side("ada").engine().counters().bytes_fetched - before
+}
+
+/// Ada was never asked for the photo, and knew no hash of what stood in her folder: all of it came
+/// over the wire. She reads what stands where a chunk will be before she asks for that.
+#[test]
+fn what_stands_in_the_folder_is_not_fetched_again() {
+    let mut stage = both();
+    assert_eq!(rewritten(&mut stage, &photo()), 0);
+    let mut longer = photo();
+    longer.extend_from_slice(b"the end");
+    assert_eq!(rewritten(&mut stage, &longer), 7);
+    longer[600] ^= 0xff;
+    assert_eq!(rewritten(&mut stage, &longer), 512);
+    assert_eq!(rewritten(&mut stage, &longer[..1_000]), 0);
+}
+
+/// A program changed what stood while what goes behind it was on its way: the two make no chunk,
+/// all of which is asked for, and nothing of either side is lost.
+#[test]
+fn what_stood_and_is_another_is_joined_to_nothing() {
+    let mut stage = both();
+    let mut longer = photo();
+    longer.extend_from_slice(b"the end");
+    let mut edited = photo();
+    edited[1_590] ^= 0xff;
+    stage.hold("ada", Held::Chunks);
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 1_600, b"the end", 102);
+    close(&mut stage, fh);
+    stage.wait(Duration::from_secs(1));
+    stage.side("ada").files.write("photo", &edited);
+    stage.release("ada", Held::Chunks);
+    stage.hint("photo");
+    stage.wait(Duration::from_secs(5));
+    let all: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
+    assert_eq!(all.len(), 2);
+    assert!(all.contains(&longer) && all.contains(&edited));
+    let asked = stage.side("ada").engine().counters().chunks_asked;
+    assert_eq!(asked, 2, "for what goes behind it, and for all of it");
 }

@@ -157,19 +157,24 @@ impl Folder {
         besides: Besides,
         payloads: &Payloads,
     ) -> Result<DiskDone, DiskError> {
+        // It is used up, also when nothing can be read to go before it.
+        let tail = match besides {
+            Besides::Join(tail) => payloads.take(tail).ok_or(DiskError::Io)?,
+            Besides::Nothing | Besides::Prefix(_) => Bytes::new(),
+        };
         let found = self
             .enter(path, OFlags::PATH | OFlags::NOFOLLOW)
             .map_err(disk_error)?;
-        self.read_from(&found, offset, len, besides, payloads)
+        self.read_from(&found, offset, len, (besides, tail), payloads)
     }
 
-    /// Reads a chunk of the file behind a handle that opens nothing yet.
+    /// Reads a chunk of the file behind a handle that opens nothing yet, and what goes behind it.
     pub(super) fn read_from(
         &self,
         found: &OwnedFd,
         offset: u64,
         len: u32,
-        besides: Besides,
+        (besides, tail): (Besides, Bytes),
         payloads: &Payloads,
     ) -> Result<DiskDone, DiskError> {
         let before = stat(found).map_err(disk_error)?;
@@ -180,8 +185,10 @@ impl Folder {
         }
         let fd = reopen(found, OFlags::NOCTTY).map_err(disk_error)?;
         let before = stat(&fd).map_err(disk_error)?;
-        let (bytes, len) = read_within(&fd, offset, len, before.stx_size).map_err(disk_error)?;
+        let (mut bytes, _) = read_within(&fd, offset, len, before.stx_size).map_err(disk_error)?;
         let after = stat(&fd).map_err(disk_error)?;
+        bytes.extend_from_slice(&tail);
+        let len = u32::try_from(bytes.len()).map_err(|_| DiskError::Io)?;
         let hash = ChunkHash::of(&bytes);
         let nature = Nature::of(&bytes, besides);
         Ok(DiskDone::Chunk {

@@ -176,7 +176,13 @@ impl Folder {
     ) -> Result<DiskDone, DiskError> {
         let beside = self.beside().ok_or(DiskError::WrongKind)?;
         let found = beside.find_thrown(file)?.ok_or(DiskError::NotFound)?;
-        self.read_from(&found, offset, len, besides, payloads)
+        self.read_from(
+            &found,
+            offset,
+            len,
+            (besides, bytes::Bytes::new()),
+            payloads,
+        )
     }
 }
 
@@ -268,7 +274,7 @@ impl Folder {
                 let found = look(&at)?.ok_or(DiskError::NotFound)?;
                 let is_directory = file_type(&found) == FileType::Directory;
                 let is_it = key_of(&found) == FileKey::from(&expect);
-                if !is_it || !(is_directory || same(&found, &expect)) {
+                if !is_it || !(is_directory || is_untouched(&found, &expect)) {
                     return Err(DiskError::Changed);
                 }
                 self.dress(&at, &dress)?;

@@ -189,6 +189,10 @@ impl Side {
                 DiskWish::ReadStored {
                     besides: Besides::Join(payload),
                     ..
+                }
+                | DiskWish::ReadChunk {
+                    besides: Besides::Join(payload),
+                    ..
                 } => Some(*payload),
                 DiskWish::Draft { wish, .. } => payload_of(wish),
                 _other => None,
@@ -207,7 +211,12 @@ impl Side {
                 len,
                 besides,
             } => {
-                let (bytes, print) = self.files.read(&path, offset, len)?;
+                let tail = match besides {
+                    Besides::Join(tail) => self.payloads.remove(&tail).expect("it was not used up"),
+                    Besides::Nothing | Besides::Prefix(_) => Vec::new(),
+                };
+                let (mut bytes, print) = self.files.read(&path, offset, len)?;
+                bytes.extend(tail);
                 Ok(self.park_chunk(bytes, print, besides))
             }
             DiskWish::ReadThrown {
