@@ -147,8 +147,8 @@ pub enum PlaceWish {
     Dress {
         /// Where it is.
         at: Whereabouts,
-        /// What stands there; its change time does not count, and of a directory only which
-        /// one it is.
+        /// What stands there. Its change time counts: a program that sets the other time back leaves
+        /// its trace there alone. Of a directory only which one it is.
         expect: Fingerprint,
         /// What it is to look like.
         dress: Dress,

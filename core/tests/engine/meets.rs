@@ -1,11 +1,11 @@
 //! What is written or removed here meets what others do meanwhile.
 
 use tandem_core::action::FsReply;
-use tandem_core::edit::{Edit, RenameHow};
+use tandem_core::edit::{Edit, RenameHow, SetAttr};
 use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
 use tandem_core::ids::{Ino, NodeId};
-use tandem_core::time::Duration;
+use tandem_core::time::{Duration, WallTime};
 
 use crate::app::{
     alone, both, close, create, flush, greeting, open, read, resize, secs, sync, versions, written,
@@ -259,4 +259,32 @@ fn what_is_here_goes_once_it_is_stored_that_it_may() {
     stage.release("bo", Held::Commits);
     stage.wait(secs(1));
     assert_eq!(stage.side("bo").objects.count(), 0);
+}
+
+/// A program wrote over the photo and set its time back, and bo changed its mode. Ada set that, took
+/// the new change time for that of her own doing, and showed two contents as one for good.
+#[test]
+fn what_was_written_in_secret_before_attributes_are_set_is_found() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let mut edited = photo();
+    edited[700] ^= 0xff;
+    stage.side("ada").files.write_secretly("photo", &edited);
+    let ino = stage.lookup("bo", "photo");
+    let set = SetAttr {
+        mode: Some(0o600),
+        ..SetAttr::default()
+    };
+    let (fh, wall) = (
+        None,
+        WallTime {
+            secs: 300,
+            nanos: 0,
+        },
+    );
+    stage.call("bo", FsCall::Edit(Edit::SetAttr { ino, fh, set, wall }));
+    stage.wait(secs(30));
+    assert_eq!(stage.side("ada").files.mode("photo"), 0o600);
+    assert!(tree(&mut stage)["photo"] == edited);
+    assert!(read(&mut stage, "photo") == edited);
 }

@@ -389,7 +389,7 @@ impl Files {
                 let file = self.at(&path).ok_or(DiskError::NotFound)?;
                 let is_directory = file.what == Seen::Directory;
                 let is_it = FileKey::from(&file.print) == FileKey::from(expect);
-                if !(is_it && (is_directory || same(&file.print, expect))) {
+                if !(is_it && (is_directory || self.expects(&path, expect))) {
                     return Err(DiskError::Changed);
                 }
                 self.dress(&path, dress);
@@ -417,6 +417,16 @@ impl Files {
         file.bytes = bytes.to_vec();
         file.print.size = bytes.len() as u64;
         (file.print.mtime, file.print.ctime) = (now, now);
+    }
+
+    /// Writes as many bytes as there are over them, and sets the time back: only the change time
+    /// tells.
+    pub(crate) fn write_secretly(&mut self, path: &str, bytes: &[u8]) {
+        let now = self.tick();
+        let file = self.at_mut(path).expect("it is there");
+        assert_eq!(file.bytes.len(), bytes.len());
+        file.bytes = bytes.to_vec();
+        file.print.ctime = now;
     }
 
     /// Puts another file in its place, as a save by rename does.
