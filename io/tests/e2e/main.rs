@@ -11,10 +11,13 @@
 mod changes;
 mod commands;
 mod common;
+mod costs;
 mod deltas;
 mod errors;
+mod git;
 mod host_gone;
 mod host_mount;
+mod kills;
 mod reads;
 mod resume;
 mod sidecar;

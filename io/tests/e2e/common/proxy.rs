@@ -23,6 +23,8 @@ struct Shared {
     over: AtomicBool,
     /// Bytes that came from the target.
     down: AtomicU64,
+    /// Bytes that went to it.
+    up: AtomicU64,
     /// Bytes a second from the target, over all connections; 0 for no limit.
     rate: AtomicU64,
     /// When the next byte may pass.
@@ -39,6 +41,7 @@ impl Proxy {
             paused: AtomicBool::default(),
             over: AtomicBool::default(),
             down: AtomicU64::default(),
+            up: AtomicU64::default(),
             rate: AtomicU64::default(),
             next: Mutex::new(Instant::now()),
         });
@@ -83,6 +86,11 @@ impl Proxy {
     /// Returns how many bytes have come from the target.
     pub(crate) fn down(&self) -> u64 {
         self.shared.down.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many bytes have come through, both ways.
+    pub(crate) fn carried(&self) -> u64 {
+        self.down() + self.shared.up.load(Ordering::SeqCst)
     }
 }
 
@@ -152,6 +160,7 @@ fn pump(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream, is_down: bool
             shared.down.fetch_add(len as u64, Ordering::SeqCst);
         } else {
             shared.pace(0);
+            shared.up.fetch_add(len as u64, Ordering::SeqCst);
         }
         if to.write_all(&buffer[..len]).is_err() {
             break;
