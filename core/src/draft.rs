@@ -53,6 +53,8 @@ pub(crate) enum Op {
         req: ReqId,
         /// From which offset, in bytes.
         offset: u64,
+        /// Whether from the end of the file, wherever that is.
+        append: bool,
         /// The bytes.
         payload: PayloadId,
         /// How many.
@@ -107,6 +109,8 @@ pub(crate) enum DraftJob {
         plan: Plan,
         /// The wall clock.
         wall: WallTime,
+        /// Whether they went elsewhere than the kernel takes it.
+        moved: bool,
     },
     /// It is cut or extended.
     Resized {
@@ -287,6 +291,12 @@ impl Draft {
     /// Returns whether nothing is under way on it.
     pub(crate) fn is_idle(&self) -> bool {
         self.jobs == 0 && self.flying.is_empty() && !self.journaling
+    }
+
+    /// Returns where the file ends, once the changes under way are made.
+    pub(crate) fn end(&self) -> u64 {
+        let flying = self.flying.values().map(|(_, to)| *to);
+        flying.fold(self.overlay.size(), u64::max)
     }
 
     /// Returns whether a change under way touches a chunk.

@@ -105,6 +105,9 @@ pub enum Edit {
         fh: Fh,
         /// At which offset, in bytes.
         offset: u64,
+        /// Whether it goes to the end of the file, wherever that is by now: `O_APPEND`. A kernel
+        /// that has not asked since a peer appended takes an offset for the end that is not it.
+        append: bool,
         /// The bytes.
         payload: PayloadId,
         /// How many.

@@ -258,6 +258,7 @@ impl Script {
                 Edit::Write {
                     fh,
                     offset,
+                    append: false,
                     payload: PayloadId(0),
                     len: u32::try_from(len).unwrap_or(1),
                     wall,

@@ -37,7 +37,7 @@ impl Engine {
         &mut self,
         req: ReqId,
         fh: Fh,
-        offset: u64,
+        (offset, append): (u64, bool),
         payload: PayloadId,
         len: u32,
         wall: WallTime,
@@ -58,6 +58,7 @@ impl Engine {
         let op = Op::Write {
             req,
             offset,
+            append,
             payload,
             len,
             wall,

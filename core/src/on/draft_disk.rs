@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::action::{DiskWish, FsReply, Shown};
+use crate::draft::journal::size_max;
 use crate::draft::journal::{Header, JournalWriter, Record};
 use crate::draft::{DraftJob, Op, Stage};
 use crate::draft_wish::{DraftFrom, DraftWish};
@@ -203,11 +204,17 @@ impl Engine {
         };
         match draft.queue.front() {
             None => self.draft_rests(node),
-            Some(&Op::Write { offset, len, .. }) => {
+            Some(&Op::Write {
+                offset,
+                append,
+                len,
+                ..
+            }) => {
+                let end = draft.end();
                 if !draft.overlay.is_changed() && self.draft_moves_on(node) {
                     return Turn::Wait;
                 }
-                self.write_next(node, offset, len)
+                self.write_next(node, if append { end } else { offset }, len)
             }
             Some(&Op::Resize {
                 req,
@@ -300,11 +307,20 @@ impl Engine {
         if !plan.is_empty() && draft.journaling {
             return Turn::Wait;
         }
+        if offset.saturating_add(len.into()) > size_max(draft.overlay.chunk_size()) {
+            // Only what is appended can be found to be so here.
+            self.fail_next(node, FsError::TooLarge);
+            return Turn::Next;
+        }
         let Some(draft) = self.drafts.get_mut(&node) else {
             return Turn::Wait;
         };
         let Some(Op::Write {
-            req, payload, wall, ..
+            req,
+            offset: asked,
+            payload,
+            wall,
+            ..
         }) = draft.queue.pop_front()
         else {
             return Turn::Wait;
@@ -324,6 +340,7 @@ impl Engine {
             nr,
             plan,
             wall,
+            moved: offset != asked,
         };
         let wish = DraftWish::Write {
             offset,
@@ -485,6 +502,7 @@ impl Engine {
                 nr,
                 plan,
                 wall,
+                moved,
             } => {
                 let Some(draft) = self.drafts.get_mut(&node) else {
                     return;
@@ -497,6 +515,9 @@ impl Engine {
                 let records: Vec<Record> = plan.before.into_iter().chain(plan.after).collect();
                 self.draft_changed(node, &records, Some(to));
                 let len = u32::try_from(to - from).unwrap_or(u32::MAX);
+                if moved {
+                    self.forget_inode(node, true);
+                }
                 self.reply(req, Ok(FsReply::Written { len }));
             }
             DraftJob::Resized {

@@ -93,11 +93,12 @@ impl Engine {
             Edit::Write {
                 fh,
                 offset,
+                append,
                 payload,
                 len,
                 wall,
             } => {
-                self.on_write(req, fh, offset, payload, len, wall);
+                self.on_write(req, fh, (offset, append), payload, len, wall);
                 Ok(())
             }
             Edit::Flush { fh, wall } => {

@@ -74,11 +74,27 @@ pub(crate) fn open(stage: &mut Stage, name: &str) -> (Ino, Fh) {
 }
 
 pub(crate) fn write(stage: &mut Stage, fh: Fh, offset: u64, bytes: &[u8], secs: i64) -> ReqId {
+    write_as(stage, fh, (offset, false), bytes, secs)
+}
+
+/// Bo appends, taking it that the file ends there.
+pub(crate) fn append(stage: &mut Stage, fh: Fh, end: u64, bytes: &[u8], secs: i64) -> ReqId {
+    write_as(stage, fh, (end, true), bytes, secs)
+}
+
+fn write_as(
+    stage: &mut Stage,
+    fh: Fh,
+    (offset, append): (u64, bool),
+    bytes: &[u8],
+    secs: i64,
+) -> ReqId {
     let payload = PayloadId(stage.draw());
     stage.side("bo").payloads.insert(payload, bytes.to_vec());
     let edit = Edit::Write {
         fh,
         offset,
+        append,
         payload,
         len: u32::try_from(bytes.len()).unwrap(),
         wall: wall(secs),

@@ -8,7 +8,8 @@ use tandem_core::ids::{Ino, NodeId};
 use tandem_core::time::{Duration, WallTime};
 
 use crate::app::{
-    alone, both, close, create, flush, greeting, open, read, resize, secs, sync, versions, written,
+    alone, append, both, close, create, flush, greeting, open, read, resize, secs, sync, versions,
+    written,
 };
 use crate::bo::Bo;
 use crate::placing::{ada, names, tree};
@@ -287,4 +288,34 @@ fn what_was_written_in_secret_before_attributes_are_set_is_found() {
     assert_eq!(stage.side("ada").files.mode("photo"), 0o600);
     assert!(tree(&mut stage)["photo"] == edited);
     assert!(read(&mut stage, "photo") == edited);
+}
+
+/// A program of bo's kept a file open to append to, and ada appended to it. Bo's kernel does not ask
+/// anew where the file ends before it writes, and gave the old end: what ada had appended was
+/// written over.
+#[test]
+fn what_is_appended_goes_to_the_end_that_there_is() {
+    let mut stage = both();
+    let (ino, fh) = open(&mut stage, "photo");
+    let mut both_have = photo();
+    both_have.extend_from_slice(b" ada's");
+    stage.side("ada").files.write("photo", &both_have);
+    stage.hint("photo");
+    stage.wait(secs(3));
+    stage.trace();
+    let (one, two) = (
+        append(&mut stage, fh, 1_600, b" bo's", 101),
+        append(&mut stage, fh, 1_605, b" own", 102),
+    );
+    both_have.extend_from_slice(b" bo's own");
+    for (req, len) in [(one, 5), (two, 4)] {
+        assert_eq!(stage.answer("bo", req), Some(Ok(FsReply::Written { len })));
+    }
+    let told = stage.trace();
+    let forgets = format!("kernel, forget {ino} and its pages");
+    assert!(told.contains(&forgets), "its pages have other bytes there");
+    close(&mut stage, fh);
+    stage.wait(secs(30));
+    assert!(tree(&mut stage)["photo"] == both_have);
+    assert!(read(&mut stage, "photo") == both_have);
 }

@@ -481,8 +481,8 @@ impl Filesystem for Fuse {
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
-        _flags: OpenFlags,
+        how: WriteFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
@@ -495,6 +495,9 @@ impl Filesystem for Fuse {
         let edit = Edit::Write {
             fh: Fh(fh.0),
             offset,
+            // What the kernel writes of pages that were mapped lies where it says.
+            append: flags.0.cast_unsigned() & OFlags::APPEND.bits() != 0
+                && !how.contains(WriteFlags::FUSE_WRITE_CACHE),
             payload,
             len,
             wall: wall_clock(),

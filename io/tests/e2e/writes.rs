@@ -505,3 +505,37 @@ fn a_read_only_share_refuses_every_change_s35() {
     assert_eq!(tried, [Err(ErrorKind::ReadOnlyFilesystem); 3]);
     assert_eq!(fs::read(host.dir.join("file")).unwrap(), b"x");
 }
+
+/// A log that both sides append to, the joiner's program through one descriptor that asks nothing in
+/// between: its kernel writes where it last knew the end to be. Nothing of either is written over.
+#[test]
+fn what_is_appended_goes_to_the_end_that_there_is_s13() {
+    let (_world, host, joiner) = shared(|dir| fs::write(dir.join("log"), "begun\n").unwrap());
+    let path = joiner.sees("log", 6);
+    let mut log = File::options().append(true).open(path).unwrap();
+    let mut wanted = b"begun\n".to_vec();
+    for turn in 0..5 {
+        let line = format!("ada's line {turn}\n");
+        let mut outside = File::options().append(true).open(host.dir.join("log"));
+        outside
+            .as_mut()
+            .unwrap()
+            .write_all(line.as_bytes())
+            .unwrap();
+        drop(outside);
+        wanted.extend_from_slice(line.as_bytes());
+        until("the joiner has heard of it", || {
+            (joiner.status().number("bytes") == wanted.len() as u64).then_some(())
+        });
+        let line = format!("mo's line {turn}\n");
+        log.write_all(line.as_bytes()).unwrap();
+        wanted.extend_from_slice(line.as_bytes());
+        // A quiet second publishes it.
+        until("the host has it", || {
+            (fs::read(host.dir.join("log")).unwrap() == wanted).then_some(())
+        });
+    }
+    assert!(fs::read(joiner.path("log")).unwrap() == wanted);
+    drop(log);
+    assert_eq!(converge(&host.dir, &joiner.mnt).len(), 1);
+}
