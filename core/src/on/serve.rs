@@ -12,6 +12,7 @@ use crate::event::{DiskDone, Fingerprint, Nature};
 use crate::ids::{AskId, ChunkHash, ChunkIx, LinkId, NodeId, ObjectId, PayloadId};
 use crate::limits::ASKS_PER_LINK_MAX;
 use crate::message::{Answer, Have, Role, Want};
+use crate::on::copy::PlainFile;
 use crate::on::disk::Job;
 use crate::on::placed::same_content;
 use crate::records;
@@ -27,6 +28,8 @@ pub(crate) struct Serving {
     pub want: Want,
     /// How many bytes that has.
     pub len: u32,
+    /// Whether it is read from the trash.
+    pub is_thrown: bool,
 }
 
 impl Engine {
@@ -48,7 +51,13 @@ impl Engine {
         }
         asker.asks += 1;
         self.heard_on(link);
-        self.asks.insert(ask, Serving { link, want, len: 0 });
+        let serving = Serving {
+            link,
+            want,
+            len: 0,
+            is_thrown: false,
+        };
+        self.asks.insert(ask, serving);
         self.serve(ask);
     }
 
@@ -94,6 +103,7 @@ impl Engine {
         let len = u32::try_from(left).map_or(chunk_size, |left| left.min(chunk_size));
         if let Some(serving) = self.asks.get_mut(&ask) {
             serving.len = len;
+            serving.is_thrown = matches!(found, PlainFile::Thrown(_));
         }
         let wish = found.read(offset, len, besides(serving.want.have, len));
         self.job(Job::Serve(ask), wish);
@@ -152,6 +162,10 @@ impl Engine {
                 return;
             }
             Err(DiskError::NotFound | DiskError::WrongKind) => {
+                if self.went_to_trash(serving) {
+                    self.serve(ask);
+                    return;
+                }
                 let holder = self.holder_of(object);
                 if holder.is_none() {
                     self.thrown.forget(object.version);
@@ -187,7 +201,7 @@ impl Engine {
         let holds = print == Some(before) && before == after;
         if !holds || len != serving.len {
             self.act(Action::Drop { payload });
-            if self.folder.rechecks.contains_key(&node) {
+            if self.folder.rechecks.contains_key(&node) || self.went_to_trash(serving) {
                 self.serve(ask);
                 return;
             }
@@ -225,6 +239,13 @@ impl Engine {
                 self.commits.then(After::Answer { ask, answer });
             }
         }
+    }
+
+    /// Returns whether a file went to the trash while it was read under its name: it is there.
+    fn went_to_trash(&self, serving: Serving) -> bool {
+        let object = serving.want.object;
+        let is_thrown = self.thrown.print(object.version).is_some();
+        is_thrown && !serving.is_thrown && self.holder_of(object).is_none()
     }
 
     /// Puts a chunk's first hash on record, and the digest with the last of them.

@@ -273,6 +273,27 @@ fn a_host_serves_what_stands_though_it_was_superseded() {
     assert_eq!(asked_on(&mut stage, own, first, 1), "gone");
 }
 
+/// A look under the old name finds nothing: that says nothing of the trash, and was taken to, so
+/// that nobody was served of that file any more.
+#[test]
+fn what_goes_to_the_trash_while_it_is_read_is_read_there() {
+    let mut stage = ada(&[("a", &[7; 700])]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("a");
+    let version = bo.version_of(node);
+    stage.hold("ada", Held::Disk);
+    bo.remove(node, "a");
+    bo.tell(&mut stage);
+    assert_eq!(tree(&mut stage).get("a"), None, "it is done, and ada waits");
+    let first = ObjectId { node, version };
+    let own = ("ada", bo.link);
+    assert_eq!(asked_on(&mut stage, own, first, 1), "nothing");
+    stage.release("ada", Held::Disk);
+    assert_eq!(answers(&mut stage, "ada"), ["here it is"]);
+    assert_eq!(asked_on(&mut stage, own, first, 0), "here it is");
+}
+
 /// Ada's own version lost to bo's, and stands beside it under another name and as another node.
 #[test]
 fn a_host_serves_a_version_that_stands_as_a_conflict_copy() {
