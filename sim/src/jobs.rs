@@ -328,6 +328,9 @@ impl World {
         let nature = Nature::of(&bytes, besides);
         let payload = PayloadId(self.peers[p].draw());
         self.peers[p].payloads.insert(payload, bytes);
+        if after == before {
+            self.leases.read(payload, id, &self.folder);
+        }
         Ok(DiskDone::Chunk {
             payload,
             len,
@@ -538,14 +541,25 @@ impl World {
             }
             DiskWish::Place(wish) => {
                 let thrown = self.folder.beside.trash.len();
+                let ready = if let PlaceWish::Put { object, .. } = wish {
+                    self.folder.beside.ready.get(object).copied()
+                } else {
+                    None
+                };
                 let done = self.folder.at(nanos).place_wish(wish, here);
                 for id in self.folder.beside.trash.iter().skip(thrown) {
                     if let Some(bytes) = self.folder.bytes(*id) {
                         self.kept.displaced(&bytes);
                     }
+                    // It is told when the job is, and hears what is asked by then right after.
+                    self.leases.thrown(*id, self.now + self.config.disk_time);
+                    reach!(self.reach, "trash: a file came");
                 }
                 if let (PlaceWish::Put { object, .. }, Ok(_)) = (wish, &done) {
                     objects.remove(*object);
+                    if let Some(id) = ready {
+                        self.leases.put(*object, id, &self.folder);
+                    }
                 }
                 done
             }

@@ -163,6 +163,10 @@ pub struct Asked {
     pub fetch: FetchId,
     /// On which lane.
     pub stream: Stream,
+    /// Which.
+    pub want: Want,
+    /// When.
+    pub at: u64,
     /// Whether it was asked before, by a wire that repeats itself.
     pub again: bool,
 }

@@ -7,7 +7,7 @@ use tandem_core::action::{Action, FsReply, Invalidation, Stored, WantState};
 use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, PeerId, ReqId};
-use tandem_core::message::{Answer, Message};
+use tandem_core::message::{Answer, Message, Want};
 
 use crate::check::shown::original;
 use crate::check::{Failure, Kind, Verdict};
@@ -19,7 +19,7 @@ use crate::net::{Carried, End, Link, Piece, Stream};
 use crate::peer::{Caller, Fetching, Job, Pending};
 use crate::reach;
 use crate::reads::Ended;
-use crate::world::{Item, World};
+use crate::world::{HOST, Item, World};
 
 /// How often a shell asks again when bytes that were said to be there can't be read.
 const AGAIN_MAX: u32 = 8;
@@ -111,6 +111,9 @@ impl World {
             Action::Drop { payload } => match self.peers[p].payloads.remove(&payload) {
                 Some(_) => {
                     self.peers[p].resume.dropped(payload);
+                    if p == HOST {
+                        self.leases.dropped(payload);
+                    }
                     Ok(())
                 }
                 None => Err(Failure::safety("the door", format!("drops {payload}"))),
@@ -374,6 +377,24 @@ impl World {
         };
         // The link may have ended meanwhile; then nobody hears.
         if let Some(asked) = self.peers[p].asks.remove(&ask) {
+            if p == HOST {
+                match answer {
+                    Answer::Data { payload, .. } | Answer::Tail { payload, .. } => {
+                        self.leases.answered(asked.want.object, payload);
+                    }
+                    // A program that sets a time back makes versions that differ in nothing.
+                    Answer::Gone | Answer::NotHeld if !self.set_back => {
+                        let Want { object, chunk, .. } = asked.want;
+                        let at = u64::from(chunk.0) * u64::from(self.config.chunk_size);
+                        (self.leases).denied((object, at), asked.at, &self.folder)?;
+                    }
+                    Answer::Gone
+                    | Answer::NotHeld
+                    | Answer::Same
+                    | Answer::Hole
+                    | Answer::Failed => {}
+                }
+            }
             if let Carried::Data(bytes, _) | Carried::Tail(bytes, _) = &carried
                 && let Some(link) = self.links.get(&asked.link)
             {

@@ -164,6 +164,8 @@ impl World {
                     link: at,
                     fetch,
                     stream,
+                    want,
+                    at: self.now,
                     again,
                 };
                 self.peers[p].asks.insert(ask, asked);

@@ -24,6 +24,7 @@ use crate::check::handles::Handles;
 use crate::check::here::Here;
 use crate::check::kept::Author;
 use crate::check::kept::Kept;
+use crate::check::leases::Leases;
 use crate::check::live::Live;
 use crate::check::names::Names;
 use crate::check::resume::Resume;
@@ -113,6 +114,8 @@ pub struct World {
     pub folder: Folder,
     /// What is owed of what was written.
     pub kept: Kept,
+    /// What the host holds for others.
+    pub(crate) leases: Leases,
     /// What was reached.
     pub reach: Reach,
     /// What happened.
@@ -165,6 +168,7 @@ impl World {
             peers: Vec::new(),
             folder: Folder::new(),
             kept: Kept::default(),
+            leases: Leases::default(),
             reach: Reach::default(),
             trace: Trace::new(keep_trace),
             events: 0,
@@ -494,6 +498,9 @@ impl World {
             reach!(self.reach, "clock: runs fast or slow");
         }
         peer.stopping = false;
+        if p == HOST {
+            self.leases.started();
+        }
         peer.live.crash();
         peer.live.alone(now);
         peer.live.started(now);

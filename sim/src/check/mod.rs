@@ -8,6 +8,7 @@ pub mod faults;
 pub mod handles;
 pub mod here;
 pub mod kept;
+pub mod leases;
 pub mod live;
 pub mod names;
 pub mod order;

@@ -2,8 +2,10 @@
 //!
 //! Law: a sidecar's word that chunks are durable is written only when the bytes of all chunks that
 //! it speaks of were synced; an object goes to its complete place only when all of its bytes were
-//! synced and the store has it on record, by a commit that outlives a power loss. The records are
-//! read here as `docs/FORMATS.md` has them, not by the core's code.
+//! synced and the store has it on record, by a commit that outlives a power loss; and a file gets
+//! its name in the shared folder only when that it is about to is on record likewise: after a kill
+//! in between it would be taken for what a program made there, a new version that nobody wrote.
+//! The records are read here as `docs/FORMATS.md` has them, not by the core's code.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,6 +13,7 @@ use std::ops::Range;
 use tandem_core::action::DiskWish;
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::ids::ObjectId;
+use tandem_core::place_wish::PlaceWish;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Failure, Verdict};
@@ -31,6 +34,7 @@ pub fn judge(wish: &DiskWish, len: u64, objects: &Objects, records: &Records) ->
     match wish {
         DiskWish::MarkSidecar { object, record } => marked(*object, record, objects),
         DiskWish::FinishObject { object } => finished(*object, objects, records),
+        DiskWish::Place(PlaceWish::Put { object, .. }) => put_down(*object, records),
         DiskWish::List { .. }
         | DiskWish::Look { .. }
         | DiskWish::Place(_)
@@ -198,6 +202,49 @@ fn drafted(
 /// Returns whether a draft's record says that it lies under the name of this object. It stands
 /// under the node that is written, which in the case of a conflict copy is not the object's.
 fn is_recorded(object: ObjectId, records: &Records) -> bool {
+    let name = written_as(object);
+    // A value is a byte for its layout, and the object comes first.
+    let is_it = |value: &[u8]| value.get(1..).is_some_and(|rest| rest.starts_with(&name));
+    records
+        .all()
+        .any(|(key, value)| key.first() == Some(&b'd') && is_it(&value))
+}
+
+/// Judges that an object's data gets a name in the shared folder.
+fn put_down(object: ObjectId, records: &Records) -> Verdict {
+    let name = written_as(object);
+    let mut intents = records
+        .all_durable()
+        .filter(|(key, _)| key.first() == Some(&b'w'));
+    // Before the object come a byte for the layout, the directory, the name and the version.
+    let is_it = |value: &[u8]| {
+        let rest = after_numbers(value.get(1..)?, 2)?;
+        let (len, rest) = leading_number(rest)?;
+        let rest = after_numbers(rest.get(usize::try_from(len).ok()?..)?, 2)?;
+        Some(rest.starts_with(&name))
+    };
+    if intents.any(|(_, value)| is_it(value) == Some(true)) {
+        return Ok(());
+    }
+    let what = format!("{object:?} gets its name before it is on record that it is about to");
+    Err(Failure::safety("P2", what))
+}
+
+/// Returns the number with which a value begins, and what follows it.
+fn leading_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().position(|byte| byte & 0x80 == 0)?;
+    let (number, rest) = bytes.split_at(end + 1);
+    let add = |all: u64, byte: &u8| (all << 7) | u64::from(byte & 0x7f);
+    Some((number.iter().rev().fold(0, add), rest))
+}
+
+/// Returns what follows so many numbers.
+fn after_numbers(bytes: &[u8], count: usize) -> Option<&[u8]> {
+    (0..count).try_fold(bytes, |rest, _| Some(leading_number(rest)?.1))
+}
+
+/// Returns the numbers of an object as they stand in a value.
+fn written_as(object: ObjectId) -> Vec<u8> {
     let mut name = Vec::new();
     for part in [object.node.0, object.version] {
         for mut number in [part.actor.0, part.counter] {
@@ -209,11 +256,7 @@ fn is_recorded(object: ObjectId, records: &Records) -> bool {
             name.push(number.to_le_bytes()[0]);
         }
     }
-    // A value is a byte for its layout, and the object comes first.
-    let is_it = |value: &[u8]| value.get(1..).is_some_and(|rest| rest.starts_with(&name));
-    records
-        .all()
-        .any(|(key, value)| key.first() == Some(&b'd') && is_it(&value))
+    name
 }
 
 fn number(record: &[u8], at: usize) -> u64 {

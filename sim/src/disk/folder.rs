@@ -106,7 +106,7 @@ impl Folder {
         self.clock
     }
 
-    pub(super) fn make(&mut self, node: Node, mode: u16) -> Id {
+    pub(crate) fn make(&mut self, node: Node, mode: u16) -> Id {
         let id = Id(self.next);
         self.next += 1;
         let number = self.free.pop().unwrap_or(100 + id.0);

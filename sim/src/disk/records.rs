@@ -56,6 +56,12 @@ impl Records {
         *self = Self::default();
     }
 
+    /// Returns all records that outlive a power loss.
+    pub fn all_durable(&self) -> impl Iterator<Item = (&[u8], &[u8])> + '_ {
+        let written = self.synced.iter();
+        written.map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+
     /// Returns all records.
     pub fn all(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         self.now
