@@ -33,11 +33,19 @@ pub enum Mutant {
     NameNotForgotten,
     /// What a start finds of a partial file is ignored.
     SidecarIgnored,
+    /// What lies in the trash is not served any more once a peer comes back, though a program has
+    /// it open there.
+    LeaseDropped,
+    /// A file is put under its name before it is on record that it is about to be.
+    IntentAfterEffect,
+    /// An edit made in the shared folder counts as made on the newest version that is known, not
+    /// on the one that stood there.
+    ParentNewest,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::RangeOutward,
         Self::FailedReadIsEof,
         Self::BitBeforeData,
@@ -50,7 +58,30 @@ impl Mutant {
         Self::WindowIgnored,
         Self::NameNotForgotten,
         Self::SidecarIgnored,
+        Self::LeaseDropped,
+        Self::IntentAfterEffect,
+        Self::ParentNewest,
     ];
+
+    /// Returns whether only runs in which joiners write meet what it does: nothing is put into the
+    /// shared folder in others.
+    pub fn is_of_writing(self) -> bool {
+        match self {
+            Self::LeaseDropped | Self::IntentAfterEffect | Self::ParentNewest => true,
+            Self::RangeOutward
+            | Self::FailedReadIsEof
+            | Self::BitBeforeData
+            | Self::ReplayedChunk
+            | Self::KnowledgeEarly
+            | Self::AttemptsNeverReset
+            | Self::HandleReused
+            | Self::RenameUnsynced
+            | Self::NewsDropped
+            | Self::WindowIgnored
+            | Self::NameNotForgotten
+            | Self::SidecarIgnored => false,
+        }
+    }
 }
 
 #[cfg(feature = "mutants")]

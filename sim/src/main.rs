@@ -27,6 +27,10 @@ struct Cli {
     /// Let applications edit on the mounts, too.
     #[arg(long, global = true)]
     writing: bool,
+    /// Plant a fault in every engine.
+    #[cfg(feature = "mutants")]
+    #[arg(long, global = true, value_parser = planted, conflicts_with = "only")]
+    plant: Option<tandem_core::mutant::Mutant>,
     #[command(subcommand)]
     command: Command,
 }
@@ -107,6 +111,9 @@ enum Command {
     /// Plant one fault after the other in every engine, and find it.
     #[cfg(feature = "mutants")]
     Mutants {
+        /// Only this one, by its name in the table.
+        #[arg(long, value_parser = planted)]
+        only: Option<tandem_core::mutant::Mutant>,
         /// How many seeds at once, instead of one for each core.
         #[arg(long, value_parser = some)]
         jobs: Option<u64>,
@@ -163,6 +170,10 @@ fn main() -> ExitCode {
         }
     };
     WRITING.store(cli.writing, Ordering::Relaxed);
+    #[cfg(feature = "mutants")]
+    if let Some(mutant) = cli.plant {
+        tandem_sim::mutants::PLANTED.get_or_init(|| mutant);
+    }
     let result = match cli.command {
         Command::Run {
             seed,
@@ -203,7 +214,7 @@ fn main() -> ExitCode {
             Ok(go_hunting(from, until, cores(jobs), how.coverage))
         }
         #[cfg(feature = "mutants")]
-        Command::Mutants { jobs } => Ok(all_mutants(cores(jobs))),
+        Command::Mutants { only, jobs } => Ok(all_mutants(only, cores(jobs))),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -233,6 +244,14 @@ fn some(text: &str) -> Result<u64, String> {
 fn knob(text: &str) -> Result<u32, String> {
     let none = || "neither the number of a planned event nor the name of a knob".to_owned();
     knobs::parse(text).ok_or_else(none)
+}
+
+#[cfg(feature = "mutants")]
+fn planted(name: &str) -> Result<tandem_core::mutant::Mutant, String> {
+    use tandem_core::mutant::Mutant;
+
+    let names = || Mutant::ALL.map(|mutant| format!("{mutant:?}")).join(", ");
+    tandem_sim::mutants::named(name).ok_or_else(|| format!("there are only: {}", names()))
 }
 
 fn cores(wanted: Option<u64>) -> usize {
@@ -485,11 +504,14 @@ fn tell_story(failed: &run::Outcome) -> u8 {
 }
 
 #[cfg(feature = "mutants")]
-fn all_mutants(jobs: usize) -> u8 {
+fn all_mutants(only: Option<tandem_core::mutant::Mutant>, jobs: usize) -> u8 {
+    use tandem_core::mutant::Mutant;
+
+    let is_meant = |mutant: &Mutant| only.is_none_or(|only| only == *mutant);
     let mut missed = 0;
     say("| mutant | seed | promise | what the oracle said |");
     say("|---|---|---|---|");
-    for mutant in tandem_core::mutant::Mutant::ALL {
+    for mutant in Mutant::ALL.into_iter().filter(is_meant) {
         let Some(found) = tandem_sim::mutants::find(mutant, jobs) else {
             missed = 11;
             say(&format!("| {mutant:?} | not found | | |"));
@@ -498,8 +520,13 @@ fn all_mutants(jobs: usize) -> u8 {
         if let Some(failure) = &found.failure {
             let (seed, kind, promise) = (found.seed, failure.kind, failure.promise);
             let what = &failure.what;
+            let writing = if mutant.is_of_writing() {
+                ", writing"
+            } else {
+                ""
+            };
             say(&format!(
-                "| {mutant:?} | {seed:#x} | {promise} ({kind:?}) | {what} |"
+                "| {mutant:?} | {seed:#x}{writing} | {promise} ({kind:?}) | {what} |"
             ));
         }
     }

@@ -49,7 +49,18 @@ pub fn flags(seed: u64, off: &[u32]) -> String {
         [] => String::new(),
         off => format!(" --without {}", off.join(",")),
     };
-    format!("--seed {seed:#x}{writing}{without}")
+    format!("--seed {seed:#x}{writing}{}{without}", planted())
+}
+
+#[cfg(feature = "mutants")]
+fn planted() -> String {
+    let planted = crate::mutants::PLANTED.get();
+    planted.map_or_else(String::new, |mutant| format!(" --plant {mutant:?}"))
+}
+
+#[cfg(not(feature = "mutants"))]
+fn planted() -> String {
+    String::new()
 }
 
 /// Runs a seed and keeps its tale; `off` are planned events and knobs that are left out.

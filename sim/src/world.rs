@@ -184,7 +184,7 @@ impl World {
             throttled: 0,
             heard: Heard::default(),
             #[cfg(feature = "mutants")]
-            mutant: None,
+            mutant: crate::mutants::PLANTED.get().copied(),
             resting: false,
             busy_at: 0,
             answers: BTreeMap::new(),

@@ -15,6 +15,7 @@ use crate::message::{Cursor, Hello, Message, PROTOCOL, Refusal, Role};
 use crate::mutant::Mutant;
 use crate::records::{self, Known};
 use crate::status::LinkState;
+use crate::thrown::Thrown;
 use crate::time::{Duration, Time};
 use crate::timers::Timer;
 
@@ -276,6 +277,9 @@ impl Engine {
         if self.has(Mutant::KnowledgeEarly) {
             self.me.knowledge.merge(&hello.knowledge);
             self.news = true;
+        }
+        if self.has(Mutant::LeaseDropped) {
+            self.thrown = Thrown::default();
         }
         let start = match hello.cursor {
             Some(Cursor { epoch, upto }) if epoch == self.me.epoch && upto <= self.told.0 => upto,

@@ -12,6 +12,7 @@ use crate::error::{DiskError, Fault};
 use crate::event::{DiskDone, Fingerprint, Sighting};
 use crate::folder::{Spot, Worn, file_key};
 use crate::ids::{Dot, NodeId, ObjectId};
+use crate::mutant::Mutant;
 use crate::place_wish::{Dress, FileKey};
 use crate::placing::{Deed, Intent};
 use crate::reconcile::{Step, reconcile};
@@ -351,6 +352,12 @@ impl Engine {
             print,
             over,
         };
+        if self.has(Mutant::IntentAfterEffect) {
+            self.folder.placing.intents.insert(node, intent);
+            self.begin_intent(node);
+            self.put(node);
+            return;
+        }
         self.commits
             .put(records::intent(node), records::encode(&intent));
         self.commits.harden();
@@ -368,6 +375,11 @@ impl Engine {
         let Some(intent) = self.folder.placing.intents.remove(&node) else {
             return;
         };
+        if self.has(Mutant::IntentAfterEffect) {
+            self.commits
+                .put(records::intent(node), records::encode(&intent));
+            self.commits.harden();
+        }
         self.folder.placing.done.intents.insert(node);
         let spot = (intent.dir, intent.name.clone());
         let over = intent.over.as_ref().map(|(over, _)| *over);

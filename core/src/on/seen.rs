@@ -14,6 +14,7 @@ use crate::event::{Fingerprint, Seen, Sighting};
 use crate::folder::{Spot, Worn, file_key};
 use crate::ids::{Dot, EntryId, NodeId, ObjectId};
 use crate::limits::FILE_SIZE_MAX;
+use crate::mutant::Mutant;
 use crate::records;
 use crate::time::WallTime;
 use crate::tree::name::Name;
@@ -418,7 +419,11 @@ impl Engine {
         if is_only_touched {
             self.recheck(node, sighting, wall);
         } else {
-            self.new_version(node, sighting, wall, Some(placed.version));
+            let is_newest = self.has(Mutant::ParentNewest);
+            let newest = self.tree.node(node).filter(|_| is_newest);
+            let parent = newest.and_then(|view| view.version);
+            let parent = parent.unwrap_or(placed.version);
+            self.new_version(node, sighting, wall, Some(parent));
         }
     }
 
