@@ -445,8 +445,8 @@ fn coverage(reach: &Reach) {
     for (mark, hits) in reach.iter() {
         say(&format!("{hits:>9}  {mark}"));
     }
-    let expected = reach::expected();
-    for mark in expected.iter().filter(|mark| reach.count(mark) == 0) {
+    let wanted = reach::wanted();
+    for mark in wanted.iter().filter(|mark| reach.count(mark) == 0) {
         say(&format!("    never  {mark}"));
     }
     let (met, all) = reach::met(reach);

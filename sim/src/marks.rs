@@ -47,6 +47,21 @@ pub const STATES: [&str; 14] = [
 /// States of a host in which a fault can meet it.
 pub const HOST_STATES: [&str; 3] = ["listing", "looking", "reading a chunk"];
 
+/// States of a peer in which a fault can meet it only where joiners write.
+pub const WRITING_STATES: [&str; 11] = [
+    "placing",
+    "opening a draft",
+    "writing a draft",
+    "resizing a draft",
+    "filling a draft",
+    "touching a draft",
+    "marking a draft",
+    "syncing a draft",
+    "loading a draft",
+    "settling a draft",
+    "removing a draft",
+];
+
 /// Returns what a peer does while a job is under way.
 pub(crate) fn job(wish: &DiskWish) -> &'static str {
     match wish {

@@ -1,11 +1,14 @@
 //! Reach: what happened at least once, counted over a batch of runs.
 //!
 //! Law: a test that never met the case it is there for proves nothing; the default range of
-//! seeds fails when a mark of [`expected`] is never hit.
+//! seeds fails when a mark of [`expected`] is never hit, and a range of writing runs when one of
+//! [`expected_of_writing`] is not.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-use crate::marks::{FAULTS, HOST_STATES, STATES};
+use crate::config::WRITING;
+use crate::marks::{FAULTS, HOST_STATES, STATES, WRITING_STATES};
 
 /// How often each mark was hit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,9 +81,32 @@ pub fn expected() -> Vec<String> {
     single.chain(pairs.map(pair)).collect()
 }
 
-/// Returns how many of the expected marks were hit, and how many there are.
+/// Returns the marks that a thousand writing runs must hit, and no others can.
+pub fn expected_of_writing() -> Vec<String> {
+    let single = EXPECTED_OF_WRITING.iter().map(|mark| (*mark).to_owned());
+    let met = MET_WHILE_WRITING.iter().copied();
+    // A draft is touched too seldom for that.
+    let jobs = WRITING_STATES
+        .iter()
+        .filter(|job| **job != "touching a draft");
+    let failed = jobs.map(|job| ("disk fails", *job));
+    single.chain(met.chain(failed).map(written)).collect()
+}
+
+/// Returns the marks that this program's runs are to hit: if joiners write in them, also those that
+/// they should and hardly ever do.
+pub fn wanted() -> Vec<String> {
+    let mut all = expected();
+    if WRITING.load(Ordering::Relaxed) {
+        all.extend(expected_of_writing());
+        all.extend(RARE_WHILE_WRITING.iter().copied().map(written));
+    }
+    all
+}
+
+/// Returns how many of the wanted marks were hit, and how many there are.
 pub fn met(reach: &Reach) -> (usize, usize) {
-    let all = expected();
+    let all = wanted();
     let met = all.iter().filter(|mark| reach.count(mark) > 0).count();
     (met, all.len())
 }
@@ -356,4 +382,104 @@ const EXPECTED: &[&str] = &[
     "wanted: failed",
     "wanted: not found",
     "wanted: progress",
+];
+
+/// What only writing runs reach, each in more than four of a thousand.
+const EXPECTED_OF_WRITING: &[&str] = &[
+    "broken off: loading a draft",
+    "broken off: opening a draft",
+    "broken off: settling a draft",
+    "broken off: writing a draft",
+    "call: create",
+    "call: flush",
+    "call: fsync",
+    "call: fsyncdir",
+    "call: link",
+    "call: make",
+    "call: rename",
+    "call: rmdir",
+    "call: setattr",
+    "call: setxattr",
+    "call: unlink",
+    "call: write",
+    "chunk: read from the trash",
+    "clock: an application's is off",
+    "disk: changed",
+    "disk: draft",
+    "disk: made ready",
+    "edit: acknowledged",
+    "fault: draft",
+    "fetched: not held",
+    "invalidate: waits for an edit",
+    "job: filling a draft",
+    "job: loading a draft",
+    "job: marking a draft",
+    "job: opening a draft",
+    "job: placing",
+    "job: removing a draft",
+    "job: resizing a draft",
+    "job: settling a draft",
+    "job: syncing a draft",
+    "job: touching a draft",
+    "job: writing a draft",
+    "judged: edits after a crash",
+    "power: a draft's journal came back, or never was",
+    "power: lost a resize",
+    "reply: created",
+    "reply: exists",
+    "reply: no entry",
+    "reply: no space",
+    "reply: no such attribute",
+    "reply: not a directory",
+    "reply: not empty",
+    "reply: not permitted",
+    "reply: written",
+    "trash: a file came",
+];
+
+/// Faults that meet what only writing runs do, likewise.
+const MET_WHILE_WRITING: &[(&str, &str)] = &[
+    ("kill", "placing"),
+    ("kill", "opening a draft"),
+    ("kill", "writing a draft"),
+    ("kill", "syncing a draft"),
+    ("kill", "loading a draft"),
+    ("kill", "settling a draft"),
+    ("power loss", "placing"),
+    ("power loss", "opening a draft"),
+    ("power loss", "writing a draft"),
+    ("power loss", "loading a draft"),
+    ("cut", "placing"),
+    ("cut", "writing a draft"),
+    ("cut", "syncing a draft"),
+    ("stall", "placing"),
+];
+
+/// What writing runs should reach, and hardly ever do, or never: it is counted, and not demanded.
+const RARE_WHILE_WRITING: &[(&str, &str)] = &[
+    ("kill", "resizing a draft"),
+    ("kill", "filling a draft"),
+    ("kill", "touching a draft"),
+    ("kill", "marking a draft"),
+    ("kill", "removing a draft"),
+    ("power loss", "resizing a draft"),
+    ("power loss", "filling a draft"),
+    ("power loss", "touching a draft"),
+    ("power loss", "marking a draft"),
+    ("power loss", "syncing a draft"),
+    ("power loss", "settling a draft"),
+    ("power loss", "removing a draft"),
+    ("broken off", "resizing a draft"),
+    ("broken off", "filling a draft"),
+    ("broken off", "touching a draft"),
+    ("broken off", "marking a draft"),
+    ("broken off", "syncing a draft"),
+    ("broken off", "removing a draft"),
+    ("broken off", "storing a hole"),
+    ("disk fails", "touching a draft"),
+    ("disk", "not empty"),
+    ("disk", "taken"),
+    ("reply", "name too long"),
+    ("reply", "too large"),
+    ("reply", "too many links"),
 ];
