@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use tandem_core::action::FsReply;
+use tandem_core::edit::Edit;
 use tandem_core::error::FsError;
 use tandem_core::event::{FsCall, Hint};
 use tandem_core::ids::{Fh, Ino};
@@ -19,6 +20,7 @@ use tandem_sim::peer::Caller;
 use tandem_sim::world::{HOST, World};
 
 const ADA: usize = 1;
+const BO: usize = 2;
 const CHUNK: usize = 4096;
 
 /// S7.
@@ -377,6 +379,43 @@ fn an_overflow_of_the_watcher_is_made_up_for() {
         .unwrap();
     story.settle();
     assert_eq!(story.world.list(ADA, Ino::ROOT).unwrap().len(), 10);
+}
+
+/// P7: what bo unlinks ada has open, and reads to its end, through a new link and from a host that
+/// was killed: it lies in the host's trash.
+#[test]
+fn what_is_open_is_read_to_its_end_though_another_unlinked_it() {
+    let config = Config {
+        joiners: 2,
+        writable: u16::MAX,
+        ..Config::quiet()
+    };
+    let mut story = Story::of(33, config);
+    story.put("film", 5 * CHUNK);
+    story.begin();
+    let film = story.content("film");
+    let fh = story.open("film");
+    let piece = |n: usize| Ok(film[n * CHUNK..(n + 1) * CHUNK].to_vec());
+    assert_eq!(story.read(fh, 0, CHUNK), piece(0));
+    let unlink = FsCall::Edit(Edit::Unlink {
+        parent: Ino::ROOT,
+        name: b"film".to_vec(),
+    });
+    assert!(story.world.ask(BO, unlink).unwrap().is_ok());
+    story.settle();
+    assert_eq!(story.world.folder.find(&path("film")), None);
+    assert_eq!(story.find("film"), None);
+    assert_eq!(story.read(fh, CHUNK, CHUNK), piece(1));
+    let links: Vec<usize> = story.world.links().collect();
+    for at in links {
+        story.world.cut_link(at);
+    }
+    story.settle();
+    assert_eq!(story.read(fh, 3 * CHUNK, CHUNK), piece(3));
+    story.kill(HOST);
+    assert_eq!(story.read(fh, 2 * CHUNK, CHUNK), piece(2));
+    assert_eq!(story.read(fh, 4 * CHUNK, CHUNK), piece(4));
+    assert_eq!(story.read(fh, 0, CHUNK), piece(0));
 }
 
 struct Story {
