@@ -192,6 +192,8 @@ pub struct Engine {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     /// The versions of files of which something is on disk, and how much.
     pub(crate) kept: BTreeMap<ObjectId, Holding>,
+    /// Objects whose files go once it is stored that they may.
+    pub(crate) discards: BTreeSet<ObjectId>,
     /// The order in which `objects` were last of use.
     pub(crate) resting: Resting,
     /// Objects that have chunks to ask for, in the order of their first want.
@@ -273,6 +275,7 @@ impl Engine {
             bound: BTreeMap::new(),
             objects: BTreeMap::new(),
             kept: BTreeMap::new(),
+            discards: BTreeSet::new(),
             ancestors: Ancestors::default(),
             kept_back: BTreeSet::new(),
             copies: 0,

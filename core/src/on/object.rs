@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::action::{Action, DiskWish, WantState};
 use crate::commits::After;
+use crate::draft::{Draft, Stage as DraftStage};
 use crate::engine::Engine;
 use crate::error::{DiskError, Fault};
 use crate::fetch::backoff::Backoff;
@@ -42,6 +43,10 @@ impl Engine {
             Some(new) => {
                 self.objects.insert(object, new);
                 self.resting.used(object);
+                if self.discards.remove(&object) {
+                    // What is there of it was about to go: its record stands too.
+                    self.kept.insert(object, Holding::Partial);
+                }
                 true
             }
             None => false,
@@ -534,6 +539,13 @@ impl Engine {
     /// sync of today does not bring them back.
     pub(crate) fn harden(&mut self, object: ObjectId) {
         let stopping = self.stopping;
+        let is_leaving =
+            |draft: &Draft| matches!(draft.stage, DraftStage::Settling | DraftStage::Removing);
+        let draft = self.drafted(object).and_then(|node| self.drafts.get(&node));
+        if draft.is_some_and(is_leaving) {
+            // Its file is about to bear another name, or none.
+            return;
+        }
         let Some(kept) = self.objects.get_mut(&object) else {
             return;
         };

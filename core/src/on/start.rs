@@ -189,6 +189,7 @@ impl Engine {
     /// has to survive power loss.
     pub(crate) fn discard(&mut self, object: ObjectId) {
         let is_ours = self.me.is(object.version.actor) && !self.is_held(object);
+        self.discards.insert(object);
         let after = After::Discard(object);
         let due = if is_ours {
             self.commits.then_hard(after)
@@ -201,7 +202,7 @@ impl Engine {
     }
 
     pub(crate) fn discard_now(&mut self, object: ObjectId) {
-        if self.kept.contains_key(&object) {
+        if !self.discards.remove(&object) || self.kept.contains_key(&object) {
             // It is of use again.
             return;
         }
