@@ -9,9 +9,12 @@
 #   host-gone     the host is killed and comes back
 #   storm         a file is replaced over and over while it is read
 #   tree          10,000 files with odd names
+#   git           a repository of 2,000 commits, cloned here and worked on there, five times over
+#   kills         200 times `kill -9` of either side while both write (once; a table of its own)
+#   costs         what changes cost on the wire, of 100,000 files and 10,000 lines (likewise)
 #   torn          counts reads of a chunk that show two versions (once; a table of its own)
 #   fuzz          every fuzz target from a new seed, for ROUNDS minutes each (a table of its own)
-#   all           all of them but torn and fuzz
+#   all           all of them but those with a table of their own
 #
 # A round is a run of the end-to-end test of that name in its large form; its output is kept
 # when it fails.
@@ -25,10 +28,16 @@ declare -A test_of=(
     [host-gone]=host_gone::
     [storm]=changes::a_storm_of_replacements
     [tree]=tree::
+    [git]=git::
 )
 if [ "${1:-}" = torn ]; then
     cargo test --quiet --release -p tandem-io --test e2e -- \
         --ignored --nocapture torn:: | grep '^|\|^test result'
+    exit
+fi
+if [ "${1:-}" = kills ] || [ "${1:-}" = costs ]; then
+    TANDEM_E2E_LARGE=1 cargo test --quiet --release -p tandem-io --test e2e -- \
+        --nocapture --test-threads 1 "$1::" | grep -o '| .*\|^test result.*'
     exit
 fi
 name=${1:-}
@@ -56,7 +65,7 @@ if [ "$name" = fuzz ]; then
     exit "$failed"
 fi
 if [ "$name" = all ]; then
-    names=(kill-joiner kill-get cuts host-gone storm tree)
+    names=(kill-joiner kill-get cuts host-gone storm tree git)
 elif [ -n "$name" ] && [ -n "${test_of[$name]:-}" ]; then
     names=("$name")
 else
