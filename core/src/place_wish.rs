@@ -116,6 +116,9 @@ pub enum PlaceWish {
         from: Whereabouts,
         /// Which file that is.
         key: FileKey,
+        /// Its fingerprint, change time included: what is done to it here moves that, and with it
+        /// what a program left there goes unseen. Any, if not set.
+        expect: Option<Fingerprint>,
         /// The further one.
         to: Whereabouts,
     },
@@ -125,6 +128,8 @@ pub enum PlaceWish {
         from: Whereabouts,
         /// Which file or directory that is.
         key: FileKey,
+        /// A file's fingerprint, as of a link.
+        expect: Option<Fingerprint>,
         /// To where.
         to: Whereabouts,
     },

@@ -18,8 +18,16 @@ const FOUND: &[(u64, &str)] = &[
         "a host asked one peer for a chunk as one version, and another as another, round after round",
     ),
     (
+        0x286,
+        "what waited for a commit to be removed was of use again, and went while it was looked at",
+    ),
+    (
         0x2f7,
         "each of two deleted one of a file's two names, and it was gone",
+    ),
+    (
+        0x316,
+        "what lay beneath a draft was synced under the name that it had just lost",
     ),
     (
         0x338,

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::action::DiskWish;
 use crate::commits::After;
 use crate::engine::Engine;
+use crate::event::Fingerprint;
 use crate::folder::Spot;
 use crate::ids::{NodeId, ObjectId};
 use crate::message::Role;
@@ -168,6 +169,7 @@ impl Engine {
                 let wish = PlaceWish::Move {
                     from: at,
                     key,
+                    expect: self.seen_as(from),
                     to: end,
                 };
                 let deed = Deed::Inherit {
@@ -187,6 +189,7 @@ impl Engine {
                     let wish = PlaceWish::Link {
                         from: at,
                         key,
+                        expect: self.seen_as(node),
                         to: end,
                     };
                     self.deed(Deed::Link(node, to), wish);
@@ -550,13 +553,22 @@ impl Engine {
         self.settle_later_with_all(node);
     }
 
+    /// Returns the fingerprint under which a file was last seen; of a directory none counts.
+    fn seen_as(&self, node: NodeId) -> Option<Fingerprint> {
+        let placed = self.folder.placed(node)?;
+        (!self.is_directory(node)).then_some(placed.print)
+    }
+
     fn move_node(&mut self, node: NodeId, from: Option<Spot>, to: Spot) {
         let at = self.whereabouts_or_parked(node, from.as_ref());
         let end = self.whereabouts(&to);
         if let (Some(at), Some(end), Some(key)) = (at, end, self.key_of(node)) {
+            // What lies out of the way is looked at when it stands again.
+            let expect = self.seen_as(node).filter(|_| from.is_some());
             let wish = PlaceWish::Move {
                 from: at,
                 key,
+                expect,
                 to: end,
             };
             let to = Some(to);
@@ -592,6 +604,7 @@ impl Engine {
         let wish = PlaceWish::Move {
             from: at,
             key,
+            expect: None,
             to: Self::out_of_the_way(node),
         };
         let to = None;

@@ -446,8 +446,8 @@ impl Engine {
         let mut is_told = false;
         match why {
             // Somebody else was there, or what it is in has moved: that is seen first.
-            DiskError::Changed | DiskError::NotFound | DiskError::Exists | DiskError::WrongKind => {
-            }
+            DiskError::Changed => self.look_at_node(node),
+            DiskError::NotFound | DiskError::Exists | DiskError::WrongKind => {}
             DiskError::NotEmpty => self.folder.list(node),
             DiskError::NoSpace | DiskError::Denied | DiskError::Io => {
                 if is_news {

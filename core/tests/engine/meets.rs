@@ -319,3 +319,35 @@ fn what_is_appended_goes_to_the_end_that_there_is() {
     assert!(tree(&mut stage)["photo"] == both_have);
     assert!(read(&mut stage, "photo") == both_have);
 }
+
+/// The same before a file is moved, or given a further name.
+#[test]
+fn what_was_written_in_secret_before_a_move_or_a_link_is_found() {
+    for is_moved in [true, false] {
+        let mut stage = both();
+        assert!(read(&mut stage, "photo") == photo());
+        let mut edited = photo();
+        edited[700] ^= 0xff;
+        stage.side("ada").files.write_secretly("photo", &edited);
+        let ino = stage.lookup("bo", "photo");
+        let edit = if is_moved {
+            Edit::Rename {
+                parent: Ino::ROOT,
+                name: "photo".into(),
+                to_parent: Ino::ROOT,
+                to_name: "other".into(),
+                how: RenameHow::Replace,
+            }
+        } else {
+            Edit::Link {
+                ino,
+                parent: Ino::ROOT,
+                name: "other".into(),
+            }
+        };
+        stage.call("bo", FsCall::Edit(edit));
+        stage.wait(secs(30));
+        assert!(tree(&mut stage)["other"] == edited);
+        assert!(read(&mut stage, "other") == edited);
+    }
+}

@@ -236,9 +236,14 @@ impl Folder {
                 let at = self.spot(beside, &at)?;
                 self.make_symlink(beside, &at, &target, mtime, over.as_ref())
             }
-            PlaceWish::Link { from, key, to } => {
+            PlaceWish::Link {
+                from,
+                key,
+                expect,
+                to,
+            } => {
                 let (from, to) = (self.spot(beside, &from)?, self.spot(beside, &to)?);
-                expect_key(&from, key)?;
+                expect_seen(&from, key, expect.as_ref())?;
                 rustix::fs::linkat(&from.dir, &from.name, &to.dir, &to.name, AtFlags::empty())
                     .map_err(place_error)?;
                 if expect_key(&to, key).is_err() {
@@ -249,9 +254,14 @@ impl Folder {
                 }
                 self.looked_at(&to)
             }
-            PlaceWish::Move { from, key, to } => {
+            PlaceWish::Move {
+                from,
+                key,
+                expect,
+                to,
+            } => {
                 let (from, to) = (self.spot(beside, &from)?, self.spot(beside, &to)?);
-                expect_key(&from, key)?;
+                expect_seen(&from, key, expect.as_ref())?;
                 rename(&from, &to, RenameFlags::NOREPLACE)?;
                 if expect_key(&to, key).is_err() {
                     rename(&to, &from, RenameFlags::NOREPLACE)?;
@@ -629,6 +639,18 @@ fn expect_key(at: &Spot, key: FileKey) -> Result<(), DiskError> {
 
 fn key_of(stat: &Statx) -> FileKey {
     FileKey::from(&fingerprint(stat))
+}
+
+/// Finds that a name is that of a file which is as it was seen, if that counts.
+fn expect_seen(at: &Spot, key: FileKey, expect: Option<&Fingerprint>) -> Result<(), DiskError> {
+    expect_key(at, key)?;
+    let Some(expect) = expect else {
+        return Ok(());
+    };
+    match look(at)? {
+        Some(found) if is_untouched(&found, expect) => Ok(()),
+        Some(_) | None => Err(DiskError::Changed),
+    }
 }
 
 /// Tells whether nobody has touched something: a program may have written to it and set its time

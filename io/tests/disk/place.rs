@@ -246,7 +246,12 @@ fn names_move_out_of_the_way_and_back() {
         names: path(names),
         parent: None,
     };
-    let wish = |from, to, key| PlaceWish::Move { from, key, to };
+    let wish = |from, to, key| PlaceWish::Move {
+        from,
+        key,
+        expect: None,
+        to,
+    };
     looked(share.place(wish(whereabouts(&[b"d"]), parked(&[]), key))).unwrap();
     assert!(!share.at("d").exists());
     let found = share.place(PlaceWish::Look {
@@ -320,9 +325,17 @@ fn symlinks_links_and_attributes() {
     looked(share.place(PlaceWish::Link {
         from: whereabouts(&[b"a"]),
         key: FileKey::from(&print),
+        expect: Some(print),
         to: whereabouts(&[b"b"]),
     }))
     .unwrap();
+    let again = share.place(PlaceWish::Link {
+        from: whereabouts(&[b"a"]),
+        key: FileKey::from(&print),
+        expect: Some(print),
+        to: whereabouts(&[b"c"]),
+    });
+    assert_eq!(again, Err(DiskError::Changed), "its change time moved");
     assert_eq!(share.print(&[b"b"]).ino, print.ino);
     let dressed = share.place(PlaceWish::Dress {
         at: whereabouts(&[b"b"]),

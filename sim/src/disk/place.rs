@@ -99,17 +99,29 @@ impl Folder {
                 self.settle(&at, id);
                 Ok(self.looked(Some(id), wall))
             }
-            PlaceWish::Link { from, key, to } => {
+            PlaceWish::Link {
+                from,
+                key,
+                expect,
+                to,
+            } => {
                 let (from, to) = (self.slot(from)?, self.slot(to)?);
                 let id = self.expect(&from, *key)?;
+                self.expect_seen(id, expect.as_ref())?;
                 self.clear(&to, None)?;
                 self.touch(id, |inode, _| inode.nlink += 1);
                 self.settle(&to, id);
                 Ok(self.looked(Some(id), wall))
             }
-            PlaceWish::Move { from, key, to } => {
+            PlaceWish::Move {
+                from,
+                key,
+                expect,
+                to,
+            } => {
                 let (from, to) = (self.slot(from)?, self.slot(to)?);
                 let id = self.expect(&from, *key)?;
+                self.expect_seen(id, expect.as_ref())?;
                 self.clear(&to, None)?;
                 if let Slot::Name(dir, _) = &to
                     && self.is_within(*dir, id)
@@ -226,6 +238,16 @@ impl Folder {
         let id = self.there(slot).ok_or(DiskError::NotFound)?;
         if self.key(id) == key {
             Ok(id)
+        } else {
+            Err(DiskError::Changed)
+        }
+    }
+
+    fn expect_seen(&self, id: Id, expect: Option<&Fingerprint>) -> Result<(), DiskError> {
+        let print = self.print(id);
+        let is_it = |expect: &Fingerprint| same(&print, expect) && print.ctime == expect.ctime;
+        if expect.is_none_or(is_it) {
+            Ok(())
         } else {
             Err(DiskError::Changed)
         }

@@ -326,10 +326,16 @@ impl Files {
                 self.at_mut(&path).unwrap().print.mtime = *mtime;
                 self.seen_at(&path)
             }
-            PlaceWish::Link { from, key, to } => {
+            PlaceWish::Link {
+                from,
+                key,
+                expect,
+                to,
+            } => {
                 let (from, to) = (self.place(from)?, self.place(to)?);
                 let file = self.at(&from).ok_or(DiskError::NotFound)?;
-                if FileKey::from(&file.print) != *key {
+                let is_seen = expect.is_none_or(|expect| self.expects(&from, &expect));
+                if FileKey::from(&file.print) != *key || !is_seen {
                     return Err(DiskError::Changed);
                 }
                 if self.at(&to).is_some() {
@@ -341,10 +347,16 @@ impl Files {
                 self.at_mut(&to).unwrap().print.ctime = now;
                 self.seen_at(&to)
             }
-            PlaceWish::Move { from, key, to } => {
+            PlaceWish::Move {
+                from,
+                key,
+                expect,
+                to,
+            } => {
                 let (from, to) = (self.place(from)?, self.place(to)?);
                 let file = self.at(&from).ok_or(DiskError::NotFound)?;
-                if FileKey::from(&file.print) != *key {
+                let is_seen = expect.is_none_or(|expect| self.expects(&from, &expect));
+                if FileKey::from(&file.print) != *key || !is_seen {
                     return Err(DiskError::Changed);
                 }
                 if self.at(&to).is_some() {
