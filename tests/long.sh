@@ -37,7 +37,8 @@ if [ "${1:-}" = torn ]; then
 fi
 if [ "${1:-}" = kills ] || [ "${1:-}" = costs ]; then
     TANDEM_E2E_LARGE=1 cargo test --quiet --release -p tandem-io --test e2e -- \
-        --nocapture --test-threads 1 "$1::" | grep -o '| .*\|^test result.*'
+        --nocapture --test-threads 1 "$1::" 2> >(grep -v "^dice seed" >&2) |
+        grep -o '| .*\|^test result.*'
     exit
 fi
 name=${1:-}

@@ -32,7 +32,7 @@ pub(super) struct GuestStore {
 }
 
 enum Work {
-    Job(JobId, DiskWish),
+    Job(JobId, Box<DiskWish>),
     Commit(CommitId),
 }
 
@@ -105,7 +105,7 @@ impl Store for GuestStore {
             | DiskWish::Draft { .. } => {}
         }
         // The thread ends only with the process.
-        let _ = self.queue.send(Work::Job(job, wish));
+        let _ = self.queue.send(Work::Job(job, Box::new(wish)));
     }
 
     fn commit(&self, commit: CommitId, _records: Vec<Record>, _sync: bool) {
@@ -139,7 +139,7 @@ fn run(
         let event = match work {
             Work::Job(job, wish) => Event::Disk {
                 job,
-                outcome: perform(objects, payloads, wish),
+                outcome: perform(objects, payloads, *wish),
             },
             Work::Commit(commit) => Event::Committed {
                 commit,
