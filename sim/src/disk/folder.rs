@@ -200,6 +200,7 @@ impl Folder {
 
     pub(super) fn enter(&mut self, parent: Id, name: Name, id: Id) {
         self.past.named(name.as_bytes(), id);
+        self.history.stood_in(parent, name.as_bytes(), id);
         self.touch(parent, |inode, now| {
             if let Node::Dir(names) = &mut inode.node {
                 names.insert(name, id);
