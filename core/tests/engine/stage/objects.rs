@@ -13,6 +13,10 @@ use tandem_core::fetch::bitmap::ChunkBitmap;
 use tandem_core::ids::{ChunkHash, ObjectId};
 use tandem_core::time::WallTime;
 
+/// The largest file, in bytes, that these disks take: they hold it in memory, and a hostile host may
+/// claim any.
+const ROOM: u64 = 1 << 30;
+
 /// What is stored.
 pub(crate) struct Objects {
     partial: BTreeMap<ObjectId, File>,
@@ -208,6 +212,9 @@ impl Objects {
                 size,
                 sidecar,
             } => {
+                if size > ROOM {
+                    return Err(DiskError::NoSpace);
+                }
                 if self.step() {
                     let bytes = vec![0; usize::try_from(size).unwrap()];
                     let file = File {
