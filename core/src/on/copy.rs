@@ -4,9 +4,6 @@
 //! over the wire; a chunk that its version says is as the base's is not asked for at all. Either
 //! way bytes are taken by reading and hashing them, and are stored as any that came: only if all
 //! of the chunk has the hash that it should have. Where it has not, the chunk is asked for whole.
-//!
-//! A host knows of what stands in its folder only the hashes that it was asked for: what stands
-//! where a chunk will be is read and hashed before that is asked for.
 
 use alloc::vec::Vec;
 
@@ -51,15 +48,6 @@ pub(crate) enum Source {
     Object(ObjectId),
     /// In what stands for the file in the shared folder, with this fingerprint.
     Standing(Fingerprint),
-}
-
-/// What stands where a chunk will be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Beneath {
-    /// The fingerprint of the file.
-    print: Fingerprint,
-    /// What it has there.
-    have: Have,
 }
 
 /// A chunk that is being made of bytes that are here.
@@ -348,85 +336,9 @@ impl Engine {
         all.filter_map(held)
             .find(|held| held.have.len <= len)
             .or_else(|| {
-                let Beneath { print, have } = (*kept.beneath.get(&chunk)?)?;
-                let (_, stands) = self.standing_file(object.node)?;
-                let from = Source::Standing(print);
-                (stands == print).then_some(Held { from, have })
+                let beneath = (*kept.beneath.get(&chunk)?)?;
+                self.held_beneath(object.node, beneath)
             })
-    }
-
-    /// Returns the file that stands for a node in the shared folder, whatever version it holds, and
-    /// its fingerprint.
-    fn standing_file(&self, node: NodeId) -> Option<(Vec<Name>, Fingerprint)> {
-        if self.config.role != Role::Full || self.folder.rechecks.contains_key(&node) {
-            return None;
-        }
-        let print = self.folder.placed(node)?.print;
-        Some((self.folder.standing.path(node)?, print))
-    }
-
-    /// Returns whether it is to be found out what stands where a chunk will be, before that is asked
-    /// for.
-    pub(crate) fn is_beneath_unknown(&self, object: ObjectId, chunk: ChunkIx) -> bool {
-        let stands_there = |kept: &Object| {
-            let (offset, _) = kept.held().chunk_range(chunk);
-            let stands = self.standing_file(object.node);
-            stands.is_some_and(|(_, print)| print.size > offset)
-        };
-        self.objects.get(&object).is_some_and(|kept| {
-            !kept.plain.contains(&chunk) && !kept.beneath.contains_key(&chunk) && stands_there(kept)
-        })
-    }
-
-    /// Has that read; false if there is no room.
-    pub(crate) fn look_beneath(&mut self, object: ObjectId, chunk: ChunkIx) -> bool {
-        if self.copies >= COPIES_MAX {
-            return false;
-        }
-        let Some((path, print)) = self.standing_file(object.node) else {
-            return false;
-        };
-        let Some(kept) = self.objects.get_mut(&object) else {
-            return false;
-        };
-        kept.wanted.remove(&chunk);
-        kept.copying.insert(chunk);
-        self.copies += 1;
-        let (offset, len) = kept.held().chunk_range(chunk);
-        let job = Job::Beneath {
-            object,
-            chunk,
-            print,
-        };
-        let wish = PlainFile::Stands(path).read(offset, len, Besides::Nothing);
-        self.object_job(object, job, wish);
-        true
-    }
-
-    /// What stands where a chunk will be was read: it is named when the chunk is asked for.
-    pub(crate) fn on_beneath(
-        &mut self,
-        (object, chunk): (ObjectId, ChunkIx),
-        print: Fingerprint,
-        outcome: Result<DiskDone, DiskError>,
-    ) {
-        let beneath = match &outcome {
-            Ok(DiskDone::Chunk {
-                len, hash, before, ..
-            }) if *before == print && *len > 0 => {
-                let (len, hash) = (*len, *hash);
-                let have = Have { len, hash };
-                Some(Beneath { print, have })
-            }
-            Ok(_) | Err(_) => None,
-        };
-        self.drop_payload(outcome);
-        self.copies = self.copies.saturating_sub(1);
-        if let Some(kept) = self.objects.get_mut(&object) {
-            kept.copying.remove(&chunk);
-            kept.beneath.insert(chunk, beneath);
-        }
-        self.want_again(object, chunk);
     }
 
     /// Returns what an ancestor has at a chunk's place, if its chunks have this size.

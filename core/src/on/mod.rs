@@ -1,5 +1,6 @@
 //! One family of events each. Only these know every room of the engine.
 
+pub(crate) mod beneath;
 pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod copied;

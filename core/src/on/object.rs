@@ -43,7 +43,7 @@ impl Engine {
             Some(new) => {
                 self.objects.insert(object, new);
                 self.resting.used(object);
-                if self.discards.remove(&object) {
+                if self.discards.remove(&object).is_some() {
                     // What is there of it was about to go: its record stands too.
                     self.kept.insert(object, Holding::Partial);
                 }
