@@ -58,7 +58,7 @@ pub(crate) enum After {
     /// An object is on record as complete: its file may go to its place.
     Finish(ObjectId),
     /// What says that an object is of no use is stored: its files may go.
-    Discard(ObjectId),
+    Discard(ObjectId, u64),
     /// What says that a draft is of no use survives power loss: its files may go.
     Remove(NodeId),
 }
@@ -223,7 +223,7 @@ impl Commits {
                 | After::Settle(_)
                 | After::Create(_)
                 | After::Finish(_)
-                | After::Discard(_)
+                | After::Discard(..)
                 | After::Remove(_) => true,
             });
             self.gathering = group;

@@ -192,8 +192,10 @@ pub struct Engine {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     /// The versions of files of which something is on disk, and how much.
     pub(crate) kept: BTreeMap<ObjectId, Holding>,
-    /// Objects whose files go once it is stored that they may.
-    pub(crate) discards: BTreeSet<ObjectId>,
+    /// Objects whose files go once it is stored that they may, and which of the times that this was
+    /// said counts: one may come to be of use, and of none again, before that.
+    pub(crate) discards: BTreeMap<ObjectId, u64>,
+    pub(crate) next_discard: u64,
     /// The order in which `objects` were last of use.
     pub(crate) resting: Resting,
     /// Objects that have chunks to ask for, in the order of their first want.
@@ -275,7 +277,8 @@ impl Engine {
             bound: BTreeMap::new(),
             objects: BTreeMap::new(),
             kept: BTreeMap::new(),
-            discards: BTreeSet::new(),
+            discards: BTreeMap::new(),
+            next_discard: 0,
             ancestors: Ancestors::default(),
             kept_back: BTreeSet::new(),
             copies: 0,

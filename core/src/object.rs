@@ -14,7 +14,7 @@ use crate::fetch::download::Download;
 use crate::fetch::record::SidecarWriter;
 use crate::fetch_state::FetchState;
 use crate::ids::{AskId, ChunkHash, ChunkIx, FetchId, LinkId, PayloadId, ReqId};
-use crate::on::copy::Beneath;
+use crate::on::beneath::Beneath;
 use crate::time::Time;
 
 /// How much of an object is on disk.

@@ -85,7 +85,7 @@ impl Engine {
             After::Settle(node) => self.draft_settles(node),
             After::Create(object) => self.create_object(object),
             After::Finish(object) => self.finish_object(object),
-            After::Discard(object) => self.discard_now(object),
+            After::Discard(object, nr) => self.discard_now(object, nr),
             After::Remove(node) => self.draft_goes(node),
         }
     }

@@ -3,8 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::action::{DiskWish, FsReply, Shown};
-use crate::draft::journal::size_max;
-use crate::draft::journal::{Header, JournalWriter, Record};
+use crate::draft::journal::{Header, JournalWriter, Record, size_max};
 use crate::draft::{DraftJob, Op, Stage};
 use crate::draft_wish::{DraftFrom, DraftWish};
 use crate::engine::Engine;
@@ -296,6 +295,11 @@ impl Engine {
         let Some(draft) = self.drafts.get(&node) else {
             return Turn::Wait;
         };
+        if offset.saturating_add(len.into()) > size_max(draft.overlay.chunk_size()) {
+            // Only what is appended can be found to be so here.
+            self.fail_next(node, FsError::TooLarge);
+            return Turn::Next;
+        }
         let beneath = draft.beneath(&self.objects);
         let Ok(plan) = draft.overlay.plan_write(offset, len, beneath) else {
             // What is beneath would make one piece of many.
@@ -306,11 +310,6 @@ impl Engine {
         };
         if !plan.is_empty() && draft.journaling {
             return Turn::Wait;
-        }
-        if offset.saturating_add(len.into()) > size_max(draft.overlay.chunk_size()) {
-            // Only what is appended can be found to be so here.
-            self.fail_next(node, FsError::TooLarge);
-            return Turn::Next;
         }
         let Some(draft) = self.drafts.get_mut(&node) else {
             return Turn::Wait;

@@ -189,8 +189,10 @@ impl Engine {
     /// has to survive power loss.
     pub(crate) fn discard(&mut self, object: ObjectId) {
         let is_ours = self.me.is(object.version.actor) && !self.is_held(object);
-        self.discards.insert(object);
-        let after = After::Discard(object);
+        let nr = self.next_discard;
+        self.next_discard += 1;
+        self.discards.insert(object, nr);
+        let after = After::Discard(object, nr);
         let due = if is_ours {
             self.commits.then_hard(after)
         } else {
@@ -201,9 +203,13 @@ impl Engine {
         }
     }
 
-    pub(crate) fn discard_now(&mut self, object: ObjectId) {
-        if !self.discards.remove(&object) || self.kept.contains_key(&object) {
-            // It is of use again.
+    pub(crate) fn discard_now(&mut self, object: ObjectId, nr: u64) {
+        if self.discards.get(&object) != Some(&nr) {
+            // It is of use again, or is discarded anew.
+            return;
+        }
+        self.discards.remove(&object);
+        if self.kept.contains_key(&object) {
             return;
         }
         self.job(Job::Removed(object), DiskWish::RemoveObject { object });
