@@ -253,12 +253,19 @@ impl Script {
             Op::Open(ino) => return Some(FsCall::Open { ino, write: true }),
             Op::Write(place, len) => {
                 let (fh, ino) = self.file?;
-                let offset = place.of(size(ino)?).min(SIZE_MAX);
+                // A program that has opened it to append.
+                let append = matches!(place, Place::End(0)) && len % 2 == 0;
+                let end = if append {
+                    scene.kernel.ends.get(&ino).copied()
+                } else {
+                    size(ino)
+                };
+                let offset = place.of(end?).min(SIZE_MAX);
                 *bytes = chance.bytes(usize::try_from(len).unwrap_or(1));
                 Edit::Write {
                     fh,
                     offset,
-                    append: false,
+                    append,
                     payload: PayloadId(0),
                     len: u32::try_from(len).unwrap_or(1),
                     wall,

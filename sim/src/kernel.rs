@@ -54,6 +54,8 @@ pub struct Kernel {
     pub strangers: [Fh; 2],
     /// Cached attributes.
     pub attrs: BTreeMap<Ino, Shown>,
+    /// Where files end by what it last knew: it is told to ask anew, and appends there all the same.
+    pub ends: BTreeMap<Ino, u64>,
     /// Cached names; `None` is a name that is not there.
     pub entries: BTreeMap<(Ino, Vec<u8>), Option<Ino>>,
     /// Cached bytes, by offset.
@@ -234,7 +236,7 @@ impl Kernel {
                 self.renamed(from, to, *how);
             }
             (Edit::SetAttr { set, .. }, FsReply::Attr(shown)) => {
-                self.attrs.insert(shown.ino, *shown);
+                self.knows(shown);
                 if set.size.is_some() {
                     self.pages.remove(&shown.ino);
                 }
@@ -283,9 +285,16 @@ impl Kernel {
     }
 
     /// What was written lies in pages, unless these were dropped meanwhile.
+    fn knows(&mut self, shown: &Shown) {
+        self.attrs.insert(shown.ino, *shown);
+        self.ends.insert(shown.ino, shown.size);
+    }
+
     fn wrote(&mut self, req: ReqId, ino: Ino, offset: u64, bytes: &[u8]) {
         self.attrs.remove(&ino);
         let end = offset + bytes.len() as u64;
+        let known = self.ends.entry(ino).or_default();
+        *known = end.max(*known);
         let keeps = self.may_keep(req, ino);
         let pages = self.pages.entry(ino).or_default();
         pages.retain(|at, page| end <= *at || at + page.len() as u64 <= offset);
@@ -310,7 +319,7 @@ impl Kernel {
             (FsCall::Lookup { parent, name }, FsReply::Absent) => {
                 self.entries.insert((*parent, name.clone()), None);
             }
-            (_, FsReply::Attr(shown)) => drop(self.attrs.insert(shown.ino, *shown)),
+            (_, FsReply::Attr(shown)) => self.knows(shown),
             (FsCall::Open { ino, write }, FsReply::Opened { fh, keep_cache }) => {
                 if *keep_cache {
                     reach!(reach, "keep cache: yes");
@@ -370,7 +379,7 @@ impl Kernel {
         });
         known.lookups += 1;
         known.parent = parent;
-        self.attrs.insert(shown.ino, *shown);
+        self.knows(shown);
         self.names.insert((parent, name.clone()), ());
         self.entries.insert((parent, name), Some(shown.ino));
     }
@@ -425,6 +434,7 @@ impl Kernel {
         }
         let known = self.known.remove(&ino)?;
         self.attrs.remove(&ino);
+        self.ends.remove(&ino);
         self.pages.remove(&ino);
         self.entries.retain(|_, to| *to != Some(ino));
         self.entries.retain(|(parent, _), _| *parent != ino);

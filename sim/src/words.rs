@@ -204,8 +204,15 @@ fn edit(edit: &Edit) -> String {
         Edit::SetXattr { ino, .. } => format!("setxattr {ino}"),
         Edit::RemoveXattr { ino, .. } => format!("removexattr {ino}"),
         Edit::Write {
-            fh, offset, len, ..
-        } => format!("write {fh} @{offset}+{len}"),
+            fh,
+            offset,
+            append,
+            len,
+            ..
+        } => {
+            let how = if *append { "append" } else { "write" };
+            format!("{how} {fh} @{offset}+{len}")
+        }
         Edit::Flush { fh, .. } => format!("flush {fh}"),
         Edit::Sync { fh, .. } => format!("fsync {fh}"),
         Edit::SyncDir { ino } => format!("fsyncdir {ino}"),

@@ -25,12 +25,28 @@ pub const FREE: u16 = 257;
 #[derive(Clone, Debug)]
 enum Op {
     Write(usize, Arc<Vec<u8>>),
+    /// At the end, wherever that is when its turn comes.
+    Append(Arc<Vec<u8>>),
     Resize(usize),
     /// One of them, of which nobody knows how much was done.
     Torn(Box<Self>),
 }
 
 impl Op {
+    /// Returns the same of a file whose length is known to lie between these: what is appended to one
+    /// of which it is open can be anywhere from the shortest to the longest.
+    fn to(&self, sizes: (usize, usize)) -> Self {
+        match self {
+            Self::Append(bytes) if sizes.0 == sizes.1 => Self::Write(sizes.0, bytes.clone()),
+            Self::Append(bytes) => {
+                let all = vec![0; sizes.1 - sizes.0 + bytes.len()];
+                Self::Torn(Box::new(Self::Write(sizes.0, Arc::new(all))))
+            }
+            Self::Torn(op) => Self::Torn(Box::new(op.to(sizes))),
+            Self::Write(..) | Self::Resize(_) => self.clone(),
+        }
+    }
+
     fn apply(&self, cells: &mut Vec<u16>) {
         match self {
             Self::Torn(op) => op.free(cells, &mut (0, 0)),
@@ -43,6 +59,7 @@ impl Op {
                     *cell = u16::from(*byte);
                 }
             }
+            Self::Append(bytes) => cells.extend(bytes.iter().map(|byte| u16::from(*byte))),
             Self::Resize(len) => cells.resize(*len, 0),
         }
     }
@@ -53,6 +70,9 @@ impl Op {
             Self::Write(at, bytes) => {
                 let end = at + bytes.len();
                 *sizes = (sizes.0.max(end), sizes.1.max(end));
+            }
+            Self::Append(bytes) => {
+                *sizes = (sizes.0 + bytes.len(), sizes.1 + bytes.len());
             }
             Self::Resize(len) => *sizes = (*len, *len),
             Self::Torn(op) => op.free(&mut Vec::new(), sizes),
@@ -66,8 +86,9 @@ impl Op {
         for made in on {
             let mut cells = made.cells.to_vec();
             let mut sizes = (made.shortest, cells.len());
-            self.apply(&mut cells);
-            self.lengthen(&mut sizes);
+            let op = self.to(sizes);
+            op.apply(&mut cells);
+            op.lengthen(&mut sizes);
             history.written(Made {
                 cells: Arc::new(cells),
                 shortest: sizes.0,
@@ -86,6 +107,13 @@ impl Op {
                 }
                 cells[from..end].fill(FREE);
                 sizes.1 = sizes.1.max(end);
+            }
+            Self::Append(bytes) => {
+                let from = sizes.0.min(cells.len());
+                let end = sizes.1.max(cells.len()) + bytes.len();
+                cells.resize(end, FREE);
+                cells[from..].fill(FREE);
+                sizes.1 = end;
             }
             Self::Resize(len) => {
                 let from = (*len).min(cells.len());
@@ -194,8 +222,15 @@ impl Bodies {
     ) {
         let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
         let pending = match edit {
-            Edit::Write { fh, offset, .. } => of(*fh).map(|ino| {
-                let op = Op::Write(at(*offset), Arc::new(bytes.to_vec()));
+            Edit::Write {
+                fh, offset, append, ..
+            } => of(*fh).map(|ino| {
+                let bytes = Arc::new(bytes.to_vec());
+                let op = if *append {
+                    Op::Append(bytes)
+                } else {
+                    Op::Write(at(*offset), bytes)
+                };
                 Pending::Change(ino, op)
             }),
             Edit::SetAttr { ino, set, .. } => {
@@ -291,6 +326,7 @@ impl Bodies {
                     let before = body.contents().into_iter().map(|made| made.cells);
                     self.overwritten.extend(before);
                 }
+                let op = op.to(body.sizes);
                 if good {
                     op.apply(&mut body.cells);
                     op.lengthen(&mut body.sizes);
@@ -467,6 +503,7 @@ impl Bodies {
                         Op::Torn(Box::new(op)).crossed(before.as_ref(), history);
                         continue;
                     }
+                    let op = op.to(body.sizes);
                     op.free(&mut body.cells, &mut body.sizes);
                     body.since.push(Op::Torn(Box::new(op)));
                     body.noted = false;
