@@ -274,7 +274,8 @@ impl Overlay {
         for (chunk, bytes) in self.pieces(offset..offset.saturating_add(len.into())) {
             let is_marked = self.marked.has(chunk.0.into());
             if self.is_whole(chunk, &has) {
-                if !is_marked {
+                // What is marked may have been written beyond the version beneath alone.
+                if !is_marked || self.is_as_beneath(chunk) {
                     plan.before.push(Record::Chunks {
                         first: chunk,
                         count: 1,
@@ -311,7 +312,8 @@ impl Overlay {
         let at = self.chunk_of(len);
         let is_inside = !len.is_multiple_of(self.chunk_size.into());
         // Its hash on record is that of the whole chunk, which it is no longer.
-        if is_inside && self.is_whole(at, has) && !self.marked.has(at.0.into()) {
+        let is_told = self.marked.has(at.0.into()) && !self.is_as_beneath(at);
+        if is_inside && self.is_whole(at, has) && !is_told {
             plan.before.push(Record::Chunks {
                 first: at,
                 count: 1,
@@ -423,6 +425,11 @@ impl Overlay {
             && end.min(self.base_size) <= self.limit
             && end.min(self.base_size) == end.min(self.size)
             && self.start(chunk) < self.base_size
+    }
+
+    /// Returns whether nothing says that a chunk, if it is here, is another than the one beneath.
+    fn is_as_beneath(&self, chunk: ChunkIx) -> bool {
+        self.need(chunk) > 0 && !self.whole.has(chunk.0.into())
     }
 
     /// Returns the chunks that are not the ones beneath, as runs of first and count.
@@ -568,6 +575,22 @@ mod tests {
         assert_eq!(found(false).unlike_base(), []);
         let chunks = found(true).chunks(1_000);
         assert_eq!(found(true).unlike_base(), [(ChunkIx(0), chunks)]);
+    }
+
+    /// A byte was appended to a chunk that was not here, which came then, and was written to. It
+    /// was marked already, and so nothing on record told it from the one beneath: after a start
+    /// its hash was wrong, and the one beneath went over what was written.
+    #[test]
+    fn what_is_written_beside_an_append_is_told_from_what_is_beneath() {
+        for step in [Step::Write(600, 5, 9), Step::Resize(600)] {
+            let mut world = World::new(1_000, 1, false, usize::MAX / 2);
+            for step in [Step::Write(1_000, 1, 7), Step::Fetch(1), step] {
+                world.perform(&step);
+                world.check();
+            }
+            world.recover();
+            world.check();
+        }
     }
 
     /// What lies on the disk where nothing was written: never to be shown.
@@ -855,6 +878,20 @@ mod tests {
                         assert!(!is_here || now == then, "chunk {ix} was changed unnoticed");
                     }
                 }
+            }
+            for &at in &self.has {
+                let from = overlay.start(at);
+                if overlay.whole.has(at.0.into()) || from >= overlay.limit() {
+                    continue;
+                }
+                // It is told by its own hash, and fetched again where that is wrong.
+                let from = usize::try_from(from).unwrap();
+                let to = self.base.len().min(from + chunk);
+                assert_eq!(
+                    self.file.get(from..to),
+                    self.base.get(from..to),
+                    "chunk {at:?} is not the one beneath"
+                );
             }
             let run = |&(first, count): &(ChunkIx, u32)| first.0..first.0 + count;
             let listed: BTreeSet<u32> = overlay.changed().iter().flat_map(run).collect();
