@@ -118,8 +118,7 @@ impl Engine {
             }
             None => self.kept.contains_key(&object),
         };
-        // A guest has one file for all versions of a target: the next one takes its place. A
-        // host's versions go where it shares them.
+        // A guest has one file for all versions of a target: the next one takes its place.
         let is_of_use = match self.config.role {
             // Who rewrites a file in place empties it first.
             Role::Sparse if holds && self.is_emptied(object.node) => {
@@ -127,8 +126,8 @@ impl Engine {
                 self.timers.set_sooner(timer, self.now + REWRITE);
                 true
             }
-            Role::Sparse => holds && self.fills(object.node),
-            Role::Full | Role::Guest => false,
+            Role::Sparse | Role::Full => holds && self.fills(object.node),
+            Role::Guest => false,
         };
         // The file of a draft bears the name of what is beneath it.
         let is_drafted = self.drafts_on.contains_key(&object) || self.is_settling(object);
@@ -205,6 +204,7 @@ impl Engine {
                 let is_complete = |kept: &Object| kept.stage == Stage::Complete;
                 let object = content.object();
                 !content.is_empty()
+                    && self.holder_of(object).is_none()
                     && self.kept.get(&object) != Some(&Holding::Complete)
                     && !self.objects.get(&object).is_some_and(is_complete)
             })

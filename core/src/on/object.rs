@@ -781,6 +781,7 @@ impl Engine {
     /// An object's file stands under a name of the shared folder: what is known of its chunks is
     /// what they are served by.
     pub(crate) fn object_placed(&mut self, object: ObjectId) {
+        self.ancestors.forget(object);
         if let Some(kept) = self.objects.get_mut(&object) {
             let hashes: Vec<_> = kept
                 .download

@@ -405,6 +405,7 @@ impl Engine {
                 if !is_ours {
                     self.update(node, &sighting, wall);
                 }
+                self.review_ancestors(node);
             }
             Err(why) => {
                 let spots = core::slice::from_ref(&spot);

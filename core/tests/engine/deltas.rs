@@ -9,7 +9,8 @@ use tandem_core::tree::register::{Content, Register, Stamp};
 use tandem_core::tree::runs::Runs;
 
 use crate::app::{both, close, open, resize, written};
-use crate::placing::tree;
+use crate::bo::Bo;
+use crate::placing::{ada, tree};
 use crate::stage::{Held, Stage, photo};
 
 /// Four chunks, and the beginning of a fifth, no two alike.
@@ -140,6 +141,44 @@ fn an_older_version_is_found_after_a_kill() {
     let fh = stage.open("bo", "book");
     reads(&mut stage, fh, &new);
     assert_eq!(fetched(&mut stage), 512);
+}
+
+/// A log grew faster than a host could put it down: each line had her fetch anew all that had
+/// come since the version that stood in her folder.
+#[test]
+fn what_a_host_has_of_a_version_that_never_stood_is_named() {
+    let mut stage = ada(&[("book", b"")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("book");
+    let mut log = book();
+    bo.write(node, &log);
+    bo.tell(&mut stage);
+    stage.wait(Duration::from_millis(100));
+    for _ in 0..3 {
+        assert!(bo.serve_one(&mut stage));
+    }
+    stage.wait(Duration::from_millis(100));
+    log.extend_from_slice(b"the end");
+    let version = bo.write(node, &log);
+    bo.tell(&mut stage);
+    stage.wait(Duration::from_millis(100));
+    let asked: Vec<(u32, Option<u32>)> = (stage.unanswered.iter())
+        .filter(|(_, _, want)| want.object.version == version)
+        .map(|(_, _, want)| (want.chunk.0, want.have.map(|have| have.len)))
+        .collect();
+    let here = Some(512);
+    assert_eq!(
+        asked,
+        [(0, here), (1, here), (2, here), (3, None), (4, None)]
+    );
+    bo.attend(&mut stage);
+    assert_eq!(tree(&mut stage)["book"], log);
+    assert_eq!(
+        stage.side("ada").objects.count(),
+        0,
+        "it is not kept for ever"
+    );
 }
 
 /// What rotted here is named as what it was, and is found out when it is taken.
