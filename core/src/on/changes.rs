@@ -11,7 +11,9 @@ use crate::ids::{NodeId, ObjectId};
 use crate::limits::QUIET;
 use crate::mutant::Mutant;
 use crate::on::fs::Open;
+use crate::time::WallTime;
 use crate::timers::Timer;
+use crate::tree::conflict;
 use crate::tree::view::Change;
 
 impl Engine {
@@ -153,6 +155,25 @@ impl Engine {
         }
     }
 
+    /// Has the open handles of a file that has no name show a version that was made of it all the
+    /// same: it is shown as one with an equal file.
+    pub(crate) fn show_unnamed(&mut self, object: ObjectId, sizes: (u64, u32), mtime: WallTime) {
+        let (size, chunk_size) = sizes;
+        let Some(ino) = self.inodes.get(object.node) else {
+            return;
+        };
+        if self.tree.node(object.node).is_some() {
+            return;
+        }
+        let open: Vec<_> = self.handles.on(ino).map(|(fh, _)| fh).collect();
+        for fh in open {
+            if let Some(Open::File { last, version, .. }) = self.handles.get_mut(fh) {
+                (last.size, last.mtime) = (size, mtime);
+                *version = Some((object, chunk_size));
+            }
+        }
+    }
+
     /// A version is not shown any more where it was: its readers look again, and it goes unless
     /// a handle still holds it.
     fn supersede(&mut self, shown: ObjectId) {
@@ -176,14 +197,15 @@ impl Engine {
         self.retire(object);
     }
 
-    /// Returns whether a handle shows this version of a file that has lost its last name.
+    /// Returns whether a handle shows this version of a file that has lost its last name: the
+    /// handle of the file, or of the conflict copy that showed the version.
     pub(crate) fn is_held_open(&self, object: ObjectId) -> bool {
-        let Some(ino) = self.inodes.get(object.node) else {
-            return false;
-        };
-        self.handles.on(ino).any(|(_, open)| match open {
+        let nodes = [object.node, conflict::copy_of(object.version)];
+        let shows = |(_, open): (_, &Open)| match open {
             Open::File { version, .. } => version.is_some_and(|(held, _)| held == object),
             Open::Directory { .. } => false,
-        })
+        };
+        let mut inodes = nodes.into_iter().filter_map(|node| self.inodes.get(node));
+        inodes.any(|ino| self.handles.on(ino).any(shows))
     }
 }

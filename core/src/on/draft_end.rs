@@ -101,6 +101,11 @@ impl Engine {
         if let Some(ino) = ino.filter(|_| is_new) {
             self.hush.inodes.remove(&ino);
         }
+        let object = ObjectId {
+            node,
+            version: stamp.dot,
+        };
+        self.show_unnamed(object, (size, chunk_size), mtime);
         let shown = self.tree.node(node).map(|view| (view.version, view.nlink));
         if shown.map(|(version, _)| version) != Some(Some(stamp.dot)) {
             // Another version shows, and it was ours that the kernel was shown till now.

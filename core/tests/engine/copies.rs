@@ -4,11 +4,12 @@ use tandem_core::action::FsReply;
 use tandem_core::edit::{Edit, SetAttr, XattrHow};
 use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
-use tandem_core::ids::Ino;
+use tandem_core::ids::{Ino, NodeId};
 use tandem_core::tree::register::Xattrs;
 
 use crate::app::{
-    both, close, copy_of, flush, greeting, is_done, met, open, read, secs, wall, written,
+    both, close, copy_of, flush, greeting, is_done, met, open, read, resize, secs, size, sync,
+    wall, written,
 };
 use crate::bo::Bo;
 use crate::placing::tree;
@@ -115,6 +116,65 @@ fn a_conflict_copy_is_edited_through_a_mount() {
     assert_eq!(tree(&mut stage)[&copy][..6], *b"EDITED");
     assert_eq!(read(&mut stage, &copy)[..6], *b"EDITED");
     assert_eq!(tree(&mut stage).len(), 2);
+}
+
+/// A file that bo writes was replaced by another, and what he made of it is as that is: both show
+/// as one, and his handle showed what it had when the name went.
+#[test]
+fn a_file_that_shows_as_one_with_an_equal_one_is_as_it_was_written() {
+    let mut stage = both();
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    let (ino, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 0, b"HELLO", 101);
+    cleo.remove(cleo.find("photo"), "photo");
+    cleo.file(NodeId::ROOT, "photo", b"");
+    cleo.tell(&mut stage);
+    cleo.attend(&mut stage);
+    resize(&mut stage, ino, 0, 102);
+    sync(&mut stage, fh);
+    assert_eq!(size(&mut stage, ino), 0);
+    written(&mut stage, fh, 0, b"bo's", 103);
+    let req = stage.read("bo", fh, 0, 9);
+    assert_eq!(stage.bytes("bo", req), b"bo's");
+    close(&mut stage, fh);
+    stage.wait(secs(5));
+    let files = tree(&mut stage);
+    assert!(files.values().any(|bytes| bytes == b"bo's"), "{files:?}");
+}
+
+/// The file that it is a copy of is gone, and he who reads the copy deletes that too: its bytes
+/// went at once, since they are of the other's version.
+#[test]
+fn a_conflict_copy_is_readable_to_its_last_close() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    stage.mute("ada");
+    stage.side("ada").files.write("photo", b"ada's");
+    stage.hint("photo");
+    for (word, at) in [(b"HELLO", 101), (b"AGAIN", 102)] {
+        let (_, fh) = open(&mut stage, "photo");
+        written(&mut stage, fh, 600, word, at);
+        close(&mut stage, fh);
+        stage.wait(secs(3));
+    }
+    stage.unmute("ada");
+    stage.wait(secs(25));
+    let copy = copy_of(&mut stage);
+    let (_, fh) = open(&mut stage, &copy);
+    let req = stage.read("bo", fh, 0, 5);
+    assert_eq!(stage.bytes("bo", req), b"ada's");
+    for name in ["photo", &copy] {
+        let (parent, name) = (Ino::ROOT, name.as_bytes().to_vec());
+        edit(&mut stage, Edit::Unlink { parent, name });
+    }
+    assert!(tree(&mut stage).is_empty());
+    stage.side("ada").files.empty_trash();
+    let req = stage.read("bo", fh, 0, 5);
+    assert_eq!(stage.bytes("bo", req), b"ada's");
+    close(&mut stage, fh);
+    stage.wait(secs(30));
+    assert_eq!(stage.side("bo").objects.count(), 0);
 }
 
 #[test]
