@@ -302,7 +302,9 @@ impl World {
             _ => None,
         };
         if let Some(shown) = made.filter(|shown| shown.kind == Kind::File) {
-            peer.bodies.made(now, shown.ino, history);
+            let (ino, cells, beneath) = peer.bodies.made(now, shown.ino, history);
+            let author = Author::Mount(p, ino);
+            self.kept.published(now, author, cells, beneath, false);
         }
         if result.is_ok() {
             reach!(self.reach, "edit: acknowledged");

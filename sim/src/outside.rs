@@ -387,6 +387,9 @@ impl World {
                 End::Close => self.hint(&mut writer.chance, &writer.path, true),
                 End::Rename(to) => {
                     let from = writer.path.clone();
+                    if let Some(bytes) = self.folder.bytes(writer.file) {
+                        self.kept.saved(&bytes);
+                    }
                     self.rename(&mut writer.chance, &from, to);
                 }
                 End::Unlink => {

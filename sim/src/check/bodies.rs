@@ -418,8 +418,8 @@ impl Bodies {
         self.files.contains_key(&ino)
     }
 
-    /// A new file was made.
-    pub fn made(&mut self, now: u64, ino: Ino, history: &mut History) {
+    /// A new file was made, which is a version at once. Returns what is owed of it.
+    pub fn made(&mut self, now: u64, ino: Ino, history: &mut History) -> Left {
         let body = Body {
             hard: Vec::new(),
             hard_sizes: (0, 0),
@@ -429,13 +429,14 @@ impl Bodies {
             beneath: Vec::new(),
             at: now,
             noted: true,
-            owed: false,
+            owed: true,
             synced: false,
             nameless: false,
             forgotten: false,
         };
         history.emptied();
         self.files.insert(ino, body);
+        (ino, Vec::new(), Vec::new())
     }
 
     /// A program wrote to a file of the shared folder, and set its time back. Of what nobody has

@@ -207,6 +207,13 @@ impl Kept {
         self.destroyed.push(Arc::new(cells));
     }
 
+    /// A program renamed a file over another: it is that one's content now, and nobody can be served
+    /// of the file that it was, should an edit elsewhere keep that.
+    pub fn saved(&mut self, bytes: &[u8]) {
+        let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
+        self.destroyed.push(Arc::new(cells));
+    }
+
     /// A mount wrote over versions of its own: whoever has made something of them has what it lacks
     /// from nobody.
     pub fn overwritten(&mut self, contents: Vec<Arc<Vec<u16>>>) {
