@@ -153,6 +153,23 @@ impl Engine {
         self.config.host.is_none() && self.fetches.values().any(is_it)
     }
 
+    /// Takes up a fetch on a link that nobody wanted any more when its object was given up: it is
+    /// of use again. False if there is none for this chunk.
+    fn take_up(&mut self, link: LinkId, object: ObjectId, version: Dot, chunk: ChunkIx) -> bool {
+        let is_it = |fetch: &Fetch| {
+            let of = (fetch.link, fetch.object, fetch.version, fetch.chunk);
+            of == (link, object, version, chunk) && !fetch.is_of_use
+        };
+        let found = self.fetches.iter_mut().find(|(_, fetch)| is_it(fetch));
+        let (Some((&fetch, asked)), Some(kept)) = (found, self.objects.get_mut(&object)) else {
+            return false;
+        };
+        asked.is_of_use = true;
+        kept.wanted.remove(&chunk);
+        kept.asked.insert(chunk, fetch);
+        true
+    }
+
     /// Asks for the next chunk of an object; false if there is none, or no room.
     fn ask_one(&mut self, link: LinkId, object: ObjectId) -> bool {
         let Some(kept) = self.objects.get(&object) else {
@@ -174,6 +191,9 @@ impl Engine {
         if self.is_asked_as(object, version, chunk) {
             self.pause(object, Some(ALIAS_RETRY));
             return false;
+        }
+        if self.take_up(link, object, version, chunk) {
+            return true;
         }
         let held = self.held_for(object, chunk);
         if held.is_none() && self.is_beneath_unknown(object, chunk) {

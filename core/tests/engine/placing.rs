@@ -498,6 +498,27 @@ fn what_the_disk_refuses_is_told_once_and_tried_again() {
     }
 }
 
+/// A file was deleted while ada waited for its bytes, and somebody's edit brought it back before
+/// those came: she asked for them once more, as if they were not on their way.
+#[test]
+fn what_is_wanted_again_while_it_is_on_its_way_is_not_asked_for_again() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let a = bo.file(ROOT, "a", b"a");
+    bo.tell(&mut stage);
+    stage.wait(Duration::from_millis(200));
+    assert_eq!(stage.unanswered.len(), 1);
+    bo.remove(a, "a");
+    bo.tell(&mut stage);
+    stage.wait(Duration::from_millis(200));
+    bo.chmod(a, 0o600);
+    bo.tell(&mut stage);
+    stage.wait(Duration::from_millis(200));
+    assert_eq!(stage.unanswered.len(), 1);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("a", b"a")]);
+}
+
 #[test]
 fn a_version_that_nobody_has_waits_for_who_comes() {
     let mut stage = ada(&[]);
