@@ -72,6 +72,8 @@ pub(crate) enum Op {
         wall: WallTime,
         /// What was shown of it when that was asked for.
         shown: Option<Shown>,
+        /// Of which version that was.
+        of: Option<Dot>,
     },
     /// Its modification time is set by hand.
     Touch {
@@ -286,6 +288,13 @@ impl Draft {
             },
             version: self.version,
         }
+    }
+
+    /// Returns whether what is to be done next is done to a version, though another shows by now:
+    /// who cuts off all of a file has seen nothing of that, and needs nothing of it.
+    pub(crate) fn stays(&self, version: Dot) -> bool {
+        let next = self.queue.front();
+        matches!(next, Some(Op::Resize { size: 0, of, .. }) if *of == Some(version))
     }
 
     /// Returns whether nothing is under way on it.

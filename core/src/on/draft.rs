@@ -86,11 +86,13 @@ impl Engine {
     pub(crate) fn on_resize(&mut self, req: ReqId, node: NodeId, size: u64, wall: WallTime) {
         let ino = self.inodes.get(node);
         let shown = ino.and_then(|ino| self.shown_open(ino));
+        let of = self.tree.node(node).and_then(|view| view.version);
         let op = Op::Resize {
             req,
             size,
             wall,
             shown,
+            of,
         };
         self.change_draft(node, op, size, wall);
     }
@@ -166,6 +168,8 @@ impl Engine {
             // A conflict copy and the file that it is a copy of have one version in common.
             return Err(FsError::Io);
         }
+        // It is a file of its own from here on, whatever becomes of the version that it shows.
+        self.stand_alone(node);
         let mut draft = Draft::new(file, DraftFrom::Nothing, chunk_size, size);
         draft.mtime = mtime;
         self.insert_draft(node, draft);

@@ -34,7 +34,8 @@ impl Engine {
         };
         let file = draft.file;
         let is_named = self.tree.node(node).is_some();
-        if is_named && self.current(node).is_none_or(|(now, _)| now != file) {
+        let stays = draft.stays(file.version);
+        if is_named && !stays && self.current(node).is_none_or(|(now, _)| now != file) {
             // Another version came meanwhile, and nothing was written yet.
             self.forget_draft(node);
             return Turn::Wait;

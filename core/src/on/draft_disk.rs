@@ -220,6 +220,7 @@ impl Engine {
                 size,
                 wall,
                 shown,
+                ..
             }) => {
                 if !draft.overlay.is_changed() && self.draft_moves_on(node) {
                     return Turn::Wait;

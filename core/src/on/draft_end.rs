@@ -313,7 +313,7 @@ impl Engine {
         };
         let (version, object) = (draft.version, draft.last());
         let shown = self.tree.node(node).map(|view| view.version);
-        if shown.is_none_or(|shown| shown == Some(version)) {
+        if shown.is_none_or(|shown| shown == Some(version)) || draft.stays(version) {
             return false;
         }
         if !draft.is_idle() {

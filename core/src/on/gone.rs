@@ -89,7 +89,7 @@ impl Engine {
         }
         if self.folder.standing.count(node) == 0 {
             if let Some((object, _)) = held {
-                self.forget_hashes(object);
+                self.let_go_of(node, object);
             }
             self.forget_file(node);
         } else {

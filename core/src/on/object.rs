@@ -15,7 +15,7 @@ use crate::fetch::error::SidecarError;
 use crate::fetch::kdbitmap::version_of;
 use crate::fetch::record::{Header, Record, SidecarWriter};
 use crate::fetch::sidecar::Sidecar;
-use crate::ids::{ChunkHash, ChunkIx, ObjectId, ReqId};
+use crate::ids::{ChunkHash, ChunkIx, NodeId, ObjectId, ReqId};
 use crate::message::Role;
 use crate::mutant::Mutant;
 use crate::object::{Fare, Object, Parcel, Stage};
@@ -809,6 +809,19 @@ impl Engine {
             for chunk in hashes.into_keys() {
                 self.commits.remove(records::hash(object, chunk));
             }
+        }
+    }
+
+    /// A node's file holds a version no more: the hashes of that are forgotten, unless the file of
+    /// a conflict copy, or of what that is a copy of, holds it too.
+    pub(crate) fn let_go_of(&mut self, node: NodeId, object: ObjectId) {
+        let nodes = [object.node, conflict::copy_of(object.version)];
+        let holds = |other: &NodeId| {
+            let placed = self.folder.placed(*other).filter(|_| *other != node);
+            placed.is_some_and(|placed| placed.version == object.version)
+        };
+        if !nodes.iter().any(holds) {
+            self.forget_hashes(object);
         }
     }
 

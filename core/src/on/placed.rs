@@ -263,7 +263,7 @@ impl Engine {
             return;
         }
         if let Some((object, _)) = self.held_object(node) {
-            self.forget_hashes(object);
+            self.let_go_of(node, object);
         }
         self.thrown_away(node);
         self.folder.forget(node);
@@ -430,7 +430,7 @@ impl Engine {
         if let Some(placed) = self.folder.placed(node).copied() {
             let held = self.held_object(node).map(|(object, _)| object);
             let version = placed.version;
-            self.forget_hashes(held.unwrap_or(ObjectId { node, version }));
+            self.let_go_of(node, held.unwrap_or(ObjectId { node, version }));
         }
     }
 

@@ -548,7 +548,14 @@ impl Engine {
         }));
         if let Some(version) = base {
             let old = held.map_or(ObjectId { node, version }, |(object, _)| object);
-            self.forget_hashes(old);
+            self.let_go_of(node, old);
+            // Another of its names may lie in the trash, and is written to with this one.
+            let key = file_key(&sighting.print);
+            let thrown = self.thrown.print(version);
+            if thrown.is_some_and(|thrown| file_key(thrown) == key) {
+                self.thrown.forget(version);
+                self.commits.remove(records::thrown(version));
+            }
         }
         self.place(node, stamp.dot, sighting);
     }

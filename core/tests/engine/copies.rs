@@ -4,16 +4,16 @@ use tandem_core::action::FsReply;
 use tandem_core::edit::{Edit, SetAttr, XattrHow};
 use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
-use tandem_core::ids::{Ino, NodeId};
+use tandem_core::ids::{Ino, NodeId, ObjectId};
 use tandem_core::tree::register::Xattrs;
 
 use crate::app::{
-    both, close, copy_of, flush, greeting, is_done, met, open, read, resize, secs, size, sync,
-    wall, written,
+    asked_on, both, close, copy_of, flush, greeting, is_done, met, open, read, resize, secs, size,
+    sync, wall, written,
 };
 use crate::bo::Bo;
 use crate::placing::tree;
-use crate::stage::{Stage, photo};
+use crate::stage::{Held, Stage, photo};
 
 /// Bo has a photo open, of which he has no more than what he wrote into it, when he hears that
 /// cleo's version has won; nobody has that yet. What he writes on goes on hers, at once; and what
@@ -118,6 +118,25 @@ fn a_conflict_copy_is_edited_through_a_mount() {
     assert_eq!(tree(&mut stage).len(), 2);
 }
 
+/// While bo's disk was still busy with the photo that he was about to empty, ada's version came,
+/// which he had not seen: it was that which was emptied, and nothing was left of it.
+#[test]
+fn who_empties_a_file_empties_the_version_that_was_there() {
+    let mut stage = both();
+    let ino = stage.lookup("bo", "photo");
+    stage.hold("bo", Held::Disk);
+    let req = resize(&mut stage, ino, 0, 101);
+    stage.side("ada").files.write("photo", b"ada's");
+    stage.hint("photo");
+    stage.wait(secs(1));
+    stage.release("bo", Held::Disk);
+    assert!(stage.answer("bo", req).is_some_and(|reply| reply.is_ok()));
+    stage.wait(secs(25));
+    let files: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
+    assert_eq!(files.len(), 2);
+    assert!(files.contains(&b"ada's".to_vec()) && files.contains(&Vec::new()));
+}
+
 /// A file that bo writes was replaced by another, and what he made of it is as that is: both show
 /// as one, and his handle showed what it had when the name went.
 #[test]
@@ -175,6 +194,66 @@ fn a_conflict_copy_is_readable_to_its_last_close() {
     close(&mut stage, fh);
     stage.wait(secs(30));
     assert_eq!(stage.side("bo").objects.count(), 0);
+}
+
+/// Cleo has a chunk of ada's version when bo's takes the place of both of its names, and it stands
+/// as a copy. Ada forgot the chunk's hash with the second name, and took another content, with the
+/// time set back, for the same.
+#[test]
+fn what_a_peer_has_of_a_copy_is_known_when_the_copy_is_written_in_secret() {
+    let mut stage = both();
+    stage.side("ada").files.link("photo", "other");
+    stage.hint("other");
+    stage.wait(secs(1));
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let mut cleo = Bo::join(&mut stage);
+    stage.mute("ada");
+    stage.side("ada").files.write("photo", b"ada's");
+    stage.hint("photo");
+    stage.wait(secs(1));
+    cleo.listen(&mut stage);
+    let node = cleo.find("photo");
+    let version = cleo.version_of(node);
+    let object = ObjectId { node, version };
+    let asks = |stage: &mut Stage, cleo: &Bo| asked_on(stage, ("ada", cleo.link), object, 0);
+    assert_eq!(asks(&mut stage, &cleo), "here it is");
+    for (word, at) in [(b"HELLO", 101), (b"AGAIN", 102)] {
+        let (_, fh) = open(&mut stage, "photo");
+        written(&mut stage, fh, 600, word, at);
+        close(&mut stage, fh);
+        stage.wait(secs(3));
+    }
+    stage.unmute("ada");
+    stage.wait(secs(25));
+    let copy = copy_of(&mut stage);
+    assert_eq!(tree(&mut stage)[&copy], b"ada's");
+    cleo.connect(&mut stage);
+    stage.side("ada").files.write_secretly(&copy, b"other");
+    stage.hint(&copy);
+    stage.wait(secs(3));
+    assert_eq!(asks(&mut stage, &cleo), "gone");
+    assert_eq!(read(&mut stage, &copy), b"other");
+}
+
+/// Bo was still writing to the copy when he heard of a version that settles the conflict: the copy
+/// went, and what he had written to it with that.
+#[test]
+fn a_conflict_copy_that_is_being_written_outlives_the_conflict() {
+    let (mut stage, copy) = apart();
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    let (_, fh) = open(&mut stage, &copy);
+    written(&mut stage, fh, 0, b"EDITED", 102);
+    cleo.write(cleo.find("photo"), b"settled");
+    cleo.tell(&mut stage);
+    cleo.attend(&mut stage);
+    written(&mut stage, fh, 6, b" MORE", 103);
+    close(&mut stage, fh);
+    stage.wait(secs(3));
+    let files = tree(&mut stage);
+    assert_eq!(files["photo"], b"settled");
+    assert_eq!(files[&copy][..11], *b"EDITED MORE");
+    assert_eq!(read(&mut stage, &copy), files[&copy]);
 }
 
 #[test]
