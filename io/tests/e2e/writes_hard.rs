@@ -294,6 +294,14 @@ impl Small {
     }
 }
 
+impl Small {
+    fn grow(&self, size: &str) {
+        let mut command = Command::new("mount");
+        let command = command.args(["-o", &format!("remount,size={size}")]);
+        assert!(command.arg(&self.0).status().unwrap().success());
+    }
+}
+
 impl Drop for Small {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
@@ -339,6 +347,66 @@ fn a_full_disk_harms_nothing_else() {
     let tree = converge(&host.dir, &joiner.mnt);
     assert_eq!(tree.len(), 3);
     drop(joiner);
+    drop(small);
+}
+
+/// The disk of the host is full, by what a peer makes and by what a program writes beside: neither
+/// is half there under its name, nothing else is harmed, and all of it arrives once there is room.
+#[test]
+fn a_full_disk_of_the_host_harms_nothing_else() {
+    let world = World::taking_changes();
+    let Some(small) = Small::mount(world.path("dir"), "24m") else {
+        return;
+    };
+    let (host, mnt) = world.share_mounted("dir");
+    let joiner = world.join("mo", &host.ticket());
+    let at = |name: &str| joiner.path(name);
+    const SIZE: u64 = 4 * CHUNK + 9;
+    const BIG: u64 = 60 * CHUNK + 5;
+    write_file(&at("one"), 1, SIZE);
+    converge(&host.dir, &joiner.mnt);
+    write_file(&at("big"), 2, BIG);
+    until("it is said", || host.err().contains("space").then_some(()));
+    let harms_nothing = || {
+        assert!(fs::read(host.dir.join("one")).unwrap() == whole(1, SIZE));
+        assert!(fs::read(at("one")).unwrap() == whole(1, SIZE));
+        assert!(fs::read(at("big")).unwrap() == whole(2, BIG));
+        assert!(!host.dir.join("big").exists());
+    };
+    harms_nothing();
+    // Nobody has room for a byte now, not even the host's own store.
+    let filler = File::create(host.dir.join("filler")).unwrap();
+    let mut filled = 0;
+    while let Ok(count) = filler.write_at(&[7; 4_096], filled) {
+        filled += count as u64;
+    }
+    fs::write(at("two"), whole(3, SIZE)).unwrap();
+    fs::rename(at("two"), at("three")).unwrap();
+    // Through the host's own mount, whose store is on that disk.
+    let error = loop {
+        let done = File::create(mnt.join("four"))
+            .and_then(|mut four| four.write_all(&[4; 100_000]))
+            .and_then(|()| fs::remove_file(mnt.join("four")));
+        if let Err(error) = done {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    harms_nothing();
+    fs::remove_file(host.dir.join("filler")).unwrap();
+    small.grow("96m");
+    until("the big file is there", || {
+        let placed = fs::read(host.dir.join("big")).ok()?;
+        (placed == whole(2, BIG)).then_some(())
+    });
+    until("there is room again", || {
+        fs::write(mnt.join("four"), whole(4, SIZE)).ok()
+    });
+    let tree = converge(&host.dir, &joiner.mnt);
+    assert_eq!(tree.len(), 4, "{:?}", tree.keys());
+    assert!(fs::read(host.dir.join("three")).unwrap() == whole(3, SIZE));
+    drop(joiner);
+    drop(host);
     drop(small);
 }
 
