@@ -195,14 +195,7 @@ impl Engine {
                     self.deed(Deed::Link(node, to), wish);
                 }
             }
-            Step::Trash(spot) => {
-                let at = self.whereabouts_or_parked(node, spot.as_ref());
-                let placed = self.folder.placed(node).copied();
-                if let (Some(at), Some(placed)) = (at, placed) {
-                    let expect = placed.print;
-                    self.deed(Deed::Remove(node, spot), PlaceWish::Trash { at, expect });
-                }
-            }
+            Step::Trash(spot) => self.trash(node, spot),
             Step::RemoveDirectory(spot) => {
                 let at = self.whereabouts_or_parked(node, spot.as_ref());
                 if let (Some(at), Some(key)) = (at, self.key_of(node)) {
@@ -576,6 +569,16 @@ impl Engine {
         }
     }
 
+    /// Has a name of a file go to the trash, or what lies out of the way.
+    fn trash(&mut self, node: NodeId, spot: Option<Spot>) {
+        let at = self.whereabouts_or_parked(node, spot.as_ref());
+        let placed = self.folder.placed(node).copied();
+        if let (Some(at), Some(placed)) = (at, placed) {
+            let expect = placed.print;
+            self.deed(Deed::Remove(node, spot), PlaceWish::Trash { at, expect });
+        }
+    }
+
     /// Takes what stands in a node's way out of it; that it lies there is on record first.
     fn park(&mut self, node: NodeId, other: NodeId) {
         self.folder.placing.wait(node, other);
@@ -585,6 +588,11 @@ impl Engine {
         let Some(spot) = self.folder.standing.spots(other).next().cloned() else {
             return;
         };
+        if self.folder.standing.is_parked(other) {
+            // Another of its names does: there is no room for a second, nor need of one.
+            self.trash(other, Some(spot));
+            return;
+        }
         self.folder.standing.park(other);
         self.commits
             .put(records::parked(other), records::encode(&()));

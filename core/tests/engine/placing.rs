@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tandem_core::action::DiskWish;
 use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, Fault};
 use tandem_core::ids::NodeId;
+use tandem_core::place_wish::PlaceWish;
 use tandem_core::time::Duration;
 use tandem_core::tree::register::{Register, RegisterKey};
 
@@ -473,9 +475,6 @@ fn a_directory_with_a_pipe_in_it_is_kept() {
 
 #[test]
 fn what_the_disk_refuses_is_told_once_and_tried_again() {
-    use tandem_core::action::DiskWish;
-    use tandem_core::place_wish::PlaceWish;
-
     let makes: fn(&DiskWish) -> bool =
         |wish| matches!(wish, DiskWish::Place(PlaceWish::MakeDirectory { .. }));
     // It was told of its object, and of its node too.
@@ -496,6 +495,32 @@ fn what_the_disk_refuses_is_told_once_and_tried_again() {
         assert_eq!(names(&mut stage), [there]);
         assert_eq!(stage.side("ada").faults.len(), 1, "{file:?}");
     }
+}
+
+/// Both names of a file become directories, which it goes into. It was to be taken out of the way
+/// of each: the second name stayed, since the file lay there already, and was tried without end.
+#[test]
+fn a_file_of_two_names_is_in_the_way_twice() {
+    let mut stage = ada(&[("a", b"a")]);
+    stage.side("ada").files.link("a", "b");
+    stage.hint("b");
+    stage.wait(Duration::from_secs(1));
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let file = bo.find("a");
+    let (a, b) = (bo.directory(ROOT, "a"), bo.directory(ROOT, "b"));
+    bo.rename(file, "a", a, "x");
+    bo.rename(file, "b", b, "y");
+    let makes: fn(&DiskWish) -> bool =
+        |wish| matches!(wish, DiskWish::Place(PlaceWish::MakeDirectory { .. }));
+    stage.side("ada").failing = Some((makes, DiskError::NoSpace));
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let told = std::mem::take(&mut stage.side("ada").faults);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let want: [(&str, &[u8]); 4] = [("a/", b""), ("a/x", b"a"), ("b/", b""), ("b/y", b"a")];
+    expect(&mut stage, &want);
+    is_quiet(&mut stage);
 }
 
 /// A file was deleted while ada waited for its bytes, and somebody's edit brought it back before
@@ -834,9 +859,7 @@ fn what_is_missing_is_counted_once_however_deep_it_lay() {
 /// under way: what was due stayed due, and she was woken for it without end.
 #[test]
 fn who_stops_does_not_wake_for_what_is_tried_no_more() {
-    use tandem_core::action::DiskWish;
     use tandem_core::event::Event;
-    use tandem_core::place_wish::PlaceWish;
 
     let makes: fn(&DiskWish) -> bool =
         |wish| matches!(wish, DiskWish::Place(PlaceWish::MakeDirectory { .. }));
