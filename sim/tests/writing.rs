@@ -14,6 +14,14 @@ const FOUND: &[(u64, &str)] = &[
         "what was written before a removal stood in the file's conflict copy, at its author's alone",
     ),
     (
+        0x120,
+        "the bytes of a conflict copy that somebody had open went with its last name",
+    ),
+    (
+        0x12a,
+        "what was written beside an append was taken for what lies beneath it",
+    ),
+    (
         0x20e,
         "a host asked one peer for a chunk as one version, and another as another, round after round",
     ),
@@ -23,15 +31,28 @@ const FOUND: &[(u64, &str)] = &[
     ),
     (
         0x2f7,
-        "each of two deleted one of a file's two names, and it was gone",
+        "each of two deleted one of a file's two names, and it was gone; who emptied a file emptied \
+         what came meanwhile",
+    ),
+    (
+        0x2fb,
+        "a conflict copy went while it was written, with the conflict",
     ),
     (
         0x316,
         "what lay beneath a draft was synced under the name that it had just lost",
     ),
     (
+        0x317,
+        "the hashes of a version that two files held went with one of them",
+    ),
+    (
         0x338,
         "an edited conflict copy went with the version that it was made of",
+    ),
+    (
+        0x3ab,
+        "what was wanted again while it was on its way was asked for again",
     ),
     (0x3c3, "a pipe stood where a peer's file should"),
     (
@@ -54,6 +75,10 @@ const FOUND: &[(u64, &str)] = &[
     (
         0x5bd,
         "a file was gone with one of the two names that showed it",
+    ),
+    (
+        0x5f0,
+        "a file that lay out of the way was taken there by its second name too, without end",
     ),
     (0x792, "a file was published while it was being written"),
 ];
