@@ -11,6 +11,7 @@
 #   tree          10,000 files with odd names
 #   git           a repository of 2,000 commits, cloned here and worked on there, five times over
 #   kills         200 times `kill -9` of either side while both write (once; a table of its own)
+#   races         1,000 races of a program in the folder and one on a mount (likewise)
 #   costs         what changes cost on the wire, of 100,000 files and 10,000 lines (likewise)
 #   torn          counts reads of a chunk that show two versions (once; a table of its own)
 #   fuzz          every fuzz target from a new seed, for ROUNDS minutes each (a table of its own)
@@ -35,7 +36,7 @@ if [ "${1:-}" = torn ]; then
         --ignored --nocapture torn:: | grep '^|\|^test result'
     exit
 fi
-if [ "${1:-}" = kills ] || [ "${1:-}" = costs ]; then
+if [ "${1:-}" = kills ] || [ "${1:-}" = costs ] || [ "${1:-}" = races ]; then
     TANDEM_E2E_LARGE=1 cargo test --quiet --release -p tandem-io --test e2e -- \
         --nocapture --test-threads 1 "$1::" 2> >(grep -v "^dice seed" >&2) |
         grep -o '| .*\|^test result.*'

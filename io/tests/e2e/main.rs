@@ -18,6 +18,7 @@ mod git;
 mod host_gone;
 mod host_mount;
 mod kills;
+mod races;
 mod reads;
 mod resume;
 mod sidecar;
