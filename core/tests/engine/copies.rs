@@ -74,6 +74,20 @@ fn apart() -> (Stage, String) {
     (stage, copy)
 }
 
+/// Bo writes to the photo twice while ada is silent, so that his version wins over hers; returns
+/// the conflict copy's name.
+fn bo_wins(stage: &mut Stage) -> String {
+    for (word, at) in [(b"HELLO", 101), (b"AGAIN", 102)] {
+        let (_, fh) = open(stage, "photo");
+        written(stage, fh, 600, word, at);
+        close(stage, fh);
+        stage.wait(secs(3));
+    }
+    stage.unmute("ada");
+    stage.wait(secs(25));
+    copy_of(stage)
+}
+
 /// Bo changes something of a copy through his mount.
 fn edit(stage: &mut Stage, edit: Edit) {
     let req = stage.call("bo", FsCall::Edit(edit));
@@ -171,15 +185,7 @@ fn a_conflict_copy_is_readable_to_its_last_close() {
     stage.mute("ada");
     stage.side("ada").files.write("photo", b"ada's");
     stage.hint("photo");
-    for (word, at) in [(b"HELLO", 101), (b"AGAIN", 102)] {
-        let (_, fh) = open(&mut stage, "photo");
-        written(&mut stage, fh, 600, word, at);
-        close(&mut stage, fh);
-        stage.wait(secs(3));
-    }
-    stage.unmute("ada");
-    stage.wait(secs(25));
-    let copy = copy_of(&mut stage);
+    let copy = bo_wins(&mut stage);
     let (_, fh) = open(&mut stage, &copy);
     let req = stage.read("bo", fh, 0, 5);
     assert_eq!(stage.bytes("bo", req), b"ada's");
@@ -217,15 +223,7 @@ fn what_a_peer_has_of_a_copy_is_known_when_the_copy_is_written_in_secret() {
     let object = ObjectId { node, version };
     let asks = |stage: &mut Stage, cleo: &Bo| asked_on(stage, ("ada", cleo.link), object, 0);
     assert_eq!(asks(&mut stage, &cleo), "here it is");
-    for (word, at) in [(b"HELLO", 101), (b"AGAIN", 102)] {
-        let (_, fh) = open(&mut stage, "photo");
-        written(&mut stage, fh, 600, word, at);
-        close(&mut stage, fh);
-        stage.wait(secs(3));
-    }
-    stage.unmute("ada");
-    stage.wait(secs(25));
-    let copy = copy_of(&mut stage);
+    let copy = bo_wins(&mut stage);
     assert_eq!(tree(&mut stage)[&copy], b"ada's");
     cleo.connect(&mut stage);
     stage.side("ada").files.write_secretly(&copy, b"other");
