@@ -116,13 +116,13 @@ pub const CHANGED_RUNS_MAX: usize = 1_024;
 /// Names of one node, deleted ones that are not yet forgotten included: ext4 has 65,000 links.
 pub const ENTRIES_PER_NODE_MAX: usize = 65_000;
 
-/// Lamport times and counters of updates are below this: half of what 64 bits hold, so that the
-/// next one can always be made, and the top bit marks a conflict copy.
-pub const COUNTER_MAX: u64 = (1 << 63) - 1;
+/// Lamport times and counters of updates are at most this: a quarter of what 64 bits hold, so that
+/// the next one can always be made, and the two top bits mark what is made of a version.
+pub const COUNTER_MAX: u64 = (1 << 62) - 1;
 
 /// How far a peer's register may be ahead of the greatest Lamport time that is known here: more
 /// updates than a folder sees in a year at 2,000 a second, and so few that nobody gets near
-/// [`COUNTER_MAX`], where the last writer would have won for ever, with fewer than 2²⁷ registers.
+/// [`COUNTER_MAX`], where the last writer would have won for ever, with fewer than 2²⁶ registers.
 pub const LAMPORT_LEAP_MAX: u64 = 1 << 36;
 
 /// The chunk sizes that a file may have, in bytes: powers of two between these.

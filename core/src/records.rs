@@ -19,9 +19,9 @@ use crate::ids::{ActorId, Arrival, ChunkHash, ChunkIx, Dot, Ino, NodeId, ObjectI
 use crate::label::Label;
 use crate::message::{Cursor, FolderId, Role};
 use crate::placing::Intent;
-use crate::tree::invariant;
 use crate::tree::name::Name;
 use crate::tree::register::{Register, RegisterKey};
+use crate::tree::{conflict, invariant};
 use crate::version::VersionVector;
 
 /// The layout of values that is written.
@@ -407,7 +407,10 @@ impl Stored {
                 let over = intent.over.is_none_or(|(over, _)| is_made(over));
                 is_made(*node) && is_any(intent.dir) && is_made(intent.object.node) && over
             }
-            Self::Draft(node, draft) => is_made(*node) && is_made(draft.file.node),
+            Self::Draft(node, draft) => {
+                let is_aside = *node == conflict::aside_of(draft.version);
+                (is_made(*node) || is_aside) && is_made(draft.file.node)
+            }
             Self::Object(object, _) | Self::Hash(object, ..) => is_made(object.node),
             // A register is judged when the tree takes it.
             Self::Register(..)

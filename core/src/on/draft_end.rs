@@ -329,7 +329,7 @@ impl Engine {
                 self.pump_draft(node);
                 return true;
             }
-            if !self.is_draft_whole(node) && object.node == node {
+            if !self.is_draft_whole(node) {
                 // What it lacks can be had as nothing but what is beneath.
                 self.set_draft_aside(node);
                 return true;
@@ -339,8 +339,9 @@ impl Engine {
         true
     }
 
-    /// Has a draft go with the conflict copy that shows its last version, or is where that is
-    /// kept: what waits to be written is written to the version that its file shows.
+    /// Has a draft go with the conflict copy that shows its last version, or be kept out of sight
+    /// where that has been edited: what waits to be written is written to the version that its file
+    /// shows.
     fn set_draft_aside(&mut self, node: NodeId) {
         self.timers.cancel(Timer::Quiet(node));
         self.sync_ended(node);
@@ -348,7 +349,11 @@ impl Engine {
         let Some(mut draft) = self.drafts.remove(&node) else {
             return;
         };
-        let copy = conflict::copy_of(draft.version);
+        let mut copy = conflict::copy_of(draft.version);
+        let is_edited = self.tree.registers().versions_of(copy).next().is_some();
+        if is_edited || self.drafts.contains_key(&copy) {
+            copy = conflict::aside_of(draft.version);
+        }
         let queue = core::mem::take(&mut draft.queue);
         draft.attended = false;
         self.commits.remove(records::draft(node));

@@ -31,7 +31,8 @@ impl Engine {
         };
         let mut draft = Draft::new(record.file, from, self.config.chunk_size, 0);
         draft.version = record.version;
-        let is_aside = conflict::copied(node) == Some(record.version);
+        let version = record.version;
+        let is_aside = [conflict::copy_of(version), conflict::aside_of(version)].contains(&node);
         if record.version != record.file.version && !is_aside {
             draft.of = node;
         }

@@ -30,15 +30,21 @@ impl Engine {
             return true;
         }
         let registers = self.tree.registers();
+        let copy = conflict::copy_of(object.version);
+        let mut later = registers
+            .versions_of(node)
+            .chain(registers.versions_of(copy));
         let goes_on = |content: &Content| {
+            // What is ours on top of a joiner's may be as much in need of the first as that is.
+            let began_here = content.base.is_none_or(|base| self.me.is(base.actor));
             let is_safe = content.is_empty()
-                || self.me.is(content.stamp.dot.actor)
+                || (self.me.is(content.stamp.dot.actor) && began_here)
                 || self.is_full(content.stamp.dot.actor)
                 || self.is_held(content.object());
             content.supersedes(object.version) && is_safe
         };
         let is_gone = self.tree.node(node).is_none() && !self.is_copied(object);
-        is_gone || self.is_held(object) || registers.versions_of(node).any(goes_on)
+        is_gone || self.is_held(object) || later.any(goes_on)
     }
 
     /// Returns whether an actor is a full replica: what it makes it holds.
@@ -144,7 +150,12 @@ impl Engine {
 
     /// Returns the draft whose last version is this.
     pub(crate) fn draft_of(&self, object: ObjectId) -> Option<&Draft> {
-        let nodes = [object.node, conflict::copy_of(object.version)];
+        let ObjectId { node, version } = object;
+        let nodes = [
+            node,
+            conflict::copy_of(version),
+            conflict::aside_of(version),
+        ];
         let drafts = nodes.into_iter().filter_map(|node| self.drafts.get(&node));
         drafts.into_iter().find(|draft| draft.last() == object)
     }

@@ -14,8 +14,10 @@ use crate::label::Label;
 use crate::limits::NAME_LEN_MAX;
 use crate::tree::name::Name;
 
-/// Counters of updates lie below this bit; those of conflict copies have it.
+/// Counters of updates lie below both bits; those of conflict copies have the first, and those of
+/// what is set aside, which no tree has, the second.
 pub(super) const COPY_BIT: u64 = 1 << 63;
+const ASIDE_BIT: u64 = 1 << 62;
 
 /// The longest ending of a name, its dot included, that is kept at the end of a copy's name:
 /// longer than any ending that a program goes by, by eye.
@@ -34,6 +36,14 @@ pub fn copied(node: NodeId) -> Option<Dot> {
     (node.0.counter & COPY_BIT != 0).then_some(Dot {
         actor: node.0.actor,
         counter: node.0.counter & !COPY_BIT,
+    })
+}
+
+/// Returns an id that no file has, and no version but this.
+pub(crate) fn aside_of(version: Dot) -> NodeId {
+    NodeId(Dot {
+        actor: version.actor,
+        counter: version.counter | ASIDE_BIT,
     })
 }
 
@@ -200,7 +210,7 @@ mod tests {
             author in any::<std::string::String>(),
             day in any::<u32>(),
             actor in any::<u64>(),
-            counter in 1..COPY_BIT,
+            counter in 1..ASIDE_BIT,
         ) {
             let Ok(base) = Name::parse(&base) else { return Ok(()) };
             let author = Label::lossy(&author);

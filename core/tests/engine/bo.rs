@@ -152,6 +152,12 @@ impl Bo {
         self.unsaid.push(Register::Attrs(attrs));
     }
 
+    /// Gives a conflict copy attributes of its own.
+    pub(crate) fn own(&mut self, node: NodeId) {
+        let stamp = self.stamp();
+        self.say_attrs(node, stamp, Kind::File, 0o640);
+    }
+
     fn say_entry(&mut self, node: NodeId, parent: NodeId, text: &str) -> EntryId {
         let stamp = self.stamp();
         let entry = Entry {

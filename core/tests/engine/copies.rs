@@ -5,11 +5,12 @@ use tandem_core::edit::{Edit, SetAttr, XattrHow};
 use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
 use tandem_core::ids::{Ino, NodeId, ObjectId};
+use tandem_core::tree::conflict;
 use tandem_core::tree::register::Xattrs;
 
 use crate::app::{
-    asked_on, both, close, copy_of, flush, greeting, is_done, met, open, read, resize, secs, size,
-    sync, wall, written,
+    asked_on, both, close, copy_of, flush, greeting, is_done, met, newest, open, read, resize,
+    secs, size, sync, wall, written,
 };
 use crate::bo::Bo;
 use crate::placing::tree;
@@ -53,6 +54,47 @@ fn a_draft_that_lost_goes_with_the_conflict_copy() {
     assert_eq!(tree(&mut stage)[&copy], greeting());
     assert_eq!(read(&mut stage, "photo"), last);
     assert_eq!(read(&mut stage, &copy), greeting());
+    assert_eq!(stage.side("bo").objects.drafts(), 0);
+}
+
+/// What bo wrote to a part of the photo is a conflict copy, the rest of which ada went over; then
+/// cleo wrote that copy anew. What bo writes to it waited for ever: his draft could neither end, since
+/// nobody else has what it holds, nor make room.
+#[test]
+fn a_draft_of_a_copy_that_a_peer_wrote_anew_makes_room() {
+    let mut stage = both();
+    let mut cleo = Bo::join(&mut stage);
+    let (_, fh) = open(&mut stage, "photo");
+    stage.mute("ada");
+    for word in [b"once".as_slice(), b"again"] {
+        stage.side("ada").files.write("photo", word);
+        stage.hint("photo");
+        stage.wait(secs(2));
+    }
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    let lost = newest(&mut stage).version;
+    stage.unmute("ada");
+    stage.wait(secs(25));
+    assert_eq!(read(&mut stage, "photo"), b"again");
+    let copy = copy_of(&mut stage);
+    let (ino, fh) = open(&mut stage, &copy);
+    cleo.listen(&mut stage);
+    let node = conflict::copy_of(lost);
+    cleo.connect(&mut stage);
+    cleo.own(node);
+    cleo.write(node, b"anew");
+    cleo.link(node, NodeId::ROOT, &copy);
+    cleo.tell(&mut stage);
+    stage.wait(secs(1));
+    assert_eq!(size(&mut stage, ino), 4);
+    written(&mut stage, fh, 0, b"BOBO", 103);
+    close(&mut stage, fh);
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    cleo.attend(&mut stage);
+    assert_eq!(tree(&mut stage)[&copy], b"BOBO");
+    assert_eq!(read(&mut stage, &copy), b"BOBO");
     assert_eq!(stage.side("bo").objects.drafts(), 0);
 }
 
