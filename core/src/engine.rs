@@ -220,7 +220,7 @@ pub struct Engine {
     pub(crate) drafts_on: BTreeMap<ObjectId, NodeId>,
     /// Versions made here of which no bytes are left, and which nobody may have heard of; with
     /// the nodes and records of their drafts.
-    pub(crate) unbacked: BTreeMap<ObjectId, (NodeId, DraftRecord)>,
+    pub(crate) unbacked: BTreeMap<NodeId, DraftRecord>,
     /// Those that are to be synced, and how many are being.
     pub(crate) drafts_to_sync: BTreeSet<NodeId>,
     /// Calls that came before the drafts of the run before were found.

@@ -99,6 +99,17 @@ pub(crate) enum DraftBase {
     Partial,
     /// A complete file.
     Complete,
+    /// There is no draft any more: a power loss took it, before anybody was told of its version.
+    Gone(Unbacked),
+}
+
+/// What a version is taken to be whose bytes a power loss took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Unbacked {
+    /// Empty.
+    Empty,
+    /// What the draft was written over, of so many bytes.
+    Beneath(u64),
 }
 
 /// What is stored of a draft.

@@ -692,6 +692,7 @@ impl World {
         } else {
             reach!(self.reach, "commit: failed");
             peer.caused.commit.add();
+            peer.live.commit_refused(self.now);
         }
         let delay = self.config.disk_time / 4 + 1;
         let event = Self::committed(pending.commit, good);

@@ -117,18 +117,38 @@ impl Sidecar {
         let (mut writer, head) = SidecarWriter::create(&header).expect("these sizes were accepted");
         let mut bytes = head.to_vec();
         let mut append = |record| bytes.extend_from_slice(&writer.append(record));
-        let record = |chunk| match self.hash(chunk) {
-            Some(hash) => Record::Chunk { chunk, hash },
-            None => Record::Claim { chunk },
-        };
-        self.durable.held().for_each(|chunk| append(record(chunk)));
+        let durable = self.durable.held().map(|chunk| self.record(chunk));
+        durable.for_each(&mut append);
         if self.durable.have() > 0 {
             append(Record::Durable {
                 upto: self.durable.have().into(),
             });
         }
-        self.claims.held().for_each(|chunk| append(record(chunk)));
+        let claims = self.claims.held().map(|chunk| self.record(chunk));
+        claims.for_each(append);
         bytes
+    }
+
+    /// Returns a sidecar of version 2 that says that all of this is to be hashed before it counts:
+    /// something was written to the file that nothing tells of.
+    pub fn doubted(&self, salt: u64) -> Vec<u8> {
+        let header = Header {
+            salt,
+            ..self.header
+        };
+        let (mut writer, head) = SidecarWriter::create(&header).expect("these sizes were accepted");
+        let mut bytes = head.to_vec();
+        for chunk in self.present().held() {
+            bytes.extend_from_slice(&writer.append(self.record(chunk)));
+        }
+        bytes
+    }
+
+    fn record(&self, chunk: ChunkIx) -> Record {
+        match self.hash(chunk) {
+            Some(hash) => Record::Chunk { chunk, hash },
+            None => Record::Claim { chunk },
+        }
     }
 
     /// Returns what goes on appending, and its first record: both belong at

@@ -16,7 +16,7 @@ use crate::fetch::sidecar::Sidecar;
 use crate::ids::{Arrival, ChunkIx, NodeId, ObjectId};
 use crate::limits::QUIET;
 use crate::object;
-use crate::records::{DraftBase, DraftRecord};
+use crate::records::{DraftBase, DraftRecord, Unbacked};
 use crate::time::WallTime;
 use crate::timers::Timer;
 use crate::tree::conflict;
@@ -28,6 +28,10 @@ impl Engine {
             DraftBase::Nothing => DraftFrom::Nothing,
             DraftBase::Partial => DraftFrom::Partial,
             DraftBase::Complete => DraftFrom::Complete,
+            DraftBase::Gone(_) => {
+                self.unbacked.insert(node, record);
+                return;
+            }
         };
         let mut draft = Draft::new(record.file, from, self.config.chunk_size, 0);
         draft.version = record.version;
@@ -103,12 +107,15 @@ impl Engine {
                 self.draft_found(node, &found, len, mtime, sidecar);
             }
             (_, None) => self.draft_absent(node, is_begun, has_journal),
-            // It was recorded, and killed before it began.
-            (None, Some(_)) if !is_begun && draft.from == DraftFrom::Partial => {
-                self.forget_draft(node);
+            (None, Some((len, _))) => {
+                // It was recorded, and killed before it began.
+                let is_said = is_begun || draft.from != DraftFrom::Partial;
+                let why = is_said.then(|| "its journal is not there".to_string());
+                self.draft_unsaid(node, why, len, sidecar);
             }
-            (None, Some(_)) => self.draft_lost(node, "its journal is not there".to_string()),
-            (Some(Err(why)), Some(_)) => self.draft_lost(node, why.to_string()),
+            (Some(Err(why)), Some((len, _))) => {
+                self.draft_unsaid(node, Some(why.to_string()), len, sidecar);
+            }
         }
     }
 
@@ -125,7 +132,9 @@ impl Engine {
             Some(crate::tree::register::Body::Link { .. }) | None => 0,
         };
         if is_begun && !has_ended && size > 0 {
-            self.note_unbacked(node);
+            if draft.from == DraftFrom::Nothing {
+                self.note_unbacked(node, Unbacked::Empty);
+            }
             self.draft_lost(node, "its file is not there".to_string());
             self.remember_unbacked();
             return;
@@ -144,6 +153,55 @@ impl Engine {
         } else {
             self.forget_draft(node);
         }
+    }
+
+    /// Nothing tells what was written to a draft's file. A journal that a power loss took was never
+    /// synced, nor was what it spoke of: nobody was told of a version of that.
+    fn draft_unsaid(
+        &mut self,
+        node: NodeId,
+        why: Option<String>,
+        len: u64,
+        sidecar: Option<Vec<u8>>,
+    ) {
+        let Some(draft) = self.drafts.get(&node) else {
+            return;
+        };
+        let (file, from, lost) = (draft.file, draft.from, draft.lost);
+        let is_published = draft.version != file.version;
+        let salt = self.rng.next_u64();
+        let found = sidecar.and_then(|bytes| {
+            let found = Sidecar::decode(&bytes, Some((file, len))).ok()?;
+            let doubted = found.doubted(salt);
+            let found = Sidecar::decode(&doubted, Some((file, len))).ok()?;
+            Some((found, doubted))
+        });
+        let beneath = found.as_ref().map(|(found, _)| found.header().file_size);
+        match from {
+            DraftFrom::Nothing if lost => self.note_unbacked(node, Unbacked::Empty),
+            DraftFrom::Partial if lost && is_published => {
+                if let Some(size) = beneath {
+                    self.note_unbacked(node, Unbacked::Beneath(size));
+                }
+            }
+            DraftFrom::Nothing | DraftFrom::Partial | DraftFrom::Complete => {}
+        }
+        let is_partial = from == DraftFrom::Partial;
+        if let Some((found, doubted)) = found.filter(|_| is_partial) {
+            if let Some(why) = why {
+                self.fault(Fault::Draft { object: file, why });
+            }
+            let header = found.header();
+            if self.keep_object(file, header.file_size, header.chunk_size) {
+                self.rewrite_sidecar(file, doubted);
+                self.adopt(file, &found, salt);
+            }
+            self.forget_draft(node);
+        } else {
+            let why = why.unwrap_or_else(|| "it is of another length".to_string());
+            self.draft_lost(node, why);
+        }
+        self.remember_unbacked();
     }
 
     /// What is left of a draft proves nothing: it is left where it is, and said.

@@ -235,13 +235,8 @@ impl Engine {
         let read = found.map(|bytes| read_sidecar(&bytes, object, size, salt));
         match read {
             Some(Ok((found, rewritten))) if found.header().chunk_size == chunk_size => {
-                if let Some(record) = rewritten {
-                    // A kill in between leaves a sidecar that says nothing.
-                    let len = 0;
-                    let cut = DiskWish::CutSidecar { object, len };
-                    self.object_job(object, Job::Marked(object), cut);
-                    let mark = DiskWish::MarkSidecar { object, record };
-                    self.object_job(object, Job::Marked(object), mark);
+                if let Some(rewritten) = rewritten {
+                    self.rewrite_sidecar(object, rewritten);
                 }
                 self.adopt(object, &found, salt);
             }
@@ -256,6 +251,14 @@ impl Engine {
             None => {}
         }
         self.wake(object);
+    }
+
+    /// Replaces a sidecar. A kill in between leaves one that says nothing.
+    pub(crate) fn rewrite_sidecar(&mut self, object: ObjectId, record: Vec<u8>) {
+        let cut = DiskWish::CutSidecar { object, len: 0 };
+        self.object_job(object, Job::Marked(object), cut);
+        let mark = DiskWish::MarkSidecar { object, record };
+        self.object_job(object, Job::Marked(object), mark);
     }
 
     /// Goes on where a sidecar of an earlier run ends.

@@ -5,29 +5,32 @@
 //! before is nothing, as anywhere; but whoever may have heard of the version may have its bytes,
 //! and only the host can tell that nobody has.
 
-use crate::draft_wish::DraftFrom;
 use crate::engine::Engine;
 use crate::ids::{NodeId, ObjectId};
-use crate::records;
+use crate::records::{self, DraftBase, DraftRecord, Unbacked};
 use crate::tree::register::{Body, Content, Register};
+use crate::tree::runs::Runs;
 use crate::version::VersionVector;
 
 impl Engine {
-    /// Remembers, over restarts, that there is no file of a draft that was made from nothing.
-    pub(crate) fn note_unbacked(&mut self, node: NodeId) {
+    /// Remembers, over restarts, that nothing is left of what was written to a draft.
+    pub(crate) fn note_unbacked(&mut self, node: NodeId, as_if: Unbacked) {
         let Some(draft) = self.drafts.get(&node) else {
             return;
         };
-        let (object, record) = (draft.last(), draft.record());
-        if draft.from == DraftFrom::Nothing && self.me.is(object.version.actor) {
-            self.unbacked.insert(object, (node, record));
+        let record = DraftRecord {
+            from: DraftBase::Gone(as_if),
+            ..draft.record()
+        };
+        if self.me.is(record.version.actor) {
+            self.unbacked.insert(node, record);
         }
     }
 
     /// Puts the record of an unbacked version back, which went with its draft; does without, if
     /// the host is there.
     pub(crate) fn remember_unbacked(&mut self) {
-        for (node, record) in self.unbacked.values() {
+        for (node, record) in &self.unbacked {
             if !self.drafts.contains_key(node) {
                 let record = records::encode(record);
                 self.commits.put(records::draft(*node), record);
@@ -41,24 +44,35 @@ impl Engine {
 
     /// A host is there, and knows this: what it does not know of nobody has.
     pub(crate) fn bury_unbacked(&mut self, knows: &VersionVector) {
-        for (object, (node, _)) in core::mem::take(&mut self.unbacked) {
+        for (node, record) in core::mem::take(&mut self.unbacked) {
             if !self.drafts.contains_key(&node) {
                 self.commits.remove(records::draft(node));
             }
-            if !knows.covers(object.version) {
-                self.empty(object);
+            if !knows.covers(record.version) {
+                self.replace(node, record);
             }
         }
     }
 
-    /// Makes a version of nothing in the place of one of which nobody has the bytes.
-    fn empty(&mut self, object: ObjectId) {
-        let ObjectId { node, version } = object;
-        let Some(lost) = self.tree.registers().content(object).cloned() else {
+    /// Makes a version in the place of one of which nobody has the bytes: of nothing, or of what it
+    /// was written over.
+    fn replace(&mut self, node: NodeId, record: DraftRecord) {
+        let version = record.version;
+        // Of a draft that was set aside the version is one of the file that it was written over.
+        let mut nodes = [node, record.file.node].into_iter();
+        let registers = self.tree.registers();
+        let lost = nodes.find_map(|node| registers.content(ObjectId { node, version }));
+        let Some(lost) = lost.cloned() else {
             return;
         };
-        let Body::File { chunk_size, .. } = lost.body else {
+        let node = lost.node;
+        let (Body::File { chunk_size, .. }, DraftBase::Gone(as_if)) = (lost.body, record.from)
+        else {
             return;
+        };
+        let (size, base) = match as_if {
+            Unbacked::Empty => (0, None),
+            Unbacked::Beneath(size) => (size, Some(record.file.version)),
         };
         let (context, beside) = self.tree.registers().context_for(node, Some(version));
         let stamp = self.stamp();
@@ -67,12 +81,9 @@ impl Engine {
             context,
             beside,
             author: self.config.name.clone(),
-            body: Body::File {
-                size: 0,
-                chunk_size,
-            },
-            base: None,
-            changed: None,
+            body: Body::File { size, chunk_size },
+            base,
+            changed: base.map(|_| Runs::default()),
             ..lost
         }));
     }

@@ -5,7 +5,7 @@ use tandem_core::draft_wish::DraftWish;
 use tandem_core::edit::Edit;
 use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, Fault, FsError};
-use tandem_core::event::FsCall;
+use tandem_core::event::{Event, FsCall};
 use tandem_core::ids::{Fh, Ino, ReqId};
 use tandem_core::limits::DRAFT_SYNCS_MAX;
 use tandem_core::message::Message;
@@ -310,6 +310,61 @@ fn what_a_power_loss_left_no_bytes_of_is_empty() {
     stage.wait(secs(40));
     assert_eq!(tree(&mut stage)["new"], b"");
     assert_eq!(read(&mut stage, "new"), b"");
+    assert!(!stage.side("bo").faults.is_empty(), "it is said");
+}
+
+/// Bo has written to a part of the photo, or to a new file; then a power loss took the journals, and
+/// of the bytes nothing.
+fn bo_lost_his_journals(name: &str, publishes: bool) -> Stage {
+    let mut stage = both();
+    let fh = stage.open("bo", "photo");
+    let req = stage.read("bo", fh, 600, 10);
+    assert_eq!(stage.bytes("bo", req), photo()[600..610]);
+    stage.event("bo", Event::Stop);
+    stage.wait(secs(2));
+    stage.kill("bo");
+    stage.mute("ada");
+    stage.start("bo", Last::Clean);
+    let fh = match name {
+        "photo" => open(&mut stage, name).1,
+        _new => create(&mut stage, name).1,
+    };
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    if publishes {
+        stage.hold("bo", Held::Disk);
+        flush(&mut stage, fh);
+    }
+    stage.kill("bo");
+    stage.release("bo", Held::Disk);
+    stage.side("bo").objects.lose_journals();
+    stage.start("bo", Last::Lost);
+    stage.wait(secs(2));
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(2));
+    stage.unmute("ada");
+    stage.wait(secs(40));
+    stage
+}
+
+/// It was read as what had been there before.
+#[test]
+fn a_journal_that_a_power_loss_took_leaves_nothing_in_what_is_beneath() {
+    let mut stage = bo_lost_his_journals("photo", false);
+    assert_eq!(read(&mut stage, "photo"), photo());
+    assert_eq!(tree(&mut stage)["photo"], photo());
+}
+
+/// Its version's record was there: everybody was told of what nobody could ever read.
+#[test]
+fn a_version_whose_journal_a_power_loss_took_is_as_it_was_before() {
+    let mut stage = bo_lost_his_journals("photo", true);
+    assert_eq!(read(&mut stage, "photo"), photo());
+    assert_eq!(tree(&mut stage)["photo"], photo());
+    assert!(!stage.side("bo").faults.is_empty(), "it is said");
+    let mut stage = bo_lost_his_journals("new", true);
+    assert_eq!(read(&mut stage, "new"), b"");
+    assert_eq!(tree(&mut stage)["new"], b"");
     assert!(!stage.side("bo").faults.is_empty(), "it is said");
 }
 

@@ -20,6 +20,8 @@ pub struct Live {
     greeted: bool,
     /// When the process started: until it has found what was written, all wait for the disk.
     started: u64,
+    /// When the store refused a commit. What waits for it waits until it is tried again.
+    refused: Vec<u64>,
     deadline: u64,
     slack: u64,
 }
@@ -41,6 +43,7 @@ impl Live {
             no_disk: false,
             greeted: false,
             started: 0,
+            refused: Vec::new(),
             deadline,
             slack,
         }
@@ -93,7 +96,10 @@ impl Live {
             | FsCall::ListXattr { .. }
             | FsCall::StatFs => 0,
             // An edit waits for this disk, and for nothing else.
-            FsCall::Edit(_) => self.slack,
+            FsCall::Edit(_) => {
+                let meanwhile = self.refused.iter().filter(|at| **at >= waiting.since);
+                self.slack * (1 + meanwhile.count() as u64)
+            }
         };
         let took = now.saturating_sub(waiting.since);
         let is_early = waiting.since <= self.started + self.slack;
@@ -150,6 +156,11 @@ impl Live {
         self.started = now;
     }
 
+    /// The store has refused a commit.
+    pub fn commit_refused(&mut self, now: u64) {
+        self.refused.push(now);
+    }
+
     /// No link is there from here on.
     pub fn alone(&mut self, now: u64) {
         self.greeted = false;
@@ -164,6 +175,7 @@ impl Live {
     /// The process ended, and with it all who waited.
     pub fn crash(&mut self) {
         self.waiting.clear();
+        self.refused.clear();
         self.alone_since = None;
     }
 }

@@ -135,6 +135,11 @@ impl Objects {
         self.journals.len()
     }
 
+    /// Loses every journal, as a power loss does that keeps the bytes.
+    pub(crate) fn lose_journals(&mut self) {
+        self.journals.clear();
+    }
+
     /// Spoils every journal.
     pub(crate) fn spoil_journals(&mut self) {
         for (journal, _) in self.journals.values_mut() {
