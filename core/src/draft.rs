@@ -101,6 +101,8 @@ pub(crate) enum DraftJob {
     Opened,
     /// What is there of it is found.
     Loaded,
+    /// What is beneath it is to be proven, once more.
+    Doubted,
     /// Bytes are written.
     Wrote {
         /// Whose request.
@@ -211,8 +213,10 @@ pub(crate) struct Draft {
     pub hashes: BTreeMap<ChunkIx, ChunkHash>,
     /// Whether the version beneath stays when the files are removed.
     pub keeps_base: bool,
-    /// Whether the last run ended in a power loss, and it was not looked at since.
+    /// Whether there was a power loss, and it was not looked at since.
     pub lost: bool,
+    /// Whether a record says so.
+    pub doubted: bool,
     /// Whether it is one of an earlier run, and was not looked at since.
     pub is_restored: bool,
     /// Whether its end was begun, so that its file may be somewhere else, or a cut was refused, so
@@ -260,6 +264,7 @@ impl Draft {
             hashes: BTreeMap::new(),
             keeps_base: false,
             lost: false,
+            doubted: false,
             is_restored: false,
             is_unsure: false,
             refused: false,

@@ -138,6 +138,7 @@ pub(crate) enum Stored {
     Intent(NodeId, Box<Intent>),
     Hash(ObjectId, ChunkIx, ChunkHash),
     Draft(NodeId, DraftRecord),
+    Doubted(NodeId),
     Thrown(Dot, Fingerprint),
 }
 
@@ -231,6 +232,13 @@ pub(crate) fn parked(node: NodeId) -> Vec<u8> {
 /// Returns the key of what is about to be put under a name.
 pub(crate) fn intent(node: NodeId) -> Vec<u8> {
     let mut key = b"w".to_vec();
+    dot(&mut key, node.0);
+    key
+}
+
+/// Returns the key of what says that a node's draft was not looked at since a power loss.
+pub(crate) fn doubted(node: NodeId) -> Vec<u8> {
+    let mut key = b"u".to_vec();
     dot(&mut key, node.0);
     key
 }
@@ -395,6 +403,11 @@ impl Stored {
             b'w' => Self::Intent(NodeId(rest.dot()?), Box::new(decode(value)?)),
             b't' => Self::Thrown(rest.dot()?, decode(value)?),
             b'd' => Self::Draft(NodeId(rest.dot()?), decode(value)?),
+            b'u' => {
+                let node = NodeId(rest.dot()?);
+                let () = decode(value)?;
+                Self::Doubted(node)
+            }
             b'h' => {
                 let object = rest.object()?;
                 let chunk = ChunkIx(u32::from_be_bytes(rest.bytes()?));
@@ -423,8 +436,9 @@ impl Stored {
                 (is_made(*node) || is_aside) && is_made(draft.file.node)
             }
             Self::Object(object, _) | Self::Hash(object, ..) => is_made(object.node),
-            // A register is judged when the tree takes it.
+            // A register is judged when the tree takes it; a doubt is of a draft that is there.
             Self::Register(..)
+            | Self::Doubted(..)
             | Self::Myself(_)
             | Self::Peer(..)
             | Self::Bound(..)
@@ -475,6 +489,7 @@ impl Owned {
                 | Stored::Parked(..)
                 | Stored::Intent(..)
                 | Stored::Hash(..)
+                | Stored::Doubted(..)
                 | Stored::Thrown(..) => {}
             }
         }

@@ -448,7 +448,6 @@ impl World {
         peer.engine = None;
         peer.dying = None;
         peer.asleep = 0;
-        peer.last = Last::Killed;
         peer.caused.crash = true;
         // What the disk was doing is done in part, or wholly, or not yet begun.
         let jobs = std::mem::take(&mut peer.jobs);
@@ -471,6 +470,10 @@ impl World {
         let done = chance.index(peer.commits.len() + 1);
         for pending in peer.commits.drain(..).take(done) {
             peer.records.commit(pending.records, pending.sync);
+            peer.last = Last::Killed;
+        }
+        if peer.last == Last::Clean {
+            peer.last = Last::Killed;
         }
         if power {
             reach!(self.reach, "chaos: power loss");

@@ -5,6 +5,7 @@
 
 use tandem_core::action::{Besides, DiskWish};
 use tandem_core::draft_wish::DraftWish;
+use tandem_core::engine::Last;
 use tandem_core::error::DiskError;
 use tandem_core::event::{DiskDone, Event, Fingerprint, Nature, Seen};
 use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
@@ -689,6 +690,7 @@ impl World {
         let good = healed || !peer.disk.often(rate);
         if good {
             peer.records.commit(pending.records, pending.sync);
+            peer.last = Last::Killed;
         } else {
             reach!(self.reach, "commit: failed");
             peer.caused.commit.add();

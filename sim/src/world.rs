@@ -493,7 +493,6 @@ impl World {
             engine
         });
         let last = peer.last;
-        peer.last = Last::Killed;
         if peer.drift != 0 {
             reach!(self.reach, "clock: runs fast or slow");
         }

@@ -328,9 +328,20 @@ impl Engine {
         draft.queue
     }
 
+    /// What a power loss left of a draft is known, and what is there says so.
+    pub(crate) fn settle_doubt(&mut self, node: NodeId) {
+        if let Some(draft) = self.drafts.get_mut(&node) {
+            draft.lost = false;
+            if core::mem::take(&mut draft.doubted) {
+                self.commits.remove(crate::records::doubted(node));
+            }
+        }
+    }
+
     /// Fails what waits for a draft that is no more, or begins another for it.
     pub(crate) fn forget_draft(&mut self, node: NodeId) {
         self.commits.remove(crate::records::draft(node));
+        self.settle_doubt(node);
         let queue = self.take_draft(node);
         for op in queue {
             self.do_anew(node, op);

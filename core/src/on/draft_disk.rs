@@ -497,6 +497,7 @@ impl Engine {
     fn draft_done(&mut self, node: NodeId, what: DraftJob) {
         match what {
             DraftJob::Opened => self.draft_opened(node),
+            DraftJob::Doubted => self.draft_doubted(node),
             DraftJob::Wrote {
                 req,
                 nr,
@@ -611,6 +612,7 @@ impl Engine {
         };
         draft.stage = Stage::Open;
         let file = draft.file;
+        self.settle_doubt(node);
         self.wake(file);
     }
 
@@ -667,7 +669,7 @@ impl Engine {
                 self.sync_ended(node);
                 self.draft_broken(node, Some(why));
             }
-            DraftJob::Opened | DraftJob::Loaded | DraftJob::Settled => {
+            DraftJob::Opened | DraftJob::Loaded | DraftJob::Doubted | DraftJob::Settled => {
                 self.draft_broken(node, Some(why));
             }
             DraftJob::Removed => {

@@ -6,6 +6,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::action::DiskWish;
 use crate::draft::journal::{Journal, JournalError, Record};
 use crate::draft::overlay::{Overlay, Recovered};
 use crate::draft::{Draft, DraftJob, Op, Stage};
@@ -16,6 +17,7 @@ use crate::fetch::sidecar::Sidecar;
 use crate::ids::{Arrival, ChunkIx, NodeId, ObjectId};
 use crate::limits::QUIET;
 use crate::object;
+use crate::on::disk::Job;
 use crate::records::{DraftBase, DraftRecord, Unbacked};
 use crate::time::WallTime;
 use crate::timers::Timer;
@@ -42,7 +44,7 @@ impl Engine {
         }
         draft.journaled = record.version;
         draft.stage = Stage::Loading;
-        draft.lost = lost;
+        (draft.lost, draft.doubted) = (lost, lost);
         draft.is_restored = true;
         // Of its versions none is known to be synced.
         draft.hold = Some(Arrival(1));
@@ -172,11 +174,9 @@ impl Engine {
         let salt = self.rng.next_u64();
         let found = sidecar.and_then(|bytes| {
             let found = Sidecar::decode(&bytes, Some((file, len))).ok()?;
-            let doubted = found.doubted(salt);
-            let found = Sidecar::decode(&doubted, Some((file, len))).ok()?;
-            Some((found, doubted))
+            Some((found.header().file_size, found.doubted(salt)))
         });
-        let beneath = found.as_ref().map(|(found, _)| found.header().file_size);
+        let beneath = found.as_ref().map(|(size, _)| *size);
         match from {
             DraftFrom::Nothing if lost => self.note_unbacked(node, Unbacked::Empty),
             DraftFrom::Partial if lost && is_published => {
@@ -187,20 +187,34 @@ impl Engine {
             DraftFrom::Nothing | DraftFrom::Partial | DraftFrom::Complete => {}
         }
         let is_partial = from == DraftFrom::Partial;
-        if let Some((found, doubted)) = found.filter(|_| is_partial) {
+        if let Some((_, doubted)) = found.filter(|_| is_partial) {
             if let Some(why) = why {
                 self.fault(Fault::Draft { object: file, why });
             }
-            let header = found.header();
-            if self.keep_object(file, header.file_size, header.chunk_size) {
-                self.rewrite_sidecar(file, doubted);
-                self.adopt(file, &found, salt);
+            let cut = DiskWish::CutSidecar {
+                object: file,
+                len: 0,
+            };
+            self.job(Job::Marked(file), cut);
+            if let Some(draft) = self.drafts.get_mut(&node) {
+                draft.jobs += 1;
             }
-            self.forget_draft(node);
+            let what = DraftJob::Doubted;
+            let mark = DiskWish::MarkSidecar {
+                object: file,
+                record: doubted,
+            };
+            self.job(Job::Draft { node, what }, mark);
         } else {
             let why = why.unwrap_or_else(|| "it is of another length".to_string());
             self.draft_lost(node, why);
+            self.remember_unbacked();
         }
+    }
+
+    /// Nothing of what is beneath a draft counts that is not proven first: the draft is no more.
+    pub(crate) fn draft_doubted(&mut self, node: NodeId) {
+        self.forget_draft(node);
         self.remember_unbacked();
     }
 
@@ -233,7 +247,7 @@ impl Engine {
         let Some(draft) = self.drafts.get_mut(&node) else {
             return;
         };
-        let lost = core::mem::take(&mut draft.lost);
+        let lost = draft.lost;
         let Recovered {
             mut overlay,
             mut records,
@@ -334,9 +348,20 @@ impl Engine {
                 kept.checking.clear();
                 kept.storing.clear();
                 kept.stage = object::Stage::Partial;
-                let read = sidecar.map(|bytes| Sidecar::decode(&bytes, Some((file, size))));
+                let expect = Some((file, size));
+                let read = sidecar.map(|bytes| {
+                    let found = Sidecar::decode(&bytes, expect)?;
+                    let doubted = lost.then(|| found.doubted(salt));
+                    match &doubted {
+                        Some(bytes) => Sidecar::decode(bytes, expect).map(|found| (found, doubted)),
+                        None => Ok((found, None)),
+                    }
+                });
                 match read {
-                    Some(Ok(found)) if found.header().chunk_size == chunk_size => {
+                    Some(Ok((found, doubted))) if found.header().chunk_size == chunk_size => {
+                        if let Some(doubted) = doubted {
+                            self.rewrite_sidecar(file, doubted);
+                        }
                         self.adopt(file, &found, salt);
                     }
                     Some(Ok(_)) | None => {
@@ -354,9 +379,6 @@ impl Engine {
         else {
             return;
         };
-        if lost && from == DraftFrom::Partial {
-            kept.download.doubt();
-        }
         for run in draft.overlay.written() {
             kept.download.written(run.0, run.1);
         }

@@ -1,5 +1,6 @@
 //! The start: what the store says is taken in, and the first things are set going.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::action::DiskWish;
@@ -29,6 +30,7 @@ impl Engine {
         let mut objects = Vec::new();
         let mut is_standing_known = false;
         let mut drafts = Vec::new();
+        let mut doubted = BTreeSet::new();
         for (key, value) in stored {
             match Stored::read(&key, &value)? {
                 Stored::Myself(me) => {
@@ -73,6 +75,7 @@ impl Engine {
                     self.folder.placing.intents.insert(node, *intent);
                 }
                 Stored::Draft(node, record) => drafts.push((node, record)),
+                Stored::Doubted(node) => drop(doubted.insert(node)),
                 Stored::Thrown(version, print) => drop(self.thrown.note(version, print)),
                 Stored::Hash(object, chunk, hash) => {
                     self.hashes.entry(object).or_default().insert(chunk, hash);
@@ -121,7 +124,12 @@ impl Engine {
             self.commits.begin_soft();
         }
         for (node, record) in drafts {
-            self.restore_draft(node, record, start.last == Last::Lost);
+            let lost = start.last == Last::Lost;
+            if lost {
+                self.commits
+                    .put(records::doubted(node), records::encode(&()));
+            }
+            self.restore_draft(node, record, lost || doubted.contains(&node));
         }
         let (needed, over): (Vec<_>, Vec<_>) = objects.into_iter().partition(|(object, _)| {
             let mut intents = self.folder.placing.intents.values();

@@ -102,6 +102,9 @@ pub struct Opened {
 pub struct Metadata {
     sql: Connection,
     path: PathBuf,
+    /// Boot and place, after power loss and until the first commit: a kill before that would have
+    /// the next start take it that nothing was lost.
+    unsaid: Option<(Vec<u8>, Vec<u8>)>,
     /// Whether `synchronous` is FULL.
     full: bool,
     /// Whether it was said that the last commit failed.
@@ -147,10 +150,15 @@ impl Metadata {
             }
             match found {
                 Ok((sql, last, records)) => {
+                    let unsaid = match last {
+                        Last::Lost => Some(home.boot.clone()).zip(Some(home.stored(&path)?)),
+                        Last::Clean | Last::Killed => None,
+                    };
                     let store = Self {
                         reserve: Reserve::take(&dir.join(DIRECTORY)),
                         sql,
                         path,
+                        unsaid,
                         full: true,
                         refused: false,
                         _lock: lock,
@@ -176,6 +184,7 @@ impl Metadata {
             reserve: Reserve::take(&dir.join(DIRECTORY)),
             sql,
             path,
+            unsaid: None,
             full: true,
             refused: false,
             _lock: lock,
@@ -241,6 +250,9 @@ impl Metadata {
     pub fn close_clean(self) -> Result<(), MetadataError> {
         let failed = |why| sql_error(&self.path, why);
         synchronous(&self.sql, true).map_err(failed)?;
+        if let Some((boot, place)) = &self.unsaid {
+            settle_in(&self.sql, boot, place).map_err(failed)?;
+        }
         set_fact(&self.sql, CLEAN, b"1").map_err(failed)?;
         close(self.sql).map_err(failed)
     }
@@ -263,6 +275,9 @@ impl Metadata {
                     None => remove.execute([&record.key])?,
                 };
             }
+            if let Some((boot, place)) = &self.unsaid {
+                settle_in(&transaction, boot, place)?;
+            }
             if sync {
                 // A transaction that changes no page writes no frame and syncs nothing; this one
                 // has to, for those before it.
@@ -274,7 +289,9 @@ impl Metadata {
                     .execute([])?;
             }
         }
-        transaction.commit()
+        transaction.commit()?;
+        self.unsaid = None;
+        Ok(())
     }
 
     /// Opens a store that is there: tells how the last run ended, checks what that calls for,
@@ -314,7 +331,7 @@ impl Metadata {
             check(&sql, path)?;
         }
         let records = load(&sql, path)?;
-        begin(&sql, path, home)?;
+        begin(&sql, path, (last != Last::Lost).then_some(home))?;
         Ok((sql, last, records))
     }
 }
@@ -347,7 +364,7 @@ fn create(dir: &Path, home: &Residence, now: WallTime) -> Result<Connection, Met
     ))
     .map_err(failed)?;
     set_fact(&sql, MADE, &now.secs.to_le_bytes()).map_err(failed)?;
-    begin(&sql, &file, home)?;
+    begin(&sql, &file, Some(home))?;
     close(sql).map_err(failed)?;
     let synced = |path: &Path| -> Result<(), MetadataError> {
         let file = File::open(path).map_err(|why| at(path, why))?;
@@ -394,17 +411,25 @@ fn synchronous(sql: &Connection, full: bool) -> Result<(), rusqlite::Error> {
     sql.pragma_update(None, "synchronous", mode)
 }
 
-/// Takes note of where and when the store is open, and that it has not been closed.
-fn begin(sql: &Connection, path: &Path, home: &Residence) -> Result<(), MetadataError> {
+/// Takes note of where and when the store is open, and that it has not been closed. Without the
+/// first, the next start finds as this one did that power was lost, until something is committed.
+fn begin(sql: &Connection, path: &Path, home: Option<&Residence>) -> Result<(), MetadataError> {
     let failed = |why| sql_error(path, why);
-    let stored = home.stored(path)?;
+    let stored = home.map(|home| home.stored(path)).transpose()?;
     let transaction = sql.unchecked_transaction().map_err(failed)?;
-    set_fact(&transaction, BOOT, &home.boot).map_err(failed)?;
-    set_fact(&transaction, PLACE, &stored).map_err(failed)?;
+    if let Some((home, stored)) = home.zip(stored) {
+        settle_in(&transaction, &home.boot, &stored).map_err(failed)?;
+    }
     transaction
         .execute("DELETE FROM facts WHERE name = ?1", [CLEAN])
         .map_err(failed)?;
     transaction.commit().map_err(failed)
+}
+
+/// Takes note of where and when the store is open.
+fn settle_in(sql: &Connection, boot: &[u8], place: &[u8]) -> Result<(), rusqlite::Error> {
+    set_fact(sql, BOOT, boot)?;
+    set_fact(sql, PLACE, place)
 }
 
 fn set_fact(sql: &Connection, name: &str, value: &[u8]) -> Result<(), rusqlite::Error> {

@@ -83,6 +83,28 @@ fn a_copied_store_is_lost_and_a_moved_one_is_not() {
     assert_eq!(open(&copy).1.last, Last::Clean);
 }
 
+/// What has to be looked at after a power loss is known to the next run only once this one has said
+/// so: one that is killed before its first commit must not hide the loss.
+#[test]
+fn a_loss_is_told_until_something_was_committed() {
+    let dir = TempDir::new().unwrap();
+    let first = dir.path().join("first");
+    fs::create_dir(&first).unwrap();
+    open(&first).0.close_clean().unwrap();
+    let copy = dir.path().join("copy");
+    let copied = Command::new("cp").arg("-a").arg(&first).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    for _ in 0..2 {
+        let (killed, opened) = open(&copy);
+        assert_eq!(opened.last, Last::Lost);
+        drop(killed);
+    }
+    let (mut store, _) = open(&copy);
+    store.commit(&[put(b"k", b"v")], false).unwrap();
+    drop(store);
+    assert_eq!(open(&copy).1.last, Last::Killed);
+}
+
 #[test]
 fn a_damaged_store_is_set_aside_and_told() {
     for damage in [flip_a_value, cut_the_file, empty_the_file, remove_the_file] {

@@ -234,6 +234,7 @@ pub(super) fn records(records: &[Record]) -> String {
             b'w' => "intent",
             b'h' => "hash",
             b'd' => "draft",
+            b'u' => "doubt",
             b't' => "trash",
             other => panic!("a record of kind {other}"),
         };
