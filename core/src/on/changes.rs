@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::action::{Action, Invalidation};
 use crate::draft::Draft;
 use crate::engine::Engine;
-use crate::ids::{NodeId, ObjectId};
+use crate::ids::{Dot, NodeId, ObjectId};
 use crate::limits::QUIET;
 use crate::mutant::Mutant;
 use crate::on::fs::Open;
@@ -132,6 +132,18 @@ impl Engine {
         if let Some(ino) = self.inodes.known(node) {
             self.invalidate(Invalidation::Inode { ino, data });
         }
+    }
+
+    /// Returns which version a file shows: one without a name the one that its handles show.
+    pub(crate) fn shown_version(&self, node: NodeId) -> Option<Option<Dot>> {
+        if let Some(view) = self.tree.node(node) {
+            return Some(view.version);
+        }
+        let ino = self.inodes.get(node)?;
+        self.handles.on(ino).find_map(|(_, open)| match open {
+            Open::File { version, .. } => version.map(|(held, _)| Some(held.version)),
+            Open::Directory { .. } => None,
+        })
     }
 
     /// Has open handles show a file's version of now: should it lose its name, they keep that.

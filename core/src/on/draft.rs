@@ -305,10 +305,8 @@ impl Engine {
         if draft.is_restored || (draft.is_unsure && is_sought) {
             return Some(DraftRead::NotFound);
         }
-        let is_ours = match self.tree.node(node) {
-            Some(view) => view.version == Some(draft.version),
-            None => true,
-        };
+        let shown = self.shown_version(node);
+        let is_ours = shown.is_none_or(|shown| shown == Some(draft.version));
         let has_file = match draft.stage {
             Stage::Base | Stage::Recording | Stage::Closed => false,
             Stage::Loading

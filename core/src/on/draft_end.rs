@@ -308,11 +308,11 @@ impl Engine {
     /// A draft whose version is not shown any more makes room for one on that which is: true if
     /// it does, and what waits to be written waits for that.
     pub(crate) fn draft_moves_on(&mut self, node: NodeId) -> bool {
+        let shown = self.shown_version(node);
         let Some(draft) = self.drafts.get_mut(&node) else {
             return false;
         };
         let (version, object) = (draft.version, draft.last());
-        let shown = self.tree.node(node).map(|view| view.version);
         if shown.is_none_or(|shown| shown == Some(version)) || draft.stays(version) {
             return false;
         }

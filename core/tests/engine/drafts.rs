@@ -13,8 +13,8 @@ use tandem_core::time::Duration;
 use tandem_core::tree::register::{Body, Content, Register};
 
 use crate::app::{
-    alone, asked, both, close, create, flush, is_done, met, newest, open, pattern, read, resize,
-    secs, size, sync, versions, wall, write, written,
+    alone, append, asked, both, close, create, flush, is_done, met, newest, open, pattern, read,
+    resize, secs, size, sync, versions, wall, write, written,
 };
 use crate::placing::tree;
 use crate::stage::{Held, Stage, photo};
@@ -311,6 +311,27 @@ fn what_a_power_loss_left_no_bytes_of_is_empty() {
     assert_eq!(tree(&mut stage)["new"], b"");
     assert_eq!(read(&mut stage, "new"), b"");
     assert!(!stage.side("bo").faults.is_empty(), "it is said");
+}
+
+/// Ada wrote to a file that bo had made and has open, and he removed it: what he wrote on went on the
+/// empty file that he had made.
+#[test]
+fn what_is_written_to_an_unlinked_file_goes_on_what_it_showed() {
+    let mut stage = both();
+    let (ino, fh) = create(&mut stage, "new");
+    stage.wait(secs(3));
+    stage.side("ada").files.write("new", &pattern(774, 7));
+    stage.hint("new");
+    stage.wait(secs(3));
+    assert_eq!(size(&mut stage, ino), 774);
+    let (parent, name) = (Ino::ROOT, b"new".to_vec());
+    let req = stage.call("bo", FsCall::Edit(Edit::Unlink { parent, name }));
+    assert!(is_done(&mut stage, req));
+    let req = append(&mut stage, fh, 774, b"more", 102);
+    assert!(is_done(&mut stage, req));
+    assert_eq!(size(&mut stage, ino), 778);
+    let req = stage.read("bo", fh, 770, 100);
+    assert_eq!(stage.bytes("bo", req)[4..], *b"more");
 }
 
 /// Bo has written to a part of the photo, or to a new file; then a power loss took the journals, and
