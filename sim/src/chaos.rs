@@ -516,7 +516,7 @@ impl World {
         let peer = &mut self.peers[p];
         peer.names.crash(power);
         for seeing in std::mem::take(&mut peer.seeing).into_values() {
-            self.kept.was_seen(p, &seeing);
+            self.kept.was_seen(p, &seeing, history);
             if let Seeing::Removes(shown) = seeing {
                 self.kept.removed(peer.bodies.contents(&shown, history));
                 peer.bodies.may_be_unnamed(shown.ino);

@@ -286,7 +286,7 @@ impl World {
         // What the disk refused may have happened.
         let may_be = matches!(result, Ok(_) | Err(FsError::NoSpace | FsError::Io));
         if let Some(seen) = peer.seeing.remove(&req).filter(|_| may_be) {
-            self.kept.was_seen(p, &seen);
+            self.kept.was_seen(p, &seen, history);
             if let Seeing::Removes(shown) = seen {
                 self.kept.removed(peer.bodies.contents(&shown, history));
                 peer.bodies.unnamed(shown.ino);

@@ -169,7 +169,8 @@ impl World {
         let came = after.iter().filter(|(id, bytes)| !same(before, id, bytes));
         let time = |id: &Id| wall(self.folder.inode(*id).mtime);
         let came: Vec<_> = came.map(|(id, bytes)| (bytes.clone(), time(id))).collect();
-        self.kept.outside(self.now, came, went);
+        self.kept
+            .outside(self.now, came, went, &self.folder.history);
     }
 
     fn make_edit(&mut self, id: u32) -> Verdict {
@@ -300,7 +301,8 @@ impl World {
             let after = self.folder.bytes(file).unwrap_or_default();
             let cells = std::sync::Arc::new(after.iter().map(|byte| u16::from(*byte)).collect());
             for peer in &mut self.peers {
-                peer.bodies.set_back(&before, &cells);
+                peer.bodies
+                    .set_back(&before, &cells, &mut self.folder.history);
             }
             self.kept.set_back(after);
         }

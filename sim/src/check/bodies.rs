@@ -93,6 +93,7 @@ impl Op {
                 cells: Arc::new(cells),
                 shortest: sizes.0,
                 over: Some(made.cells),
+                crossed: true,
             });
         }
     }
@@ -441,7 +442,7 @@ impl Bodies {
 
     /// A program wrote to a file of the shared folder, and set its time back. Of what nobody has
     /// of a version nobody can tell: it is the same version, with these bytes.
-    pub fn set_back(&mut self, before: &[u8], after: &Arc<Vec<u16>>) {
+    pub fn set_back(&mut self, before: &[u8], after: &Arc<Vec<u16>>, history: &mut History) {
         let was = |cells: &Arc<Vec<u16>>| {
             let same = cells.iter().zip(before);
             cells.len() == before.len() && same.into_iter().all(|(a, b)| *a == u16::from(*b))
@@ -449,6 +450,9 @@ impl Bodies {
         for body in self.files.values_mut() {
             if body.beneath.iter().any(was) {
                 body.beneath.push(after.clone());
+                if let Some(made) = body.contents().pop().filter(|_| body.noted) {
+                    history.written(made);
+                }
             }
         }
     }
@@ -705,6 +709,7 @@ impl Body {
                 cells: Arc::new(cells),
                 shortest,
                 over: None,
+                crossed: false,
             }];
         }
         let over = |beneath: &Arc<Vec<u16>>| {
@@ -718,6 +723,7 @@ impl Body {
                 cells: Arc::new(whole),
                 shortest,
                 over: Some(beneath.clone()),
+                crossed: false,
             }
         };
         self.beneath.iter().map(over).collect()

@@ -139,11 +139,15 @@ impl Kept {
     }
 
     /// An edit on the mount of this peer happened, or may have.
-    pub fn was_seen(&mut self, p: usize, seeing: &Seeing) {
+    pub fn was_seen(&mut self, p: usize, seeing: &Seeing, history: &History) {
         match seeing {
-            Seeing::Writes(shown) => self.seen(shown.size, shown.mtime),
+            Seeing::Writes(shown) => {
+                self.seen(shown.size, shown.mtime);
+                self.let_go_of_crossed(shown.size, history);
+            }
             Seeing::Removes(shown) => {
                 self.seen(shown.size, shown.mtime);
+                self.let_go_of_crossed(shown.size, history);
                 self.replaced(Author::Mount(p, shown.ino));
             }
             Seeing::Touches(shown) => self.touched(shown.size),
@@ -157,6 +161,13 @@ impl Kept {
             same && owed.mtime.is_none_or(|known| known == mtime)
         });
         self.let_go.extend(gone);
+    }
+
+    /// Somebody goes on from, or removes, what is shown with this size: perhaps it was written as
+    /// another version came. Such a content is owed only once it is left, and some never are.
+    fn let_go_of_crossed(&mut self, size: u64, history: &History) {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        self.let_go.extend(history.crossed(size).cloned());
     }
 
     /// A file got its time by hand: by that it can't be told any more.
@@ -178,8 +189,10 @@ impl Kept {
         at: u64,
         came: impl IntoIterator<Item = (Arc<Vec<u8>>, WallTime)>,
         went: impl IntoIterator<Item = Arc<Vec<u8>>>,
+        history: &History,
     ) {
         for bytes in went {
+            self.let_go_of_crossed(bytes.len() as u64, history);
             self.owed.retain(|owed| !owed.is(&bytes));
             let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
             self.destroyed.push(Arc::new(cells));
@@ -372,8 +385,8 @@ mod tests {
         let mut kept = Kept::default();
         let old = Arc::new(vec![1, 2, 3]);
         let new = Arc::new(vec![4, 5]);
-        kept.outside(0, [(old.clone(), TIME)], []);
-        kept.outside(1, [(new, TIME)], [old]);
+        kept.outside(0, [(old.clone(), TIME)], [], &History::default());
+        kept.outside(1, [(new, TIME)], [old], &History::default());
         assert!(judge(&kept, &[&[4, 5]]));
         assert!(!judge(&kept, &[&[1, 2, 3]]));
     }

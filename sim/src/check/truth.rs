@@ -40,6 +40,9 @@ pub struct Made {
     pub shortest: usize,
     /// The content over which it was written, where that makes a part of it.
     pub over: Option<Arc<Vec<u16>>>,
+    /// Whether another version took the place of what was there while it was written: then it may
+    /// be made of any.
+    pub crossed: bool,
 }
 
 impl History {
@@ -170,6 +173,7 @@ impl History {
             cells: Arc::default(),
             shortest: 0,
             over: None,
+            crossed: false,
         });
     }
 
@@ -184,6 +188,13 @@ impl History {
             at += 1;
         }
         all
+    }
+
+    /// Returns the contents of this length that were written as another version came.
+    pub fn crossed(&self, size: usize) -> impl Iterator<Item = &Arc<Vec<u16>>> {
+        let is_it =
+            move |made: &&Made| made.crossed && (made.shortest..=made.cells.len()).contains(&size);
+        self.written.iter().filter(is_it).map(|made| &made.cells)
     }
 
     /// Returns every content that was written through a mount.
@@ -223,6 +234,7 @@ impl History {
             cells: Arc::new(cells(content)),
             shortest: content.len(),
             over: None,
+            crossed: false,
         });
         placed.chain(self.written.iter().cloned()).collect()
     }
