@@ -370,7 +370,9 @@ impl Engine {
             node: object.node,
             version: base,
         };
-        if !self.ancestors.has(from) || kept.plain.contains(&chunk) {
+        // It may be no ancestor: where a conflict copy shows it, it is filled as any other.
+        let is_doomed = self.objects.get(&from).is_none_or(|base| base.doomed);
+        if is_doomed || self.drafts_on.contains_key(&from) || kept.plain.contains(&chunk) {
             return None;
         }
         let held = self.chunk_of(from, chunk, kept.held().chunk_size())?;
