@@ -66,7 +66,7 @@ pub(crate) struct Parcel {
 }
 
 /// As of which version a chunk is asked for that whoever has it may know by another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Alias {
     /// Its own.
     #[default]
@@ -84,6 +84,8 @@ pub(crate) struct Denied {
     pub alias: Alias,
     /// Links whose peers have said that they have it not as that.
     pub by: BTreeSet<LinkId>,
+    /// As what else it was asked for in vain.
+    pub tried: BTreeSet<Alias>,
 }
 
 /// An object.
@@ -135,9 +137,11 @@ pub(crate) struct Object {
     pub spoilt: bool,
     /// Whether it waits for its backoff.
     pub pausing: bool,
+    /// Whether it waits as an attempt is counted.
+    pub counted: bool,
     /// Whether the attempts ran out.
     pub exhausted: bool,
-    /// As of which version its chunks are asked for.
+    /// As of which version its chunks are asked for first: as the one before was asked for last.
     pub alias: Alias,
     /// Peers that wait until it was found.
     pub asks: BTreeSet<AskId>,
@@ -177,6 +181,7 @@ impl Object {
             refused: false,
             spoilt: false,
             pausing: false,
+            counted: false,
             exhausted: false,
             alias: Alias::Own,
             asks: BTreeSet::new(),

@@ -264,16 +264,29 @@ impl Engine {
     }
 
     /// Whoever was asked for a chunk has it no longer as what it was asked for: true if it can be
-    /// asked for as another version; else it is asked for as its own again.
+    /// asked for as another version; else it is asked for as its own again. Each chunk for itself:
+    /// they need not be known by the same versions.
     pub(crate) fn ask_elsewhere(&mut self, object: ObjectId, chunk: ChunkIx, asked: Dot) -> bool {
-        let all = [Alias::Latest, Alias::Held];
-        let versions = all.map(|alias| self.alias(object, chunk, alias));
-        // Behind the one that was asked for.
-        let from = versions.iter().position(|version| *version == Some(asked));
-        let from = from.map_or(0, |at| at + 1);
-        let next = (from..all.len()).find(|at| versions[*at].is_some_and(|it| it != asked));
-        if let Some(kept) = self.objects.get_mut(&object) {
-            kept.alias = next.map_or(Alias::Own, |at| all[at]);
+        let all = [Alias::Own, Alias::Latest, Alias::Held];
+        let versions = all.map(|alias| match alias {
+            Alias::Own => Some(object.version),
+            Alias::Latest | Alias::Held => self.alias(object, chunk, alias),
+        });
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return false;
+        };
+        let denied = kept.denied.entry(chunk).or_default();
+        let as_asked = all.iter().zip(&versions);
+        let as_asked = as_asked.filter(|(_, version)| **version == Some(asked));
+        denied.tried.extend(as_asked.map(|(alias, _)| *alias));
+        let mut left = all.iter().zip(&versions);
+        let next = left.find(|(alias, version)| {
+            !denied.tried.contains(alias) && version.is_some_and(|version| version != asked)
+        });
+        let next = next.map(|(alias, _)| *alias);
+        match next {
+            Some(alias) => (denied.alias, kept.alias) = (alias, alias),
+            None => drop(kept.denied.remove(&chunk)),
         }
         next.is_some()
     }

@@ -563,8 +563,11 @@ impl Engine {
             // Then as what it was made of, before all of them are asked again.
             is_left = has_base && asked == object.version;
             if is_left {
-                let (alias, by) = (Alias::Latest, BTreeSet::new());
-                kept.denied.insert(chunk, Denied { alias, by });
+                let denied = Denied {
+                    alias: Alias::Latest,
+                    ..Denied::default()
+                };
+                kept.denied.insert(chunk, denied);
             } else {
                 kept.denied.remove(&chunk);
             }
@@ -627,9 +630,11 @@ impl Engine {
         let Some(kept) = self.objects.get_mut(&object) else {
             return true;
         };
-        if kept.pausing {
+        // A pause that counts no attempt must not keep another chunk's from being counted.
+        if kept.pausing && (kept.counted || wait.is_some()) {
             return true;
         }
+        kept.counted = wait.is_none();
         match wait.or_else(|| kept.download.next_attempt(jitter)) {
             Some(delay) => {
                 kept.pausing = true;

@@ -98,6 +98,30 @@ fn a_draft_of_a_copy_that_a_peer_wrote_anew_makes_room() {
     assert_eq!(stage.side("bo").objects.drafts(), 0);
 }
 
+/// Ada went over what is beneath a draft of bo's. Of the chunks that he asked for in vain one is known
+/// by another version and one is not: he asked for them a hundred times a second, for ever.
+#[test]
+fn what_is_beneath_and_gone_is_asked_for_a_few_times() {
+    let mut stage = both();
+    let mut cleo = Bo::join(&mut stage);
+    let (_, fh) = open(&mut stage, "photo");
+    stage.mute("ada");
+    for word in [b"once".as_slice(), b"again"] {
+        stage.side("ada").files.write("photo", word);
+        stage.hint("photo");
+        stage.wait(secs(2));
+    }
+    written(&mut stage, fh, 1_600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.unmute("ada");
+    cleo.connect(&mut stage);
+    stage.wait(secs(25));
+    let asked = stage.trace();
+    let asked = asked.lines().filter(|line| line.contains("ask for #"));
+    let asked = asked.count();
+    assert!((4..200).contains(&asked), "{asked}");
+}
+
 /// Ada and bo have both written to the photo while apart; returns the conflict copy's name.
 fn apart() -> (Stage, String) {
     let mut stage = both();
