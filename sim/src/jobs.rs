@@ -691,6 +691,7 @@ impl World {
         if good {
             peer.records.commit(pending.records, pending.sync);
             peer.last = Last::Killed;
+            peer.names.stored();
         } else {
             reach!(self.reach, "commit: failed");
             peer.caused.commit.add();

@@ -57,6 +57,8 @@ struct Claim {
     hard: usize,
     /// From which state on it must be in after the last crash.
     must: usize,
+    /// Whether what was there before came from elsewhere a moment ago: a kill may take that back.
+    is_news: bool,
 }
 
 /// An edit that was not answered yet.
@@ -76,6 +78,9 @@ pub struct Names {
     claims: BTreeMap<Spot, Claim>,
     pending: BTreeMap<ReqId, Pending>,
     edits: u64,
+    /// Names that something else changed, and how many more commits it takes until that is stored
+    /// for sure: one may have been under way, and the next one has it.
+    news: BTreeMap<Spot, u32>,
 }
 
 impl Names {
@@ -156,6 +161,7 @@ impl Names {
                 }],
                 hard: 0,
                 must: 0,
+                is_news: self.news.contains_key(spot),
             });
         }
         let pending = Pending {
@@ -219,7 +225,16 @@ impl Names {
         self.claims.clear();
     }
 
+    /// A commit was stored.
+    pub fn stored(&mut self) {
+        self.news.retain(|_, left| {
+            *left = left.saturating_sub(1);
+            *left > 0
+        });
+    }
+
     fn is_changed(&mut self, spot: &Spot) {
+        self.news.insert(spot.clone(), 2);
         let mut is_pending = false;
         for pending in self.pending.values_mut() {
             if pending.effects.iter().any(|(other, _)| other == spot) {
@@ -237,13 +252,16 @@ impl Names {
         for pending in std::mem::take(&mut self.pending).into_values() {
             self.leave_open(pending);
         }
-        if power {
-            for claim in self.claims.values_mut() {
+        self.news.clear();
+        for claim in self.claims.values_mut() {
+            if power {
                 claim.must = claim.must.min(claim.hard);
-                // What others have made is told again, and may be lost until then.
-                if let Some(first) = claim.states.first_mut().filter(|first| first.edit == 0) {
-                    first.target = Target::Any;
-                }
+            }
+            // What others have made is told again, and may be lost until then.
+            if let Some(first) = claim.states.first_mut().filter(|first| first.edit == 0)
+                && (power || claim.is_news)
+            {
+                first.target = Target::Any;
             }
         }
     }
