@@ -258,6 +258,9 @@ impl Bodies {
         }
         match &pending {
             Some(Pending::Change(ino, _)) => {
+                if self.may_be_another(*ino, size(*ino).map(at), history) {
+                    self.superseded(*ino, history);
+                }
                 if !self.files.contains_key(ino)
                     && let Some(size) = size(*ino)
                 {
@@ -288,6 +291,18 @@ impl Bodies {
         if let Some(pending) = pending {
             self.pending.insert(req, pending);
         }
+    }
+
+    /// Tells whether a file that the kernel had forgotten for a while may hold a content of somebody
+    /// else's by now, as far as its size tells.
+    fn may_be_another(&self, ino: Ino, size: Option<usize>, history: &History) -> bool {
+        let body = self.files.get(&ino).filter(|body| body.forgotten);
+        let (Some(body), Some(size)) = (body.filter(|_| !self.alone), size) else {
+            return false;
+        };
+        let own: Vec<_> = body.contents().into_iter().map(|made| made.cells).collect();
+        let all = history.of_size(size);
+        all.iter().any(|content| !own.contains(content))
     }
 
     /// Returns the versions that were written over since this was last asked.
