@@ -94,6 +94,7 @@ impl Op {
                 shortest: sizes.0,
                 over: Some(made.cells),
                 crossed: true,
+                after: Vec::new(),
             });
         }
     }
@@ -725,6 +726,7 @@ impl Body {
                 shortest,
                 over: None,
                 crossed: false,
+                after: self.beneath.clone(),
             }];
         }
         let over = |beneath: &Arc<Vec<u16>>| {
@@ -739,6 +741,7 @@ impl Body {
                 shortest,
                 over: Some(beneath.clone()),
                 crossed: false,
+                after: Vec::new(),
             }
         };
         self.beneath.iter().map(over).collect()

@@ -43,6 +43,8 @@ pub struct Made {
     /// Whether another version took the place of what was there while it was written: then it may
     /// be made of any.
     pub crossed: bool,
+    /// What the file may have held before all of it was written.
+    pub after: Vec<Arc<Vec<u16>>>,
 }
 
 impl History {
@@ -88,7 +90,8 @@ impl History {
             let bytes = self.last.get(&file).filter(|bytes| !bytes.is_empty())?;
             let all = self.versions.iter().rev();
             let mut same = all.filter(|(other, content)| *other != file && content == bytes);
-            same.next().map(|(other, _)| *other)
+            let same = same.next().map(|(other, _)| *other);
+            same.or_else(|| self.written_over(file, bytes))
         };
         if let Some(before) = before.or_else(found) {
             let (a, b) = (self.family(before), self.family(file));
@@ -96,6 +99,25 @@ impl History {
                 self.kin.insert(b, a);
             }
         }
+    }
+
+    /// Returns the file whose content some mount wrote over, and so made this one.
+    fn written_over(&self, file: Id, bytes: &[u8]) -> Option<Id> {
+        let is_it = |made: &&Made| {
+            (made.shortest..=made.cells.len()).contains(&bytes.len()) && fits(&made.cells, bytes)
+        };
+        let made = self.written.iter().rfind(is_it)?;
+        let after = made.after.iter();
+        let mut origins = self.origins(&made.cells);
+        origins.extend(after.flat_map(|content| self.origins(content)));
+        let is_one = |content: &[u8]| {
+            let cells = || content.iter().map(|byte| u16::from(*byte));
+            let is_it = |origin: &Arc<Vec<u16>>| cells().eq(origin.iter().copied());
+            !content.is_empty() && origins.iter().any(is_it)
+        };
+        let mut all = self.versions.iter().rev();
+        let found = all.find(|(other, content)| *other != file && is_one(content));
+        found.map(|(other, _)| *other)
     }
 
     /// Returns what stands for all files that stood one after the other in one place.
@@ -174,6 +196,7 @@ impl History {
             shortest: 0,
             over: None,
             crossed: false,
+            after: Vec::new(),
         });
     }
 
@@ -235,6 +258,7 @@ impl History {
             shortest: content.len(),
             over: None,
             crossed: false,
+            after: Vec::new(),
         });
         placed.chain(self.written.iter().cloned()).collect()
     }
