@@ -186,6 +186,11 @@ pub struct Bodies {
     /// Whether nobody can be heard from here on: what was written no other version takes the
     /// place of, whatever the kernel has forgotten.
     pub alone: bool,
+    /// Whether power was ever lost: what was never synced before may prove to be nothing, once a host
+    /// says that it has not heard of it.
+    lost_power: bool,
+    /// What files may hold of which a power loss left nobody know the number.
+    unknown: Vec<Made>,
     /// Versions that were written over.
     overwritten: Vec<Arc<Vec<u16>>>,
 }
@@ -267,6 +272,9 @@ impl Bodies {
                 {
                     let mut body = Body::over(at(size), history, now);
                     body.nameless = self.unnamed.contains(ino);
+                    if self.lost_power {
+                        body.hard_sizes.0 = 0;
+                    }
                     self.files.insert(*ino, body);
                 }
                 if let Some(body) = self.files.get_mut(ino)
@@ -430,6 +438,12 @@ impl Bodies {
         }
     }
 
+    /// Returns what the files that were written to may hold.
+    pub fn all_contents(&self) -> Vec<Made> {
+        let known = self.files.values().flat_map(Body::contents);
+        known.chain(self.unknown.iter().cloned()).collect()
+    }
+
     /// Tells whether a file was written to.
     pub fn has(&self, ino: Ino) -> bool {
         self.files.contains_key(&ino)
@@ -507,6 +521,7 @@ impl Bodies {
         still_owed: impl Fn(Ino) -> bool,
         history: &mut History,
     ) -> Vec<Left> {
+        self.lost_power |= power;
         for body in self.files.values_mut() {
             // A failure of the disk left its length open earlier: somebody may have had what was
             // found then, and gone on from it.
@@ -640,7 +655,7 @@ impl Bodies {
             body.cells.resize(size, FREE);
             if power {
                 body.hard.clone_from(&body.cells);
-                body.hard_sizes = body.sizes;
+                body.hard_sizes = (if body.synced { size } else { 0 }, size);
             }
         }
     }
@@ -657,9 +672,12 @@ impl Bodies {
 
     /// After a power loss files have these numbers; what became of others nobody knows.
     pub fn renumber(&mut self, numbers: &BTreeMap<Ino, Ino>) {
-        let files = std::mem::take(&mut self.files).into_iter();
-        let known = files.filter_map(|(old, body)| Some((*numbers.get(&old)?, body)));
-        self.files = known.collect();
+        for (old, body) in std::mem::take(&mut self.files) {
+            match numbers.get(&old) {
+                Some(new) => drop(self.files.insert(*new, body)),
+                None => self.unknown.extend(body.contents()),
+            }
+        }
     }
 
     /// Forgets a file that has no name and no handle.

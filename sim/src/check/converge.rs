@@ -116,10 +116,12 @@ impl World {
         }
         self.ask(p, FsCall::Release { fh })?.ok();
         let history = &self.folder.history;
+        let lost = self.lost.map(|p| self.peers[p].bodies.all_contents());
+        let with_lost = lost.unwrap_or_default();
         Ok(!is_whole
             && self
                 .kept
-                .is_in_part(shown.size, &pieces, self.lost, history))
+                .is_in_part(shown.size, &pieces, (self.lost, &with_lost), history))
     }
 
     /// Lists a directory of a mount.

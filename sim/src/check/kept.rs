@@ -292,7 +292,7 @@ impl Kept {
         &self,
         size: u64,
         pieces: &BTreeMap<u64, Vec<u8>>,
-        lost: Option<usize>,
+        (lost, with_lost): (Option<usize>, &[Made]),
         history: &History,
     ) -> bool {
         let fits = |cells: &Arc<Vec<u16>>| {
@@ -317,7 +317,12 @@ impl Kept {
             let with = matches!(owed.author, Author::Mount(p, _) if Some(p) == lost);
             whole(&owed.cells) && (with || self.is_excused(owed, history))
         };
+        // What its disk refused and did all the same is owed by nobody.
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let lies_there =
+            |made: &Made| (made.shortest..=made.cells.len()).contains(&size) && fits(&made.cells);
         self.destroyed.iter().any(whole)
+            || with_lost.iter().any(lies_there)
             || self.owed.iter().any(is_it)
             || history.all_written().any(crossed)
     }
