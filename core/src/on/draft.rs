@@ -275,8 +275,8 @@ impl Engine {
         let is_write = |op: &Op| matches!(op, Op::Write { .. } | Op::Resize { .. });
         let is_busy = !draft.flying.is_empty() || draft.queue.iter().any(is_write);
         let until = draft.changed_at.map(|since| since + GROWING_MAX);
-        if is_busy && draft.stage == Stage::Open && until.is_some_and(|until| self.now < until) {
-            // It is being written at this moment.
+        if is_busy && draft.stage != Stage::Broken && until.is_none_or(|until| self.now < until) {
+            // It is being written at this moment, perhaps for the first time.
             self.timers.set(Timer::Quiet(node), self.now + QUIET);
             return;
         }

@@ -95,6 +95,30 @@ fn a_file_that_is_written_at_this_moment_is_not_quiet() {
     assert_ne!(versions(&mut stage)[0].stamp, first);
 }
 
+/// It was made a second ago, and its first bytes were on their way to the disk: they were published
+/// as soon as they were there.
+#[test]
+fn a_new_file_that_is_written_at_this_moment_is_not_quiet() {
+    for is_opened in [false, true] {
+        let mut stage = alone();
+        let (ino, fh) = create(&mut stage, "log");
+        if is_opened {
+            resize(&mut stage, ino, 0, 101);
+        }
+        let first = versions(&mut stage)[0].stamp;
+        stage.wait(Duration::from_millis(900));
+        stage.hold("bo", Held::Disk);
+        let req = write(&mut stage, fh, 0, b"one", 101);
+        stage.wait(Duration::from_millis(300));
+        stage.release("bo", Held::Disk);
+        assert!(stage.answer("bo", req).is_some());
+        stage.wait(Duration::from_millis(500));
+        assert_eq!(versions(&mut stage)[0].stamp, first);
+        stage.wait(secs(1));
+        assert_ne!(versions(&mut stage)[0].stamp, first);
+    }
+}
+
 #[test]
 fn a_write_over_absent_bytes_waits_for_nobody_and_is_filled_up_beneath() {
     let mut stage = met();
