@@ -144,14 +144,16 @@ impl World {
         Ok(())
     }
 
-    /// Returns the files that have names, with their contents; where that counts.
+    /// Returns the files that have names, or will have again, since they are out of the way for a
+    /// moment and programs that have them open write on; with their contents, where that counts.
     fn standing(&self) -> Standing {
         if self.config.writable == 0 {
             return Standing::new();
         }
-        let walk = self.folder.walk();
-        walk.into_iter()
-            .filter_map(|(_, id)| Some((id, self.folder.bytes(id)?)))
+        let named = self.folder.walk().into_iter().map(|(_, id)| id);
+        named
+            .chain(self.folder.out_of_the_way())
+            .filter_map(|id| Some((id, self.folder.bytes(id)?)))
             .collect()
     }
 

@@ -163,8 +163,19 @@ impl Folder {
 
     /// Returns everything that has a name, in order of paths, without the root.
     pub fn walk(&self) -> Vec<(Path, Id)> {
+        self.walk_from(vec![(Path::new(), ROOT)])
+    }
+
+    /// Returns what the host has put out of the way, and all that is in it.
+    pub fn out_of_the_way(&self) -> Vec<Id> {
+        let tops: Vec<_> = self.beside.parked.values().copied().collect();
+        let below = self.walk_from(tops.iter().map(|id| (Path::new(), *id)).collect());
+        let below = below.into_iter().map(|(_, id)| id);
+        tops.iter().copied().chain(below).collect()
+    }
+
+    fn walk_from(&self, mut open: Vec<(Path, Id)>) -> Vec<(Path, Id)> {
         let mut found = Vec::new();
-        let mut open = vec![(Path::new(), ROOT)];
         while let Some((path, id)) = open.pop() {
             if let Node::Dir(names) = &self.inode(id).node {
                 for (name, child) in names {
