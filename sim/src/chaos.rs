@@ -515,6 +515,7 @@ impl World {
         let history = &mut self.folder.history;
         let peer = &mut self.peers[p];
         peer.names.crash(power);
+        peer.unnaming.clear();
         for seeing in std::mem::take(&mut peer.seeing).into_values() {
             self.kept.was_seen(p, &seeing, history);
             if let Seeing::Removes(shown) = seeing {

@@ -122,6 +122,35 @@ impl World {
         peer.names.asked(req, edit, there, of);
         let known = |ino: Ino| kernel.attrs.get(&ino).copied();
         let stands = |spot: &(Ino, Vec<u8>)| there(spot).flatten();
+        let unnamed = match edit {
+            Edit::Unlink { parent, name } => stands(&(*parent, name.clone())),
+            Edit::Rename {
+                parent,
+                name,
+                to_parent,
+                to_name,
+                how: RenameHow::Replace,
+            } => {
+                let gone = stands(&(*to_parent, to_name.clone()));
+                let moved = stands(&(*parent, name.clone()));
+                gone.filter(|_| gone != moved)
+            }
+            Edit::Create { .. }
+            | Edit::Make { .. }
+            | Edit::Link { .. }
+            | Edit::RemoveDir { .. }
+            | Edit::Rename { .. }
+            | Edit::Write { .. }
+            | Edit::SetAttr { .. }
+            | Edit::SetXattr { .. }
+            | Edit::RemoveXattr { .. }
+            | Edit::Flush { .. }
+            | Edit::Sync { .. }
+            | Edit::SyncDir { .. } => None,
+        };
+        // The kernel counts a name that is being taken away until it is told that it is gone.
+        let unnaming = peer.unnaming.values();
+        let others = unnaming.filter(|ino| Some(**ino) == unnamed).count() as u64;
         let seeing = match edit {
             Edit::Write { fh, .. } => of(*fh)
                 .filter(|ino| !peer.bodies.has(*ino))
@@ -134,31 +163,14 @@ impl World {
             Edit::SetAttr { ino, set, .. } if set.mtime.is_some() => {
                 known(*ino).map(Seeing::Touches)
             }
-            Edit::Unlink { parent, name } => {
-                let gone = stands(&(*parent, name.clone()));
-                gone.and_then(known)
-                    .filter(|shown| shown.nlink <= 1)
-                    .map(Seeing::Removes)
-            }
-            Edit::Rename {
-                parent,
-                name,
-                to_parent,
-                to_name,
-                how: RenameHow::Replace,
-            } => {
-                let gone = stands(&(*to_parent, to_name.clone()));
-                let moved = stands(&(*parent, name.clone()));
-                gone.filter(|_| gone != moved)
-                    .and_then(known)
-                    .filter(|shown| shown.nlink <= 1)
-                    .map(Seeing::Removes)
-            }
+            Edit::Unlink { .. } | Edit::Rename { .. } => unnamed
+                .and_then(known)
+                .filter(|shown| u64::from(shown.nlink) <= 1 + others)
+                .map(Seeing::Removes),
             Edit::Create { .. }
             | Edit::Make { .. }
             | Edit::Link { .. }
             | Edit::RemoveDir { .. }
-            | Edit::Rename { .. }
             | Edit::SetAttr { .. }
             | Edit::SetXattr { .. }
             | Edit::RemoveXattr { .. }
@@ -184,6 +196,7 @@ impl World {
         };
         peer.removed_blindly |= removed.is_some_and(is_blind);
         peer.seeing.extend(seeing.map(|seeing| (req, seeing)));
+        peer.unnaming.extend(unnamed.map(|ino| (req, ino)));
         let history = &mut self.folder.history;
         let bodies = &mut peer.bodies;
         bodies.asked(now, req, edit, &bytes, history, size, of);
@@ -285,6 +298,13 @@ impl World {
         }
         // What the disk refused may have happened.
         let may_be = matches!(result, Ok(_) | Err(FsError::NoSpace | FsError::Io));
+        if let Some(unnamed) = peer.unnaming.remove(&req).filter(|_| !may_be) {
+            // The name stays, and what was to be the last one after it is not.
+            peer.seeing.retain(|_, seeing| match seeing {
+                Seeing::Removes(shown) => shown.ino != unnamed || shown.nlink <= 1,
+                Seeing::Writes(_) | Seeing::Touches(_) => true,
+            });
+        }
         if let Some(seen) = peer.seeing.remove(&req).filter(|_| may_be) {
             self.kept.was_seen(p, &seen, history);
             if let Seeing::Removes(shown) = seen {

@@ -199,6 +199,8 @@ pub struct Peer {
     pub reads: BTreeMap<Fh, Vec<(u64, u64)>>,
     /// What edits under way are on top of.
     pub seeing: BTreeMap<ReqId, Seeing>,
+    /// Files of which edits under way take a name away.
+    pub unnaming: BTreeMap<ReqId, Ino>,
     /// Whether its engine is being told of what others have made.
     pub hears: bool,
     /// How it crashed, if what it shows was not judged since: whether power was lost.

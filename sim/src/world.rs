@@ -293,6 +293,7 @@ impl World {
             undialled: BTreeSet::new(),
             reads: BTreeMap::new(),
             seeing: BTreeMap::new(),
+            unnaming: BTreeMap::new(),
             hears: false,
             crashed: None,
             callers: BTreeMap::new(),
