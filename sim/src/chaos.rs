@@ -524,7 +524,10 @@ impl World {
             }
         }
         let still_owed = |ino| self.kept.owes(Author::Mount(p, ino));
-        let left = peer.bodies.crash(power, still_owed, history);
+        let (left, torn) = peer.bodies.crash(power, still_owed, history);
+        for ino in torn {
+            self.kept.replaced(Author::Mount(p, ino));
+        }
         if power {
             self.kept.lost(p, |ino| !peer.bodies.has(ino));
         }

@@ -513,15 +513,18 @@ impl Bodies {
         }
     }
 
-    /// The process ended. Returns what is owed of what was written. What was left earlier a power
-    /// loss does not make owed again, if it was not synced, or was struck off since (`still_owed`).
+    /// The process ended. Returns what is owed of what was written, and which files were being
+    /// written over: of these what was left earlier is there or not, and what is found is owed. What
+    /// was left earlier a power loss does not make owed again, if it was not synced, or was struck
+    /// off since (`still_owed`).
     pub fn crash(
         &mut self,
         power: bool,
         still_owed: impl Fn(Ino) -> bool,
         history: &mut History,
-    ) -> Vec<Left> {
+    ) -> (Vec<Left>, Vec<Ino>) {
         self.lost_power |= power;
+        let mut torn = Vec::new();
         for body in self.files.values_mut() {
             // A failure of the disk left its length open earlier: somebody may have had what was
             // found then, and gone on from it.
@@ -543,6 +546,10 @@ impl Bodies {
                     op.free(&mut body.cells, &mut body.sizes);
                     body.since.push(Op::Torn(Box::new(op)));
                     body.noted = false;
+                    if still_owed(ino) {
+                        body.owed &= power;
+                        torn.push(ino);
+                    }
                 }
                 Pending::Crossed(_, op, before) => {
                     Op::Torn(Box::new(op)).crossed(before.as_deref(), history);
@@ -575,7 +582,7 @@ impl Bodies {
                 left.push(found);
             }
         }
-        left
+        (left, torn)
     }
 
     /// Judges a read, if it is of a file that was written to. Returns whether it is.
