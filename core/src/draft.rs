@@ -302,6 +302,12 @@ impl Draft {
         matches!(next, Some(Op::Resize { size: 0, of, .. }) if *of == Some(version))
     }
 
+    /// Returns whether what was written since its last version is nobody's, and about to go: should
+    /// its file have a name again, that is none of it.
+    pub(crate) fn is_nobodys(&self) -> bool {
+        self.stage == Stage::Removing && self.overlay.is_changed()
+    }
+
     /// Returns whether nothing is under way on it.
     pub(crate) fn is_idle(&self) -> bool {
         self.jobs == 0 && self.flying.is_empty() && !self.journaling

@@ -232,7 +232,7 @@ impl Engine {
             return false;
         };
         let is_changed = draft.overlay.is_changed() || !draft.flying.is_empty();
-        if !is_changed {
+        if !is_changed || draft.is_nobodys() {
             return false;
         }
         draft.mtime = mtime;
@@ -244,7 +244,7 @@ impl Engine {
     /// Returns the size and modification time that a file shows instead of its version's.
     pub(crate) fn draft_face(&self, node: NodeId) -> Option<(u64, WallTime)> {
         let draft = self.drafts.get(&node)?;
-        let is_changed = draft.overlay.is_changed();
+        let is_changed = draft.overlay.is_changed() && !draft.is_nobodys();
         is_changed.then_some((draft.overlay.size(), draft.mtime))
     }
 
@@ -302,7 +302,7 @@ impl Engine {
     pub(crate) fn draft_reads(&self, node: NodeId, offset: u64, len: u32) -> Option<DraftRead> {
         let draft = self.drafts.get(&node)?;
         let is_sought = matches!(draft.stage, Stage::Broken | Stage::Loading);
-        if draft.is_restored || (draft.is_unsure && is_sought) {
+        if draft.is_restored || (draft.is_unsure && is_sought) || draft.is_nobodys() {
             return Some(DraftRead::NotFound);
         }
         let shown = self.shown_version(node);

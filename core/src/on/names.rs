@@ -405,7 +405,7 @@ impl Engine {
         let Some(draft) = self.drafts.get(&node) else {
             return Vec::new();
         };
-        if !draft.overlay.is_changed() {
+        if !draft.overlay.is_changed() || draft.is_nobodys() {
             return Vec::new();
         }
         let versions = self.tree.registers().versions_of(node);

@@ -358,6 +358,36 @@ fn what_is_written_to_an_unlinked_file_goes_on_what_it_showed() {
     assert_eq!(stage.bytes("bo", req)[4..], *b"more");
 }
 
+/// Bo removed the photo, wrote to it for nobody, and closed it. Before that was cleared away he heard
+/// that ada had written to the photo: it was there again, and as long as what he had written.
+#[test]
+fn what_was_written_for_nobody_is_not_shown_when_the_file_comes_back() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let (ino, fh) = open(&mut stage, "photo");
+    stage.hold("bo", Held::Messages);
+    stage.side("ada").files.write("photo", b"ada's");
+    stage.hint("photo");
+    stage.wait(secs(1));
+    let (parent, name) = (Ino::ROOT, b"photo".to_vec());
+    let req = stage.call("bo", FsCall::Edit(Edit::Unlink { parent, name }));
+    assert!(is_done(&mut stage, req));
+    written(&mut stage, fh, 0, b"nobody's", 101);
+    stage.hold("bo", Held::Disk);
+    stage.call("bo", FsCall::Release { fh });
+    stage.release("bo", Held::Messages);
+    stage.wait(Duration::from_millis(100));
+    assert_eq!(stage.lookup("bo", "photo"), ino);
+    assert_eq!(size(&mut stage, ino), 5);
+    let fh = stage.open("bo", "photo");
+    let req = stage.read("bo", fh, 0, 9);
+    stage.release("bo", Held::Disk);
+    assert_eq!(stage.bytes("bo", req), b"ada's");
+    assert_eq!(size(&mut stage, ino), 5);
+    stage.wait(secs(25));
+    assert_eq!(tree(&mut stage)["photo"], b"ada's");
+}
+
 /// Bo has written to a part of the photo, or to a new file; then a power loss took the journals, and
 /// of the bytes nothing.
 fn bo_lost_his_journals(name: &str, publishes: bool) -> Stage {
