@@ -160,9 +160,9 @@ impl World {
                 .filter(|ino| !peer.bodies.has(*ino))
                 .and_then(known)
                 .map(Seeing::Writes),
-            Edit::SetAttr { ino, set, .. } if set.mtime.is_some() => {
-                known(*ino).map(Seeing::Touches)
-            }
+            Edit::SetAttr { ino, set, .. } => known(*ino)
+                .zip(set.mtime)
+                .map(|(shown, mtime)| Seeing::Touches(shown, mtime)),
             Edit::Unlink { .. } | Edit::Rename { .. } => unnamed
                 .and_then(known)
                 .filter(|shown| u64::from(shown.nlink) <= 1 + others)
@@ -171,7 +171,6 @@ impl World {
             | Edit::Make { .. }
             | Edit::Link { .. }
             | Edit::RemoveDir { .. }
-            | Edit::SetAttr { .. }
             | Edit::SetXattr { .. }
             | Edit::RemoveXattr { .. }
             | Edit::Flush { .. }
@@ -302,7 +301,7 @@ impl World {
             // The name stays, and what was to be the last one after it is not.
             peer.seeing.retain(|_, seeing| match seeing {
                 Seeing::Removes(shown) => shown.ino != unnamed || shown.nlink <= 1,
-                Seeing::Writes(_) | Seeing::Touches(_) => true,
+                Seeing::Writes(_) | Seeing::Touches(..) => true,
             });
         }
         if let Some(seen) = peer.seeing.remove(&req).filter(|_| may_be) {

@@ -33,8 +33,8 @@ pub enum Seeing {
     Writes(Shown),
     /// It removes its last name.
     Removes(Shown),
-    /// It sets its time.
-    Touches(Shown),
+    /// It sets its time, to this.
+    Touches(Shown, WallTime),
 }
 
 /// A content that is owed.
@@ -86,6 +86,8 @@ pub struct Kept {
     /// Contents whose time a program has set back: nobody may see that they are new, and then
     /// they end in the trash with what they took the place of.
     set_back: Vec<Arc<Vec<u8>>>,
+    /// Times that were set by hand on a mount: a content that a program wrote meanwhile may show one.
+    by_hand: BTreeSet<WallTime>,
 }
 
 /// Tells whether two contents are one, as far as is known of them.
@@ -150,15 +152,19 @@ impl Kept {
                 self.let_go_of_crossed(shown.size, history);
                 self.replaced(Author::Mount(p, shown.ino));
             }
-            Seeing::Touches(shown) => self.touched(shown.size),
+            Seeing::Touches(shown, mtime) => {
+                self.touched(shown.size);
+                self.by_hand.insert(*mtime);
+            }
         }
     }
 
     /// A mount edits on top of, or removes, what it shows with this size and time.
     pub fn seen(&mut self, size: u64, mtime: WallTime) {
+        let is_by_hand = self.by_hand.contains(&mtime);
         let gone = self.strike(|owed| {
             let same = owed.cells.len() as u64 == size;
-            same && owed.mtime.is_none_or(|known| known == mtime)
+            same && owed.mtime.is_none_or(|known| known == mtime || is_by_hand)
         });
         self.let_go.extend(gone);
     }
