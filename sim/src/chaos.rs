@@ -525,8 +525,9 @@ impl World {
         }
         let still_owed = |ino| self.kept.owes(Author::Mount(p, ino));
         let (left, torn) = peer.bodies.crash(power, still_owed, history);
-        for ino in torn {
-            self.kept.replaced(Author::Mount(p, ino));
+        for ((ino, cells, beneath), shortest) in torn {
+            let author = Author::Mount(p, ino);
+            self.kept.torn(self.now, author, cells, beneath, shortest);
         }
         if power {
             self.kept.lost(p, |ino| !peer.bodies.has(ino));

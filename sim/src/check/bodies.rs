@@ -513,18 +513,18 @@ impl Bodies {
         }
     }
 
-    /// The process ended. Returns what is owed of what was written, and which files were being
-    /// written over: of these what was left earlier is there or not, and what is found is owed. What
-    /// was left earlier a power loss does not make owed again, if it was not synced, or was struck
-    /// off since (`still_owed`).
+    /// The process ended. Returns what is owed of what was written; and of files whose content was
+    /// owed (`still_owed`), and written over as it was killed, what is owed in its place, with the
+    /// shortest length that it may have. What was left earlier a power loss does not make owed again,
+    /// if it was not synced, or was struck off since.
     pub fn crash(
         &mut self,
         power: bool,
         still_owed: impl Fn(Ino) -> bool,
         history: &mut History,
-    ) -> (Vec<Left>, Vec<Ino>) {
+    ) -> (Vec<Left>, Vec<(Left, usize)>) {
         self.lost_power |= power;
-        let mut torn = Vec::new();
+        let mut torn = BTreeSet::new();
         for body in self.files.values_mut() {
             // A failure of the disk left its length open earlier: somebody may have had what was
             // found then, and gone on from it.
@@ -546,9 +546,8 @@ impl Bodies {
                     op.free(&mut body.cells, &mut body.sizes);
                     body.since.push(Op::Torn(Box::new(op)));
                     body.noted = false;
-                    if still_owed(ino) {
-                        body.owed &= power;
-                        torn.push(ino);
+                    if still_owed(ino) && !power {
+                        torn.insert(ino);
                     }
                 }
                 Pending::Crossed(_, op, before) => {
@@ -582,7 +581,13 @@ impl Bodies {
                 left.push(found);
             }
         }
-        (left, torn)
+        let torn = torn.into_iter().filter_map(|ino| {
+            let body = self.files.get(&ino)?;
+            let mut cells = body.cells.clone();
+            cells.resize(body.sizes.1, FREE);
+            Some(((ino, cells, body.beneath.clone()), body.sizes.0))
+        });
+        (left, torn.collect())
     }
 
     /// Judges a read, if it is of a file that was written to. Returns whether it is.

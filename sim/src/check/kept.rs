@@ -42,6 +42,8 @@ pub enum Seeing {
 struct Owed {
     author: Author,
     cells: Arc<Vec<u16>>,
+    /// The shortest length that it may have.
+    shortest: usize,
     /// Of what the version beneath may have been.
     beneath: Vec<Arc<Vec<u16>>>,
     /// Its modification time, where nobody set it by hand.
@@ -52,6 +54,10 @@ struct Owed {
 }
 
 impl Owed {
+    fn may_have(&self, size: u64) -> bool {
+        (self.shortest as u64..=self.cells.len() as u64).contains(&size)
+    }
+
     fn is(&self, bytes: &[u8]) -> bool {
         let fits = |beneath: Option<&Arc<Vec<u16>>>| {
             let mut cells = self.cells.iter().zip(bytes).enumerate();
@@ -65,7 +71,7 @@ impl Owed {
             })
         };
         let whole = !self.cells.contains(&BENEATH);
-        self.cells.len() == bytes.len()
+        self.may_have(bytes.len() as u64)
             && if whole {
                 fits(None)
             } else {
@@ -107,10 +113,36 @@ impl Kept {
         beneath: Vec<Arc<Vec<u16>>>,
         is_hard: bool,
     ) {
+        let shortest = cells.len();
+        self.left(at, author, (cells, shortest), beneath, is_hard);
+    }
+
+    /// A mount was killed as it wrote over what is owed: there is that, or a part of what it wrote,
+    /// perhaps of another length.
+    pub fn torn(
+        &mut self,
+        at: u64,
+        author: Author,
+        cells: Vec<u16>,
+        beneath: Vec<Arc<Vec<u16>>>,
+        shortest: usize,
+    ) {
+        self.left(at, author, (cells, shortest), beneath, false);
+    }
+
+    fn left(
+        &mut self,
+        at: u64,
+        author: Author,
+        (cells, shortest): (Vec<u16>, usize),
+        beneath: Vec<Arc<Vec<u16>>>,
+        is_hard: bool,
+    ) {
         self.replaced(author);
         self.owed.push(Owed {
             author,
             cells: Arc::new(cells),
+            shortest,
             beneath,
             // What a mount's clock showed nobody else knows for sure.
             mtime: None,
@@ -163,7 +195,7 @@ impl Kept {
     pub fn seen(&mut self, size: u64, mtime: WallTime) {
         let is_by_hand = self.by_hand.contains(&mtime);
         let gone = self.strike(|owed| {
-            let same = owed.cells.len() as u64 == size;
+            let same = owed.may_have(size);
             same && owed.mtime.is_none_or(|known| known == mtime || is_by_hand)
         });
         self.let_go.extend(gone);
@@ -178,7 +210,7 @@ impl Kept {
 
     /// A file got its time by hand: by that it can't be told any more.
     pub fn touched(&mut self, size: u64) {
-        let of = |owed: &&mut Owed| owed.cells.len() as u64 == size;
+        let of = |owed: &&mut Owed| owed.may_have(size);
         for owed in self.owed.iter_mut().filter(of) {
             owed.mtime = None;
         }
@@ -204,9 +236,10 @@ impl Kept {
             self.destroyed.push(Arc::new(cells));
         }
         for (bytes, mtime) in came {
-            let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
+            let cells: Vec<_> = bytes.iter().map(|byte| u16::from(*byte)).collect();
             self.owed.push(Owed {
                 author: Author::Outside,
+                shortest: cells.len(),
                 cells: Arc::new(cells),
                 beneath: Vec::new(),
                 mtime: Some(mtime),
