@@ -600,7 +600,8 @@ impl World {
         self.peers[p].fetches.clear();
     }
 
-    /// Ends all faults: links that stand still or are half open are cut, what is down starts.
+    /// Ends all faults: links that stand still or are half open are cut, and all of them if the host
+    /// gave anything up; what is down starts.
     pub fn heal(&mut self) {
         self.note(usize::MAX, format_args!("heals"));
         if let Some(tale) = &mut self.trace.tale {
@@ -620,7 +621,9 @@ impl World {
         let now = self.now;
         for at in stalled {
             let still = self.links.get(&at).map(|link| link.stalled);
-            if still.is_some_and(|still| still.iter().any(|until| *until > now)) {
+            // What a host gave up, since a joiner's disk failed for long, it tries again when that
+            // comes again, and not before.
+            if self.gave_up || still.is_some_and(|still| still.iter().any(|until| *until > now)) {
                 self.cut(at);
             }
         }

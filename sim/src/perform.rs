@@ -187,6 +187,7 @@ impl World {
                 if let Fault::ChunkMissing { object, .. } = &fault {
                     let allowed = self.config.retries;
                     self.peers[p].retries.given_up(*object, allowed)?;
+                    self.gave_up |= p == HOST && self.config.writable != 0;
                 }
                 self.peers[p].caused.explains(&fault, hostile)
             }

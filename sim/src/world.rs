@@ -124,6 +124,8 @@ pub struct World {
     pub events: u64,
     /// Whether a program ever changed a file and set its time back.
     pub set_back: bool,
+    /// Whether the host, where joiners write, has given up fetching something.
+    pub gave_up: bool,
     /// Whether an engine is at work: who panics then.
     pub in_core: bool,
     /// What was planned at the start.
@@ -173,6 +175,7 @@ impl World {
             trace: Trace::new(keep_trace),
             events: 0,
             set_back: false,
+            gave_up: false,
             in_core: false,
             plan: Vec::new(),
             aims: Vec::new(),
