@@ -274,6 +274,11 @@ impl Placing {
         self.busy.contains(&node)
     }
 
+    /// Returns whether a node rests after the disk refused it.
+    pub(crate) fn rests(&self, node: NodeId) -> bool {
+        self.resting.contains(&node)
+    }
+
     /// Notes that something is under way about nodes and names.
     pub(crate) fn begin(&mut self, nodes: &[NodeId], spots: &[Spot]) {
         self.busy.extend(nodes);

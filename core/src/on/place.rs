@@ -582,7 +582,8 @@ impl Engine {
     /// Takes what stands in a node's way out of it; that it lies there is on record first.
     fn park(&mut self, node: NodeId, other: NodeId) {
         self.folder.placing.wait(node, other);
-        if self.folder.placing.is_busy(other) {
+        // What the disk refused to move is looked at before it is tried again.
+        if self.folder.placing.is_busy(other) || self.folder.placing.rests(other) {
             return;
         }
         let Some(spot) = self.folder.standing.spots(other).next().cloned() else {

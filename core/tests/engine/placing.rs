@@ -243,6 +243,27 @@ fn directories_change_places_with_what_is_in_them() {
     is_quiet(&mut stage);
 }
 
+/// Bo had two files change places, and a program saved over one of them before that was done: it
+/// could not be put out of the way, and was tried again before it was looked at, without end.
+#[test]
+fn what_was_replaced_before_it_could_be_parked_is_looked_at() {
+    for (saved, other) in [("f", "g"), ("g", "f")] {
+        let mut stage = ada(&[("f", b"f"), ("g", b"g"), ("lock", b"lock")]);
+        let mut bo = Bo::join(&mut stage);
+        bo.listen(&mut stage);
+        let (f, g) = (bo.find("f"), bo.find("g"));
+        stage.side("ada").files.rename("lock", saved);
+        bo.rename(f, "f", ROOT, "between");
+        bo.rename(g, "g", ROOT, "f");
+        bo.rename(f, "between", ROOT, "g");
+        bo.tell(&mut stage);
+        bo.attend(&mut stage);
+        let found: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
+        assert!(found.contains(&other.as_bytes().to_vec()) && found.contains(&b"lock".to_vec()));
+        is_quiet(&mut stage);
+    }
+}
+
 #[test]
 fn a_directory_is_replaced_by_another_of_its_name_that_takes_what_was_in_it() {
     let mut stage = ada(&[]);
