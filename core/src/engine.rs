@@ -203,6 +203,8 @@ pub struct Engine {
     /// Objects of versions made here that are not shown any more, and stay until a full replica
     /// holds them, or what was made of them.
     pub(crate) kept_back: BTreeSet<ObjectId>,
+    /// Files that show a version made on a sparse replica which no full one is known to hold.
+    pub(crate) unheld: BTreeSet<NodeId>,
     /// Chunks that are being made of what is here, with nobody asked.
     pub(crate) copies: u32,
     pub(crate) demand: VecDeque<ObjectId>,
@@ -281,6 +283,7 @@ impl Engine {
             next_discard: 0,
             ancestors: Ancestors::default(),
             kept_back: BTreeSet::new(),
+            unheld: BTreeSet::new(),
             copies: 0,
             resting: Resting::default(),
             demand: VecDeque::new(),
@@ -449,7 +452,11 @@ impl Engine {
             }
             self.news = true;
         }
+        self.review_shown(&changes);
         self.on_changes(changes);
+        if let (RegisterKey::Digest(of), Applied::Stored { .. }) = (key, &applied) {
+            self.review_held(of);
+        }
         if let (RegisterKey::Digest(of) | RegisterKey::Content(of), Applied::Stored { .. }) =
             (key, &applied)
         {

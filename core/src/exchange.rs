@@ -27,6 +27,8 @@ pub(crate) struct Outbox {
     pub said: Arrival,
     /// Everything up to here was acknowledged.
     pub acked: Arrival,
+    /// Where `cursor` was when a batch was last sent and none before it was unacknowledged.
+    pub settled: Arrival,
     /// What the peer is known to know.
     pub theirs: VersionVector,
     /// Updates that the peer has sent on this link and that `theirs` does not cover: it has them,
@@ -89,6 +91,9 @@ impl Outbox {
             self.cursor = reached;
             return None;
         }
+        if self.in_flight == 0 {
+            self.settled = self.cursor;
+        }
         self.cursor = reached;
         let hole = registers.first_hole(self.said);
         let had = hole.map_or(reached, |hole| Arrival(hole.0 - 1).min(reached));
@@ -131,10 +136,11 @@ impl Outbox {
 
     /// Returns how many registers up to `upto` are not acknowledged, at most.
     pub(crate) fn behind(&self, upto: Arrival) -> u64 {
-        if self.in_flight == 0 && self.cursor >= upto {
-            return 0;
-        }
-        upto.0.saturating_sub(self.acked.0)
+        let had = match self.in_flight {
+            0 => self.cursor,
+            _ => self.acked.max(self.settled),
+        };
+        upto.0.saturating_sub(had.0)
     }
 }
 

@@ -387,6 +387,11 @@ impl Folder {
             && self.ripening.first().is_none_or(|(due, _)| *due > now)
     }
 
+    /// Returns how many names and directories may have changed, and were not looked at since.
+    pub(crate) fn to_be_seen(&self) -> usize {
+        self.to_list.len() + self.listing.len() + self.looks.len() + self.missing.len()
+    }
+
     /// Returns whether directories are yet to be listed.
     pub(crate) fn is_listing(&self) -> bool {
         !self.to_list.is_empty() || !self.listing.is_empty()

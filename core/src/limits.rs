@@ -113,6 +113,9 @@ pub const FORMER_ACTORS_MAX: usize = 64;
 /// writes of a database between two syncs fit, and it takes at most 10 KiB on the wire; by eye.
 pub const CHANGED_RUNS_MAX: usize = 1_024;
 
+/// Files of which it is told by name that they are waited for: as many as a person reads; by eye.
+pub const WAITING_TOLD_MAX: usize = 20;
+
 /// Names of one node, deleted ones that are not yet forgotten included: ext4 has 65,000 links.
 pub const ENTRIES_PER_NODE_MAX: usize = 65_000;
 

@@ -92,6 +92,12 @@ impl Link {
             LinkState::Dialling | LinkState::Greeting | LinkState::Gone => false,
         }
     }
+
+    /// Returns whether its peer is sent what is here, by one who may change things or may not: what
+    /// was changed here before its host took no more stays here.
+    pub(crate) fn is_told(&self, by_writer: bool) -> bool {
+        !by_writer || self.role != Role::Full || self.takes_changes
+    }
 }
 
 /// Why we do not get through to a peer that answers.

@@ -37,6 +37,75 @@ pub struct Status {
     pub files: Vec<FileStatus>,
     /// What was counted since the start.
     pub counters: Counters,
+    /// Whether all is synced, and what is waited for.
+    pub sync: SyncStatus,
+}
+
+/// Whether what is here is where it has to be, and what is waited for: see `on/synced`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SyncStatus {
+    /// Whether it is.
+    pub synced: bool,
+    /// The peers that are connected and have a say. With none, nothing is synced.
+    pub peers: Vec<PeerSync>,
+    /// Files of which something was written that is no version yet.
+    pub unpublished: u64,
+    /// Versions made on a sparse replica that no full one is known to hold.
+    pub unheld: u64,
+    /// Names and directories of the shared folder that may have changed, and were not looked at
+    /// since.
+    pub unseen: u64,
+    /// The first files among those that are unpublished or not held.
+    pub waiting: Vec<WaitingFile>,
+}
+
+/// What a connected peer has of what is here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerSync {
+    /// Who.
+    pub peer: PeerId,
+    /// What it calls itself, once it has said so.
+    pub name: Option<Label>,
+    /// Registers that it has not acknowledged as stored, at most.
+    pub unacknowledged: u64,
+}
+
+/// A file that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WaitingFile {
+    /// Where it stands: names from the root; nothing if it was deleted.
+    pub path: Vec<Name>,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// How a file of a sparse replica stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileState {
+    /// Nothing of it is here.
+    Remote,
+    /// Some of it is here.
+    Partial,
+    /// All of it is here, and no full replica is known to hold what was made of it here.
+    Local,
+    /// All of it is here, and a full replica holds it.
+    Synced,
+    /// It is a conflict copy.
+    Conflict,
+}
+
+impl FileState {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Remote => "remote",
+            Self::Partial => "partial",
+            Self::Local => "local",
+            Self::Synced => "synced",
+            Self::Conflict => "conflict",
+        }
+    }
 }
 
 /// How a link stands.

@@ -20,6 +20,9 @@ use crate::tree::register::{Body, Kind};
 /// The size that a directory shows, in bytes: a block, as on ext4.
 const DIRECTORY_SIZE: u64 = 4096;
 
+/// The extended attribute that tells how a file stands.
+const STATE_XATTR: &[u8] = b"user.tandem.state";
+
 /// What an open handle holds.
 #[derive(Debug)]
 pub(crate) enum Open {
@@ -578,7 +581,13 @@ impl Engine {
     }
 
     fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<FsReply, FsError> {
-        let view = self.tree.node(self.node(ino)?).ok_or(FsError::Stale)?;
+        let node = self.node(ino)?;
+        let view = self.tree.node(node).ok_or(FsError::Stale)?;
+        if name == STATE_XATTR {
+            // It is not listed: whoever copies a file with its attributes would copy it.
+            let state = self.file_state(node).ok_or(FsError::NoAttribute)?;
+            return Ok(FsReply::Value(state.word().as_bytes().into()));
+        }
         let found = view
             .xattrs
             .iter()

@@ -297,6 +297,7 @@ impl Engine {
                 cursor: start,
                 said: start,
                 acked: start,
+                settled: start,
                 theirs: hello.knowledge,
                 heard: BTreeSet::new(),
                 in_flight: 0,

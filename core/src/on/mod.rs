@@ -34,6 +34,7 @@ pub(crate) mod seen;
 pub(crate) mod serve;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod synced;
 pub(crate) mod tell;
 pub(crate) mod timer;
 pub(crate) mod unbacked;

@@ -34,6 +34,7 @@ impl Engine {
                 .map(|(object, kept)| self.file(*object, kept))
                 .collect(),
             counters: self.counters,
+            sync: self.sync_status(),
         }
     }
 
@@ -68,7 +69,9 @@ impl Engine {
                     next_attempt_ms: next.map(|next| millis(next.since(now))),
                     heard_ms: known.heard.map(|heard| millis(now.since(heard))),
                     refused: Self::refusal_of(known),
-                    behind: link.map_or(0, |link| link.outbox.behind(self.told.0)),
+                    behind: link
+                        .filter(|link| link.is_greeted())
+                        .map_or(0, |link| self.unacknowledged(link)),
                 },
             );
         }

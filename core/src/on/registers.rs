@@ -23,9 +23,7 @@ impl Engine {
             if !link.is_greeted() {
                 continue;
             }
-            // What was changed here before its host took no more stays here.
-            let takes = link.role != Role::Full || link.takes_changes;
-            if self.config.writable && !takes {
+            if !link.is_told(self.config.writable) {
                 continue;
             }
             // A joiner that made no change has nothing that its host lacks; its host tells it even

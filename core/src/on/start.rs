@@ -142,6 +142,7 @@ impl Engine {
             self.kept.insert(object, holding);
             self.retire(object);
         }
+        self.find_unheld();
         Ok(())
     }
 

@@ -30,6 +30,11 @@ impl<T> Arena<T> {
         self.len
     }
 
+    /// Iterates over the values, in the order in which they came.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten()
+    }
+
     /// Adds `value`, and returns its number.
     pub(super) fn push(&mut self, value: T) -> u32 {
         let ix = self.len;

@@ -43,8 +43,8 @@ pub enum NameError {
     /// It is `.` or `..`, which name a directory that has another name.
     #[error("it is . or ..")]
     Dots,
-    /// It is `.tandem`, in whatever case.
-    #[error("it is .tandem, which belongs to Tandem")]
+    /// It is `.tandem`, in whatever case, or begins with `user.tandem.`.
+    #[error("it is a name that belongs to Tandem")]
     Reserved,
     /// It names an extended attribute outside the namespace `user.`.
     #[error("it does not begin with user. and go on")]
@@ -100,10 +100,14 @@ impl XattrName {
     /// The namespace of attributes that any user may set.
     const NAMESPACE: &[u8] = b"user.";
 
+    /// Those that Tandem shows, and that nobody sets: they are neither stored nor sent.
+    const RESERVED: &[u8] = b"user.tandem.";
+
     /// Returns `bytes` as the name of an extended attribute, or what is wrong with them.
     pub fn parse(bytes: &[u8]) -> Result<Self, NameError> {
         let bytes = text(bytes, limits::XATTR_NAME_LEN_MAX)?;
         match bytes.strip_prefix(Self::NAMESPACE) {
+            Some([_, ..]) if bytes.starts_with(Self::RESERVED) => Err(NameError::Reserved),
             Some([_, ..]) => Ok(Self(bytes.into())),
             Some([]) | None => Err(NameError::Namespace),
         }
@@ -334,6 +338,9 @@ mod tests {
             assert_eq!(XattrName::parse(bytes), Err(NameError::Namespace));
         }
         assert_eq!(XattrName::parse(b"user.\0"), Err(NameError::Nul(5)));
+        let ours = XattrName::parse(b"user.tandem.state");
+        assert_eq!(ours, Err(NameError::Reserved));
+        assert!(XattrName::parse(b"user.tandem").is_ok());
         assert_eq!(
             XattrName::parse(&[b'u'; 256]),
             Err(NameError::TooLong { len: 256, max: 255 })

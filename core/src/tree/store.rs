@@ -214,6 +214,12 @@ impl Registers {
             .map(|held| &held.register)
     }
 
+    /// Iterates over the versions of all nodes.
+    pub fn versions(&self) -> impl Iterator<Item = &Content> {
+        let cells = self.cells.iter();
+        cells.flat_map(|cell| cell.contents.iter().map(|held| &held.register))
+    }
+
     /// Returns a version.
     pub fn content(&self, object: ObjectId) -> Option<&Content> {
         self.versions_of(object.node)

@@ -226,6 +226,20 @@ impl Tree {
             })
     }
 
+    /// Tells whether a node is shown as a conflict copy: of a version that lost, or of what another
+    /// one has the name of.
+    pub fn is_conflict_copy(&self, node: NodeId) -> bool {
+        let Some(ix) = self.registers.ix(node) else {
+            return false;
+        };
+        self.seats[ix.0].claims.iter().any(|claim| {
+            let dir = self.seats[claim.dir.0].dir.as_ref();
+            let entry = claim.entry;
+            let shown = Derived { node: ix, entry };
+            dir.is_some_and(|dir| dir.derived.values().any(|other| *other == shown))
+        })
+    }
+
     /// Returns the entry behind a visible name; `None` also for a conflict copy that has none of
     /// its own.
     pub fn entry_at(&self, dir: NodeId, name: &[u8]) -> Option<EntryId> {

@@ -25,3 +25,4 @@ mod names;
 mod placing;
 mod stage;
 mod stories;
+mod synced;
