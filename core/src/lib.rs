@@ -45,4 +45,4 @@ mod standing;
 mod thrown;
 mod timers;
 
-pub use records::{Owned, is_record};
+pub use records::{Owned, is_record, register_in};

@@ -314,6 +314,13 @@ fn decode_register(value: &[u8]) -> Option<(Arrival, Register)> {
     (is_content || layout == LAYOUT).then_some(found)
 }
 
+/// Returns the register that a record holds, if it is one of a register: for whoever judges a
+/// store.
+pub fn register_in(key: &[u8], value: &[u8]) -> Option<Register> {
+    let (_, register) = decode_register(value).filter(|_| key.starts_with(b"r"))?;
+    Some(register)
+}
+
 fn whole<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(body).ok()?;
     rest.is_empty().then_some(value)

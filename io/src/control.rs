@@ -10,7 +10,8 @@
 //! `.tandem`. The file `.tandem/control` names the socket, so that it is found with another
 //! environment too.
 //!
-//! Requests: `{"ask":"status"}`, answered by a [`Report`]; `{"ask":"stop"}`, answered by
+//! Requests: `{"ask":"status"}`, answered by a [`Report`]; `{"ask":"sync"}`, answered by a
+//! [`SyncReport`], which costs no walk of what is here; `{"ask":"stop"}`, answered by
 //! `{"stopping":PID}` at once, after which the connection stays open until the process ends.
 
 use std::fmt;
@@ -26,9 +27,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::report::Report;
+use crate::report::{Report, SyncReport};
 
 /// How long either side waits for a line.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -51,6 +53,7 @@ const POINTER: &str = "control";
 #[serde(tag = "ask", rename_all = "lowercase", deny_unknown_fields)]
 enum Ask {
     Status,
+    Sync,
     Stop,
 }
 
@@ -107,6 +110,8 @@ pub enum ControlError {
 pub trait Controlled: Send + Sync + 'static {
     /// Makes a report; `None` if the engine is broken.
     fn report(&self) -> Option<Report>;
+    /// Tells whether all is synced; `None` if the engine is broken.
+    fn sync(&self) -> Option<SyncReport>;
     /// Asks for an end.
     fn stop(&self);
 }
@@ -166,7 +171,20 @@ impl fmt::Debug for Control {
 /// # Errors
 /// When nothing runs, or what runs does not answer in time.
 pub fn status(home: &Path, place: &Path) -> Result<Report, ControlError> {
-    let (mut lines, _) = ask(home, place, Ask::Status)?;
+    told(home, place, Ask::Status)
+}
+
+/// Asks it whether all is synced, and what is waited for.
+///
+/// # Errors
+/// When nothing runs, or what runs does not answer in time.
+pub fn sync(home: &Path, place: &Path) -> Result<SyncReport, ControlError> {
+    told(home, place, Ask::Sync)
+}
+
+/// Asks a question, and reads the answer.
+fn told<T: DeserializeOwned>(home: &Path, place: &Path, what: Ask) -> Result<T, ControlError> {
+    let (mut lines, _) = ask(home, place, what)?;
     let line = read_line(&mut lines).map_err(|why| silent(place, why))?;
     serde_json::from_slice(&line).map_err(|_| {
         let said = serde_json::from_slice::<Wrong>(&line).map_or_else(
@@ -287,10 +305,15 @@ fn serve(mut stream: UnixStream, behind: &dyn Controlled) -> io::Result<Option<U
     let wrong = |error: &str| Wrong {
         error: error.to_owned(),
     };
+    let broken = || wrong("its engine is broken; start it again");
     match serde_json::from_slice::<Ask>(&line) {
         Ok(Ask::Status) => match behind.report() {
             Some(report) => write_line(&mut stream, &report)?,
-            None => write_line(&mut stream, &wrong("its engine is broken; start it again"))?,
+            None => write_line(&mut stream, &broken())?,
+        },
+        Ok(Ask::Sync) => match behind.sync() {
+            Some(report) => write_line(&mut stream, &report)?,
+            None => write_line(&mut stream, &broken())?,
         },
         Ok(Ask::Stop) => {
             let stopping = std::process::id();
@@ -298,7 +321,7 @@ fn serve(mut stream: UnixStream, behind: &dyn Controlled) -> io::Result<Option<U
             behind.stop();
             return Ok(Some(stream));
         }
-        Err(_) => write_line(&mut stream, &wrong("ask for status or stop"))?,
+        Err(_) => write_line(&mut stream, &wrong("ask for status, sync or stop"))?,
     }
     Ok(None)
 }
@@ -383,6 +406,10 @@ mod tests {
             None
         }
 
+        fn sync(&self) -> Option<SyncReport> {
+            None
+        }
+
         fn stop(&self) {
             self.stopped.store(true, Ordering::Release);
         }
@@ -433,7 +460,7 @@ mod tests {
         stream.write_all(b"{\"ask\":\"everything\"}\n").unwrap();
         let mut said = String::new();
         stream.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "{\"error\":\"ask for status or stop\"}\n");
+        assert_eq!(said, "{\"error\":\"ask for status, sync or stop\"}\n");
 
         let error = status(&home, Path::new("/place")).unwrap_err().to_string();
         assert!(error.contains("its engine is broken"), "{error}");

@@ -9,7 +9,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tandem_core::fetch_state::FetchState;
 use tandem_core::message::Role;
-use tandem_core::status::{FileStatus, LinkState, PeerStatus, Status};
+use tandem_core::status::{FileStatus, LinkState, PeerStatus, Status, SyncStatus};
+use tandem_core::tree::name::Name;
 
 /// A report of a running `share` or `join`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +57,77 @@ pub struct Report {
     pub files: Vec<FileReport>,
     /// What was counted since the start.
     pub counters: CounterReport,
+    /// Whether all is synced, and what is waited for.
+    #[serde(default)]
+    pub sync: SyncReport,
+}
+
+/// Whether every connected peer has what is here, and the shared folder what was written on
+/// mounts; and what is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncReport {
+    /// Whether that is so; with no peer connected it is not.
+    pub synced: bool,
+    /// The peers that are connected.
+    pub peers: Vec<PeerSyncReport>,
+    /// Files that are being written.
+    pub unpublished: u64,
+    /// Files that were written on a mount, and that no shared folder is known to hold.
+    pub unheld: u64,
+    /// Names of the shared folder that may have changed, and were not looked at since.
+    pub unseen: u64,
+    /// The first of those files.
+    pub waiting: Vec<WaitingReport>,
+}
+
+/// What a connected peer has of what is here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerSyncReport {
+    /// Who: hex.
+    pub peer: String,
+    /// What it calls itself.
+    pub name: Option<String>,
+    /// Registers that it has not acknowledged as stored, at most.
+    pub unacknowledged: u64,
+}
+
+/// A file that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingReport {
+    /// Where it stands, from the folder's root; empty if it was deleted.
+    pub path: String,
+    /// Its bytes, if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_hex: Option<String>,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl From<&SyncStatus> for SyncReport {
+    fn from(status: &SyncStatus) -> Self {
+        let peers = status.peers.iter().map(|peer| PeerSyncReport {
+            peer: hex(&peer.peer.0),
+            name: peer.name.as_ref().map(ToString::to_string),
+            unacknowledged: peer.unacknowledged,
+        });
+        let waiting = status.waiting.iter().map(|file| {
+            let (path, path_hex) = texts(&joined(&file.path));
+            let size = file.size;
+            WaitingReport {
+                path,
+                path_hex,
+                size,
+            }
+        });
+        Self {
+            synced: status.synced,
+            peers: peers.collect(),
+            unpublished: status.unpublished,
+            unheld: status.unheld,
+            unseen: status.unseen,
+            waiting: waiting.collect(),
+        }
+    }
 }
 
 /// A peer.
@@ -201,6 +273,7 @@ impl Report {
             peers: status.peers.iter().map(PeerReport::new).collect(),
             files: status.files.iter().map(FileReport::new).collect(),
             counters: status.counters.into(),
+            sync: SyncReport::from(&status.sync),
         }
     }
 }
@@ -230,14 +303,7 @@ impl PeerReport {
 
 impl FileReport {
     fn new(file: &FileStatus) -> Self {
-        let mut path = Vec::new();
-        for name in &file.path {
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name.as_bytes());
-        }
-        let (path, path_hex) = texts(&path);
+        let (path, path_hex) = texts(&joined(&file.path));
         Self {
             path,
             path_hex,
@@ -259,6 +325,12 @@ impl FileReport {
             .to_owned(),
         }
     }
+}
+
+/// Returns the bytes of a path.
+fn joined(path: &[Name]) -> Vec<u8> {
+    let names: Vec<&[u8]> = path.iter().map(Name::as_bytes).collect();
+    names.join(&b'/')
 }
 
 /// Returns a path for people and, if that is not exact, its bytes in hex.

@@ -203,6 +203,8 @@ pub struct Peer {
     pub unnaming: BTreeMap<ReqId, Ino>,
     /// Whether its engine is being told of what others have made.
     pub hears: bool,
+    /// Whether its engine last said that all is synced.
+    pub is_synced: bool,
     /// How it crashed, if what it shows was not judged since: whether power was lost.
     pub crashed: Option<bool>,
     /// Who waits for what, and how often the shell tried.

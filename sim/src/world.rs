@@ -298,6 +298,7 @@ impl World {
             seeing: BTreeMap::new(),
             unnaming: BTreeMap::new(),
             hears: false,
+            is_synced: false,
             crashed: None,
             callers: BTreeMap::new(),
             wants: BTreeMap::new(),
@@ -694,6 +695,10 @@ impl World {
         if self.config.writable == 0 {
             peer.retries.check(self.config.retries)?;
         }
+        if self.config.writable != 0 {
+            self.check_synced(p)?;
+        }
+        let peer = &mut self.peers[p];
         let due = peer.engine.as_ref().and_then(Engine::poll_timeout);
         let now = self.now;
         let due = due.map(|time| peer.when(time).max(now));

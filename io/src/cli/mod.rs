@@ -13,6 +13,7 @@ mod say;
 mod share;
 mod status;
 mod stop;
+mod wait;
 
 use std::ffi::OsString;
 use std::io;
@@ -50,6 +51,8 @@ enum Command {
     Ls(ls::Ls),
     /// Show peers, links, transfers and counters of what runs here
     Status(status::StatusOf),
+    /// Wait until what was written is safe on the other machine
+    Wait(wait::Wait),
     /// Stop what runs for a folder or a mount point, and wait for its end
     Stop(stop::Stop),
     /// Show or convert the sidecar of a partial file
@@ -133,6 +136,7 @@ impl Command {
             Self::Get(get) => get.run(given, say),
             Self::Ls(ls) => ls.run(given, say),
             Self::Status(status) => status.run(say),
+            Self::Wait(wait) => wait.run(say),
             Self::Stop(stop) => stop.run(say),
             Self::Bitmap(bitmap) => bitmap.run(say),
             Self::Demo(demo) => demo.run(say),

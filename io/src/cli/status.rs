@@ -9,9 +9,10 @@ use clap::Args;
 
 use super::CliError;
 use super::say::{Say, bytes_text};
+use super::wait::waits_text;
 use crate::control;
 use crate::node::home::Home;
-use crate::node::known::Places;
+use crate::node::known::{Known, Places};
 use crate::node::{NodeError, data_dir, find_home};
 use crate::report::{FileReport, PeerReport, Report};
 
@@ -54,7 +55,7 @@ impl StatusOf {
                 page(say, clear, &text(&report))
             }
             None => {
-                let all = running()?;
+                let all: Vec<Report> = running()?.into_iter().map(|(_, report)| report).collect();
                 if self.json {
                     return say.json(&all);
                 }
@@ -74,16 +75,16 @@ fn page(say: &Say, clear: bool, text: &str) -> Result<(), CliError> {
     say.bytes(format!("{clear}{text}").as_bytes())
 }
 
-/// Returns the reports of all that run for this user.
-fn running() -> Result<Vec<Report>, NodeError> {
-    let mut all = Vec::new();
+/// Returns all that run for this user, with their reports.
+pub(super) fn running() -> Result<Vec<(Known, Report)>, NodeError> {
+    let mut all: Vec<(Known, Report)> = Vec::new();
     for known in Places::new(&data_dir()?).all() {
         let home = Home::of(&known.holder);
         if let Ok(report) = control::status(home.dir(), &known.place)
-            && !all.iter().any(|it: &Report| it.pid == report.pid)
+            && !all.iter().any(|(_, it)| it.pid == report.pid)
             && (report.place_hex.is_some() || Path::new(&report.place) == known.place)
         {
-            all.push(report);
+            all.push((known, report));
         }
     }
     Ok(all)
@@ -114,6 +115,12 @@ fn text(report: &Report) -> String {
     }
     if report.peers.is_empty() {
         let _ = writeln!(text, "  no peer yet");
+    }
+    if report.sync.synced {
+        let _ = writeln!(text, "  all is synced");
+    } else {
+        let waits = shown(&waits_text(&report.sync));
+        let _ = writeln!(text, "  not synced: {waits}");
     }
     for file in report.files.iter().take(FILES_MAX) {
         let _ = writeln!(text, "  {}", file_text(file));

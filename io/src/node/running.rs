@@ -25,7 +25,7 @@ use crate::mount::Mount;
 use crate::net::Net;
 use crate::net::ticket::Ticket;
 use crate::payload::Payloads;
-use crate::report::{Report, Surroundings};
+use crate::report::{Report, Surroundings, SyncReport};
 use crate::watch::Watcher;
 
 /// How long the engine may take to get everything onto the disk at the end.
@@ -394,6 +394,11 @@ impl Controlled for Live {
             listening: self.listening.clone(),
         };
         Some(Report::new(&status, around))
+    }
+
+    fn sync(&self) -> Option<SyncReport> {
+        let status = self.driver.look(Engine::sync_status)?;
+        Some(SyncReport::from(&status))
     }
 
     fn stop(&self) {

@@ -23,6 +23,7 @@ mod reads;
 mod resume;
 mod sidecar;
 mod store;
+mod sure;
 mod torn;
 mod tree;
 mod unprivileged;

@@ -373,10 +373,27 @@ impl Kept {
         skip: &BTreeSet<usize>,
         history: &History,
     ) -> Verdict {
+        let counts = |author| match author {
+            Author::Mount(p, _) => !skip.contains(&p),
+            Author::Outside => true,
+        };
+        self.judge_those(counts, files, history)
+    }
+
+    /// Judges what lies on the host's disk when a peer says that all it has made is held.
+    pub fn judge_of(&self, p: usize, on_disk: &[Arc<Vec<u8>>], history: &History) -> Verdict {
+        let counts = |author| matches!(author, Author::Mount(peer, _) if peer == p);
+        self.judge_those(counts, on_disk, history)
+    }
+
+    fn judge_those(
+        &self,
+        counts: impl Fn(Author) -> bool,
+        files: &[Arc<Vec<u8>>],
+        history: &History,
+    ) -> Verdict {
         for owed in &self.owed {
-            if let Author::Mount(p, _) = owed.author
-                && skip.contains(&p)
-            {
+            if !counts(owed.author) {
                 continue;
             }
             if self.is_excused(owed, history) {

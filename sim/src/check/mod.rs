@@ -15,6 +15,7 @@ pub mod order;
 pub mod resume;
 pub mod retries;
 pub mod shown;
+pub mod synced;
 pub mod truth;
 
 use std::fmt;

@@ -312,6 +312,11 @@ impl Folder {
         });
     }
 
+    /// Iterates over the bytes of all files that there are, in the folder and beside it.
+    pub fn all_bytes(&self) -> impl Iterator<Item = Arc<Vec<u8>>> + '_ {
+        self.inodes.keys().filter_map(|id| self.bytes(*id))
+    }
+
     /// Returns a file's bytes.
     pub fn bytes(&self, id: Id) -> Option<Arc<Vec<u8>>> {
         match &self.inode(id).node {

@@ -1,0 +1,100 @@
+//! P2, P3: whoever says that all is synced is believed, and the machine thrown away. So each peer
+//! that is connected has stored all that is stored here, and what was closed or synced on the
+//! mount lies on the disk of the host, under whatever name.
+//!
+//! Law: judged by what the stores and the folder hold, not by what an engine says of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tandem_core::message::Role;
+use tandem_core::register_in;
+use tandem_core::tree::register::{Content, Register, RegisterKey};
+
+use super::{Failure, Verdict};
+use crate::peer::Peer;
+use crate::world::{HOST, World};
+
+/// The registers of a store, as far as they survive what its peer promises.
+fn registers(p: usize, peer: &Peer) -> BTreeMap<RegisterKey, Register> {
+    let read = |key: &[u8], value: &[u8]| {
+        let register = register_in(key, value)?;
+        Some((register.key(), register))
+    };
+    if p == HOST {
+        let durable = peer.records.all_durable();
+        return durable
+            .filter_map(|(key, value)| read(key, value))
+            .collect();
+    }
+    let here = peer.records.all();
+    here.filter_map(|(key, value)| read(&key, &value)).collect()
+}
+
+/// Returns a register that one store has, and another neither has nor knows better.
+fn lacks<'a>(
+    ours: &'a BTreeMap<RegisterKey, Register>,
+    theirs: &BTreeMap<RegisterKey, Register>,
+) -> Option<&'a Register> {
+    let mut versions: BTreeMap<_, Vec<&Content>> = BTreeMap::new();
+    for register in theirs.values() {
+        if let Register::Content(content) = register {
+            versions.entry(content.node).or_default().push(content);
+        }
+    }
+    let is_there = |register: &&Register| {
+        let has = theirs.get(&register.key());
+        let of = match register.key() {
+            RegisterKey::Content(object) | RegisterKey::Digest(object) => Some(object),
+            RegisterKey::Entry(_) | RegisterKey::Attrs(_) => None,
+        };
+        let mut later = of.iter().flat_map(|of| versions.get(&of.node)).flatten();
+        has.is_some_and(|has| has.stamp() >= register.stamp())
+            || of.is_some_and(|of| later.any(|content| content.supersedes(of.version)))
+    };
+    ours.values().find(|register| !is_there(register))
+}
+
+impl World {
+    /// Judges what an engine says when it says that all is synced, and did not before.
+    pub(crate) fn check_synced(&mut self, p: usize) -> Verdict {
+        let peer = &mut self.peers[p];
+        let is_synced = peer.engine.as_ref().is_some_and(|it| it.is_synced());
+        if std::mem::replace(&mut peer.is_synced, is_synced) || !is_synced {
+            return Ok(());
+        }
+        let ours = registers(p, &self.peers[p]);
+        for link in self.links.values() {
+            let Some(side) = link.ends.iter().position(|end| end.peer == p) else {
+                continue;
+            };
+            let (near, far) = (link.ends[side], link.ends[1 - side]);
+            let other = &self.peers[far.peer];
+            let is_it = near.boot == self.peers[p].boot && far.boot == other.boot;
+            // One that has crashed comes again, and then it is not connected.
+            let counts = is_it && near.up && !near.over && other.engine.is_some();
+            if !counts || other.hostile || other.config.role == Role::Guest {
+                continue;
+            }
+            let is_met = |engine: &tandem_core::engine::Engine| {
+                let peers = engine.sync_status().peers;
+                peers.iter().any(|met| met.peer == other.id)
+            };
+            if !self.peers[p].engine.as_ref().is_some_and(is_met) {
+                continue;
+            }
+            if let Some(register) = lacks(&ours, &registers(far.peer, other)) {
+                let what = format!(
+                    "{} says that all is synced, and {} lacks {register:?}",
+                    self.peers[p].name, other.name
+                );
+                return Err(Failure::safety("P2", what));
+            }
+        }
+        if p == HOST {
+            return Ok(());
+        }
+        let on_disk: Vec<Arc<Vec<u8>>> = self.folder.all_bytes().collect();
+        self.kept.judge_of(p, &on_disk, &self.folder.history)
+    }
+}
