@@ -30,6 +30,7 @@ use crate::link::Links;
 use crate::message::{FolderId, Role, Secret};
 use crate::object::Object;
 use crate::on::disk::Job;
+use crate::on::far::FarSync;
 use crate::on::fetch::Fetch;
 use crate::on::fs::{Open, Vain, Waiting};
 use crate::on::hush::Hush;
@@ -88,6 +89,19 @@ pub struct Config {
     /// Whether applications may change things through the mount of a sparse replica, and peers
     /// the folder of a full one.
     pub writable: bool,
+    /// When a sync of an application is answered.
+    pub durability: Durability,
+}
+
+/// What an application's sync waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// That what was written survives power loss here.
+    #[default]
+    Local,
+    /// That, and that a full replica holds it: an error by the read deadline says that none does
+    /// yet.
+    Peer,
 }
 
 /// Whom a joiner dials.
@@ -129,6 +143,7 @@ impl Config {
             heartbeat: Duration::from_secs(5),
             misses: 3,
             writable: false,
+            durability: Durability::Local,
         }
     }
 }
@@ -228,6 +243,8 @@ pub struct Engine {
     /// Calls that came before the drafts of the run before were found.
     pub(crate) early: VecDeque<(ReqId, FsCall)>,
     pub(crate) draft_syncs: usize,
+    /// Syncs that wait for another machine.
+    pub(crate) far_syncs: BTreeMap<ReqId, FarSync>,
     pub(crate) commits: Commits,
     /// Whether registers or knowledge changed since the last commit.
     pub(crate) news: bool,
@@ -298,6 +315,7 @@ impl Engine {
             drafts: BTreeMap::new(),
             drafts_on: BTreeMap::new(),
             unbacked: BTreeMap::new(),
+            far_syncs: BTreeMap::new(),
             drafts_to_sync: BTreeSet::new(),
             early: VecDeque::new(),
             draft_syncs: 0,
@@ -364,6 +382,7 @@ impl Engine {
         self.pump_wants();
         self.pump_places();
         self.pump_draft_syncs();
+        self.pump_far_syncs();
         self.pump_fetches();
         self.pump_rest();
         self.close_commit();

@@ -134,6 +134,11 @@ impl Outbox {
         true
     }
 
+    /// Returns whether everything up to `upto` was acknowledged, or was known.
+    pub(crate) fn has_acked(&self, upto: Arrival) -> bool {
+        self.acked >= upto || (self.in_flight == 0 && self.cursor >= upto)
+    }
+
     /// Returns how many registers up to `upto` are not acknowledged, at most.
     pub(crate) fn behind(&self, upto: Arrival) -> u64 {
         let had = match self.in_flight {

@@ -287,12 +287,6 @@ impl Placing {
         }
     }
 
-    /// Returns whether what was done to a node's file may not survive power loss.
-    pub(crate) fn is_soft(&self, node: NodeId) -> bool {
-        let mut undone = core::iter::once(&self.done).chain(&self.hardening);
-        undone.any(|undone| undone.nodes.contains(&node))
-    }
-
     /// Notes that it has ended; returns the names that were hinted at meanwhile.
     pub(crate) fn end(&mut self, nodes: &[NodeId], spots: &[Spot]) -> Vec<Spot> {
         let mut hinted = Vec::new();

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Dial(PeerId),
     /// A read has waited for long enough.
     Read(ReqId),
+    /// A sync has waited for another machine for long enough.
+    Sync(ReqId),
     /// An answer to a fetch is overdue.
     Fetch(FetchId),
     /// What failed of an object may be asked for again.

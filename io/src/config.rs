@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use tandem_core::engine::Durability;
 
 /// The name of the file of settings, in `.tandem` of a folder or store.
 pub const FILE: &str = "tandem.toml";
@@ -36,6 +37,29 @@ pub struct Given {
     /// How often a silent link is probed (5s)
     #[arg(long, global = true, env = "TANDEM_HEARTBEAT", value_name = "TIME")]
     pub heartbeat: Option<Span>,
+    /// When a sync of a program on the mount is answered: once it is safe here (local), or once the
+    /// shared folder holds it as well (peer), or with an error by the read deadline
+    #[arg(long, global = true, env = "TANDEM_DURABILITY", value_name = "WHERE")]
+    pub durability: Option<Where>,
+}
+
+/// Where what was synced has to be safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Where {
+    /// On this machine.
+    Local,
+    /// In the shared folder as well.
+    Peer,
+}
+
+impl From<Where> for Durability {
+    fn from(place: Where) -> Self {
+        match place {
+            Where::Local => Self::Local,
+            Where::Peer => Self::Peer,
+        }
+    }
 }
 
 /// Settings, all of them known.
@@ -49,6 +73,8 @@ pub struct Settings {
     pub retries: u32,
     /// How often a silent link is probed: 100 ms to 1 h.
     pub heartbeat: Duration,
+    /// Where what was synced has to be safe.
+    pub durability: Where,
 }
 
 /// Why settings can't be used.
@@ -139,6 +165,10 @@ impl Given {
                 self.heartbeat.or(fallback.heartbeat),
                 5 * second,
             )?,
+            durability: self
+                .durability
+                .or(fallback.durability)
+                .unwrap_or(Where::Local),
         })
     }
 }
@@ -234,7 +264,9 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_the_file_and_the_file_before_the_usual() {
-        let from_file = file("retries = 7\nread_deadline = \"2s\"\nheartbeat = 3\n").unwrap();
+        let from_file =
+            file("retries = 7\nread_deadline = \"2s\"\nheartbeat = 3\ndurability = \"peer\"\n")
+                .unwrap();
         let flags = Given {
             retries: Some(9),
             ..Given::default()
@@ -243,6 +275,7 @@ mod tests {
         assert_eq!(settings.retries, 9);
         assert_eq!(settings.read_deadline, Duration::from_secs(2));
         assert_eq!(settings.heartbeat, Duration::from_secs(3));
+        assert_eq!(settings.durability, Where::Peer);
         assert_eq!(settings.log, "warn");
     }
 

@@ -218,8 +218,7 @@ impl Engine {
                     draft.queue.push_back(Op::Sync { req: Some(req) });
                     self.pump_draft(node);
                 } else {
-                    self.commits.harden();
-                    self.reply_stored(req, FsReply::Done);
+                    self.reply_synced(req, Some(node));
                 }
             }
             Err(why) => self.reply(req, Err(why)),

@@ -156,8 +156,7 @@ impl Engine {
                 draft.born = None;
                 self.sync_ended(node);
                 if let Some(req) = req {
-                    self.commits.harden();
-                    self.reply_stored(req, FsReply::Done);
+                    self.reply_synced(req, Some(node));
                 }
                 Turn::Next
             }

@@ -150,8 +150,7 @@ impl Engine {
         }
         self.sync_ended(node);
         if let Some(req) = req {
-            self.commits.harden();
-            self.reply_stored(req, FsReply::Done);
+            self.reply_synced(req, Some(node));
         }
         let Some(draft) = self.drafts.get(&node) else {
             return;
@@ -548,8 +547,7 @@ impl Engine {
                 if let Some(draft) = self.drafts.get_mut(&node) {
                     draft.queue.push_back(op);
                 } else if let Some(req) = req {
-                    self.commits.harden();
-                    self.reply_stored(req, FsReply::Done);
+                    self.reply_synced(req, Some(node));
                 }
             }
         }

@@ -48,7 +48,7 @@ impl Engine {
     }
 
     /// Returns whether an actor is a full replica: what it makes it holds.
-    fn is_full(&self, actor: ActorId) -> bool {
+    pub(crate) fn is_full(&self, actor: ActorId) -> bool {
         let mut links = self.links.links.values();
         links.any(|link| link.is_greeted() && link.role == Role::Full && link.actor == actor)
     }

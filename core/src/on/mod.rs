@@ -13,6 +13,7 @@ pub(crate) mod draft_end;
 pub(crate) mod draft_load;
 pub(crate) mod draft_serve;
 pub(crate) mod edit;
+pub(crate) mod far;
 pub(crate) mod fetch;
 pub(crate) mod fs;
 pub(crate) mod gone;

@@ -696,8 +696,7 @@ impl Engine {
     /// What was changed in a directory is to survive power loss.
     pub(crate) fn sync_dir(&mut self, req: ReqId, ino: Ino) -> Result<(), FsError> {
         self.inodes.node(ino).ok_or(FsError::Stale)?;
-        self.commits.harden();
-        self.reply_stored(req, FsReply::Done);
+        self.reply_synced(req, None);
         Ok(())
     }
 }

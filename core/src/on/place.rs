@@ -865,7 +865,6 @@ impl Engine {
             if self.folder.placed(node).is_some() {
                 self.remember_placed(node);
                 self.say_held(node);
-                self.review_unheld(node);
             } else {
                 self.commits.remove(records::placed(node));
             }

@@ -20,6 +20,10 @@ impl Engine {
                 self.fail_read(req);
             }
         }
+        let syncs: Vec<ReqId> = self.far_syncs.keys().copied().collect();
+        for req in syncs {
+            self.far_sync_overdue(req);
+        }
         let links: Vec<LinkId> = self.links.links.keys().copied().collect();
         for link in links {
             let is_greeted = self

@@ -132,16 +132,9 @@ impl Engine {
         let is_ours = self.me.is(object.version.actor);
         match self.config.role {
             Role::Sparse => is_ours && !self.is_held(object),
-            Role::Full => !is_ours && !self.is_held(object) && !self.stands_for_good(node, object),
+            Role::Full => !is_ours && !self.is_held(object),
             Role::Guest => false,
         }
-    }
-
-    /// Returns whether a version stands in the shared folder and survives power loss there.
-    fn stands_for_good(&self, node: NodeId, object: ObjectId) -> bool {
-        let placed = self.folder.placed(node);
-        placed.is_some_and(|placed| placed.version == object.version)
-            && !self.folder.placing.is_soft(node)
     }
 
     /// Looks again at whether what a file shows waits to be held.
@@ -169,14 +162,20 @@ impl Engine {
         self.review_unheld(conflict::copy_of(object.version));
     }
 
-    /// Finds what waits to be held in what the store said.
+    /// Finds what waits to be held in what the store said. What a full replica has on record as
+    /// placed survives power loss: it need not know as whom it had made that.
     pub(crate) fn find_unheld(&mut self) {
         let versions = self.tree.registers().versions();
         let nodes = versions.flat_map(|content| {
             let copy = conflict::copy_of(content.stamp.dot);
             [content.node, copy]
         });
-        let waits = nodes.filter(|node| self.waits_to_be_held(*node));
+        let stands = |node: NodeId| {
+            let placed = self.folder.placed(node).map(|placed| placed.version);
+            let shown = self.tree.node(node).and_then(|view| view.version);
+            placed.is_some() && placed == shown
+        };
+        let waits = nodes.filter(|node| self.waits_to_be_held(*node) && !stands(*node));
         self.unheld = waits.collect();
     }
 

@@ -11,6 +11,7 @@ impl Engine {
                 Timer::Link(link) => self.link_silent(link),
                 Timer::Dial(peer) => self.dial(peer),
                 Timer::Read(req) => self.read_overdue(req),
+                Timer::Sync(req) => self.far_sync_overdue(req),
                 Timer::Fetch(fetch) => self.fetch_overdue(fetch),
                 Timer::Retry(object) => self.retry(object),
                 Timer::Harden(object) => self.harden(object),

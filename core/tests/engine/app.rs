@@ -11,7 +11,7 @@ use tandem_core::tree::register::{Body, Content, Register};
 
 use crate::stage::{Stage, photo};
 
-const MAKING: Making = Making {
+pub(crate) const MAKING: Making = Making {
     mode: 0o640,
     uid: 1000,
     gid: 100,

@@ -107,7 +107,7 @@ fn cleos(made: &Content) -> Content {
     }
 }
 
-fn hears(stage: &mut Stage, link: LinkId, upto: u64, register: Register) {
+pub(crate) fn hears(stage: &mut Stage, link: LinkId, upto: u64, register: Register) {
     let batch = Batch {
         upto: Arrival(upto),
         registers: vec![register],
@@ -120,7 +120,7 @@ fn hears(stage: &mut Stage, link: LinkId, upto: u64, register: Register) {
 
 /// Bo's version was superseded by cleo's, all of which he has read, so that his own spares him
 /// nothing any more; returns his, and the word that a host holds hers.
-fn superseded() -> (Stage, LinkId, ObjectId, Register) {
+pub(crate) fn superseded() -> (Stage, LinkId, ObjectId, Register) {
     let (mut stage, link, made) = bo_has_made();
     let next = cleos(&made);
     hears(&mut stage, link, 1, Register::Content(next.clone()));

@@ -16,6 +16,7 @@ mod bo;
 mod copies;
 mod deltas;
 mod drafts;
+mod far;
 mod held;
 mod hostile;
 mod laws;

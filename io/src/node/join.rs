@@ -115,6 +115,7 @@ pub fn join(home: &Home, options: &JoinOptions) -> Result<Running, NodeError> {
         retries: settings.retries,
         heartbeat: settings.heartbeat,
         writable: options.writable,
+        durability: settings.durability.into(),
         ..Config::new(identity.peer(), facts.name.clone(), Role::Sparse)
     };
     let owned = Owned::read(&opened.records);
