@@ -41,11 +41,15 @@ pub enum Mutant {
     /// An edit made in the shared folder counts as made on the newest version that is known, not
     /// on the one that stood there.
     ParentNewest,
+    /// All is said to be synced though no full replica holds what was made here.
+    SyncedUnheld,
+    /// All is said to be synced though peers have not acknowledged it.
+    SyncedUnacked,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::RangeOutward,
         Self::FailedReadIsEof,
         Self::BitBeforeData,
@@ -61,13 +65,19 @@ impl Mutant {
         Self::LeaseDropped,
         Self::IntentAfterEffect,
         Self::ParentNewest,
+        Self::SyncedUnheld,
+        Self::SyncedUnacked,
     ];
 
     /// Returns whether only runs in which joiners write meet what it does: nothing is put into the
     /// shared folder in others.
     pub fn is_of_writing(self) -> bool {
         match self {
-            Self::LeaseDropped | Self::IntentAfterEffect | Self::ParentNewest => true,
+            Self::LeaseDropped
+            | Self::IntentAfterEffect
+            | Self::ParentNewest
+            | Self::SyncedUnheld
+            | Self::SyncedUnacked => true,
             Self::RangeOutward
             | Self::FailedReadIsEof
             | Self::BitBeforeData

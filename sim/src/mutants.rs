@@ -47,7 +47,8 @@ pub fn expected(mutant: Mutant) -> &'static [&'static str] {
         Mutant::NameNotForgotten => &["exact invalidation"],
         Mutant::SidecarIgnored => &["P5"],
         Mutant::IntentAfterEffect => &["P2"],
-        Mutant::ParentNewest => &["P3"],
+        Mutant::ParentNewest | Mutant::SyncedUnheld => &["P3"],
+        Mutant::SyncedUnacked => &["P2"],
     }
 }
 

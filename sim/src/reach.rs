@@ -434,6 +434,8 @@ const EXPECTED_OF_WRITING: &[&str] = &[
     "reply: not empty",
     "reply: not permitted",
     "reply: written",
+    "synced: a host was judged",
+    "synced: a joiner was judged",
     "trash: a file came",
 ];
 

@@ -14,6 +14,7 @@ use crate::ids::{NodeId, ObjectId};
 use crate::limits::WAITING_TOLD_MAX;
 use crate::link::Link;
 use crate::message::Role;
+use crate::mutant::Mutant;
 use crate::records::Holding;
 use crate::status::{FileState, PeerSync, SyncStatus, WaitingFile};
 use crate::tree::conflict;
@@ -24,10 +25,12 @@ impl Engine {
     /// Returns whether all that is here is synced.
     pub fn is_synced(&self) -> bool {
         let mut peers = self.synced_with().peekable();
+        let mut kept_back = self.still_kept_back();
+        let are_held = self.unheld.is_empty() && kept_back.next().is_none();
+        let had = |link: &Link| self.unacknowledged(link) == 0;
         peers.peek().is_some()
-            && peers.all(|link| self.unacknowledged(link) == 0)
-            && self.unheld.is_empty()
-            && self.still_kept_back().next().is_none()
+            && (peers.all(had) || self.has(Mutant::SyncedUnacked))
+            && (are_held || self.has(Mutant::SyncedUnheld))
             && self.unpublished().next().is_none()
             && self.unseen() == 0
     }

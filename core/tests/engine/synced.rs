@@ -356,7 +356,7 @@ fn a_conflict_copy_is_waited_for_under_its_name() {
     assert_eq!(state(&mut stage, &copy), Ok("conflict".to_owned()));
     assert_eq!(tree(&mut stage)["photo"], b"ada's own");
     assert_eq!(
-        tree(&mut stage).get(&copy).is_some(),
+        tree(&mut stage).contains_key(&copy),
         is_synced(&mut stage, "bo")
     );
 }

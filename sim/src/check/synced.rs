@@ -13,6 +13,7 @@ use tandem_core::tree::register::{Content, Register, RegisterKey};
 
 use super::{Failure, Verdict};
 use crate::peer::Peer;
+use crate::reach;
 use crate::world::{HOST, World};
 
 /// The registers of a store, as far as they survive what its peer promises.
@@ -62,6 +63,11 @@ impl World {
         let is_synced = peer.engine.as_ref().is_some_and(|it| it.is_synced());
         if std::mem::replace(&mut peer.is_synced, is_synced) || !is_synced {
             return Ok(());
+        }
+        if p == HOST {
+            reach!(self.reach, "synced: a host was judged");
+        } else {
+            reach!(self.reach, "synced: a joiner was judged");
         }
         let ours = registers(p, &self.peers[p]);
         for link in self.links.values() {
