@@ -6,6 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::conflicts::{Settled, Unsettled};
 use crate::draft_wish::DraftWish;
 use crate::error::{Fault, FsError};
 use crate::event::Fingerprint;
@@ -108,6 +109,13 @@ pub enum Action {
         req: ReqId,
         /// How it stands.
         state: WantState,
+    },
+    /// A conflict was settled (`Event::Settle`), which survives a kill; or it was not, and why.
+    Settled {
+        /// Which request.
+        req: ReqId,
+        /// How.
+        result: Result<Settled, Unsettled>,
     },
     /// The engine is done after `Event::Stop`: everything is on disk, the process may end.
     Stopped,

@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::action::{FsReply, Record};
+use crate::conflicts::Settled;
 use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId, ReqId};
 use crate::message::Answer;
 use crate::on::hush::Hush;
@@ -23,6 +24,13 @@ pub(crate) enum After {
         reply: FsReply,
         /// What the kernel knows from the answer, and was not told.
         hush: Hush,
+    },
+    /// Tell a user that a conflict is settled.
+    Settled {
+        /// Whose request.
+        req: ReqId,
+        /// How.
+        settled: Settled,
     },
     /// Tell a peer that its batch is stored.
     Ack {
@@ -214,7 +222,9 @@ impl Commits {
                     waiting.push((*req, reply, core::mem::take(hush)));
                     false
                 }
-                After::Ack { .. }
+                // It is done, and will be stored.
+                After::Settled { .. }
+                | After::Ack { .. }
                 | After::Answer { .. }
                 | After::Tell { .. }
                 | After::Put(_)

@@ -360,6 +360,7 @@ impl Engine {
             Event::Hint(hint) => self.on_hint(hint),
             Event::Stop => self.on_stop(),
             Event::Want { req, path } => self.on_want(req, path),
+            Event::Settle { req, path, keep } => self.on_settle(req, &path, keep),
         }
         self.upkeep();
     }

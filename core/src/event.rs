@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::action::Besides;
+use crate::conflicts::Keep;
 use crate::edit::Edit;
 use crate::error::DiskError;
 use crate::ids::{
@@ -105,6 +106,15 @@ pub enum Event {
         req: ReqId,
         /// Where it stands: names from the root.
         path: Vec<Name>,
+    },
+    /// The user settles a conflict; ends with `Action::Settled`.
+    Settle {
+        /// Which request.
+        req: ReqId,
+        /// Where the file or one of its conflict copies stands: names from the root.
+        path: Vec<Name>,
+        /// What becomes of it.
+        keep: Keep,
     },
 }
 

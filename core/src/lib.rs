@@ -9,6 +9,7 @@ extern crate std;
 
 pub mod action;
 mod ancestors;
+pub mod conflicts;
 pub mod draft;
 pub mod draft_wish;
 pub mod edit;

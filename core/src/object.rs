@@ -104,6 +104,8 @@ pub(crate) struct Object {
     pub readers: BTreeSet<ReqId>,
     /// Chunks that somebody has not, for a host that asks one after the other.
     pub denied: BTreeMap<ChunkIx, Denied>,
+    /// Chunks of which whoever should have them said that they are nowhere any more.
+    pub gone: BTreeSet<ChunkIx>,
     /// Whether all of it is wanted.
     pub whole: bool,
     /// Chunks wanted and not asked for.
@@ -165,6 +167,7 @@ impl Object {
             soft: false,
             readers: BTreeSet::new(),
             denied: BTreeMap::new(),
+            gone: BTreeSet::new(),
             whole: false,
             wanted: BTreeSet::new(),
             queued: false,

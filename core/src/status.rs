@@ -31,6 +31,8 @@ pub struct Status {
     pub nodes: u64,
     /// The bytes of all files.
     pub bytes: u64,
+    /// Names that are in conflict: several things stand for each.
+    pub conflicts: u64,
     /// The peers that were ever let in, or that are dialled.
     pub peers: Vec<PeerStatus>,
     /// The files of which something was fetched, or is open.

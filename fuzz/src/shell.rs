@@ -494,6 +494,7 @@ impl Shell {
                     self.ended.insert(req, state);
                 }
             }
+            Action::Settled { .. } => {}
             Action::Stopped => {
                 assert!(
                     self.is_stopping && !self.is_stopped,

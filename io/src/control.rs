@@ -12,7 +12,10 @@
 //!
 //! Requests: `{"ask":"status"}`, answered by a [`Report`]; `{"ask":"sync"}`, answered by a
 //! [`SyncReport`], which costs no walk of what is here; `{"ask":"stop"}`, answered by
-//! `{"stopping":PID}` at once, after which the connection stays open until the process ends.
+//! `{"stopping":PID}` at once, after which the connection stays open until the process ends;
+//! `{"ask":"conflicts"}`, answered by a [`ConflictsReport`]; `{"ask":"settle","path":HEX,"keep":WHICH}`
+//! (the path's bytes from the folder's root; `mine`, `theirs` or `both`), answered by
+//! `{"settled":…}` with a [`SettledReport`] once that is stored, or by `{"unsettled":WHY}`.
 
 use std::fmt;
 use std::fs;
@@ -27,16 +30,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tandem_core::conflicts::Keep;
+use tandem_core::tree::name::Name;
 
-use crate::report::{Report, SyncReport};
+use crate::driver::SETTLED_WITHIN;
+use crate::report::conflicts::{ConflictsReport, SettledReport};
+use crate::report::{Report, SyncReport, hex};
 
 /// How long either side waits for a line.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest request, in bytes; by eye, ten times what one needs.
-const REQUEST_MAX: u64 = 1_024;
+/// The longest request, in bytes: a path of 4 KiB in hex digits, and some; by eye.
+const REQUEST_MAX: u64 = 16 * 1_024;
 
 /// The longest answer, in bytes: a report of a hundred thousand files.
 const ANSWER_MAX: u64 = 64 * 1024 * 1024;
@@ -49,12 +55,49 @@ const SOCKET: &str = "control.sock";
 const POINTER: &str = "control";
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase", deny_unknown_fields)]
 enum Ask {
     Status,
     Sync,
     Stop,
+    Conflicts,
+    Settle { path: String, keep: Which },
+}
+
+/// [`Keep`], as it is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Which {
+    Mine,
+    Theirs,
+    Both,
+}
+
+impl Which {
+    fn of(keep: Keep) -> Self {
+        match keep {
+            Keep::Mine => Self::Mine,
+            Keep::Theirs => Self::Theirs,
+            Keep::Both => Self::Both,
+        }
+    }
+
+    fn keep(self) -> Keep {
+        match self {
+            Self::Mine => Keep::Mine,
+            Self::Theirs => Keep::Theirs,
+            Self::Both => Keep::Both,
+        }
+    }
+}
+
+/// The answer to [`Ask::Settle`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Settling {
+    Settled(SettledReport),
+    Unsettled(String),
 }
 
 /// The answer to [`Ask::Stop`].
@@ -112,6 +155,11 @@ pub trait Controlled: Send + Sync + 'static {
     fn report(&self) -> Option<Report>;
     /// Tells whether all is synced; `None` if the engine is broken.
     fn sync(&self) -> Option<SyncReport>;
+    /// Lists the conflicts; `None` if the engine is broken.
+    fn conflicts(&self) -> Option<ConflictsReport>;
+    /// Settles one, or says why not; `None` if there was no answer in time, or the engine is
+    /// broken.
+    fn settle(&self, path: Vec<Name>, keep: Keep) -> Option<Result<SettledReport, String>>;
     /// Asks for an end.
     fn stop(&self);
 }
@@ -171,7 +219,8 @@ impl fmt::Debug for Control {
 /// # Errors
 /// When nothing runs, or what runs does not answer in time.
 pub fn status(home: &Path, place: &Path) -> Result<Report, ControlError> {
-    told(home, place, Ask::Status)
+    let (lines, _) = ask(home, place, &Ask::Status)?;
+    answer(lines, place)
 }
 
 /// Asks it whether all is synced, and what is waited for.
@@ -179,12 +228,49 @@ pub fn status(home: &Path, place: &Path) -> Result<Report, ControlError> {
 /// # Errors
 /// When nothing runs, or what runs does not answer in time.
 pub fn sync(home: &Path, place: &Path) -> Result<SyncReport, ControlError> {
-    told(home, place, Ask::Sync)
+    let (lines, _) = ask(home, place, &Ask::Sync)?;
+    answer(lines, place)
 }
 
-/// Asks a question, and reads the answer.
-fn told<T: DeserializeOwned>(home: &Path, place: &Path, what: Ask) -> Result<T, ControlError> {
-    let (mut lines, _) = ask(home, place, what)?;
+/// Asks the replica whose `.tandem` is `home` for its conflicts.
+///
+/// # Errors
+/// When nothing runs, or what runs does not answer in time.
+pub fn conflicts(home: &Path, place: &Path) -> Result<ConflictsReport, ControlError> {
+    let (lines, _) = ask(home, place, &Ask::Conflicts)?;
+    answer(lines, place)
+}
+
+/// Asks it to settle the conflict of a file; returns what was settled, or why it was not.
+///
+/// # Errors
+/// When nothing runs, or what runs does not answer in time.
+pub fn settle(
+    home: &Path,
+    place: &Path,
+    path: &[Name],
+    keep: Keep,
+) -> Result<Result<SettledReport, String>, ControlError> {
+    let names: Vec<&[u8]> = path.iter().map(Name::as_bytes).collect();
+    let settle = Ask::Settle {
+        path: hex(&names.join(&b'/')),
+        keep: Which::of(keep),
+    };
+    let (lines, stream) = ask(home, place, &settle)?;
+    stream
+        .set_read_timeout(Some(SETTLED_WITHIN + PATIENCE))
+        .map_err(|why| silent(place, why))?;
+    Ok(match answer(lines, place)? {
+        Settling::Settled(settled) => Ok(settled),
+        Settling::Unsettled(why) => Err(why),
+    })
+}
+
+/// Reads an answer.
+fn answer<T: serde::de::DeserializeOwned>(
+    mut lines: io::Take<BufReader<UnixStream>>,
+    place: &Path,
+) -> Result<T, ControlError> {
     let line = read_line(&mut lines).map_err(|why| silent(place, why))?;
     serde_json::from_slice(&line).map_err(|_| {
         let said = serde_json::from_slice::<Wrong>(&line).map_or_else(
@@ -200,7 +286,7 @@ fn told<T: DeserializeOwned>(home: &Path, place: &Path, what: Ask) -> Result<T, 
 /// # Errors
 /// When nothing runs, or it has not ended by then.
 pub fn stop(home: &Path, place: &Path, within: Duration) -> Result<u32, ControlError> {
-    let (mut lines, stream) = ask(home, place, Ask::Stop)?;
+    let (mut lines, stream) = ask(home, place, &Ask::Stop)?;
     let line = read_line(&mut lines).map_err(|why| silent(place, why))?;
     let answer: Stopping = serde_json::from_slice(&line)
         .map_err(|_| silent(place, io::Error::other("it speaks another version")))?;
@@ -234,7 +320,7 @@ pub fn is_running(home: &Path) -> bool {
 fn ask(
     home: &Path,
     place: &Path,
-    ask: Ask,
+    ask: &Ask,
 ) -> Result<(io::Take<BufReader<UnixStream>>, UnixStream), ControlError> {
     let Ok(mut stream) = connect(&pointed(home)) else {
         return Err(ControlError::NotRunning {
@@ -244,7 +330,7 @@ fn ask(
     let sent = stream
         .set_read_timeout(Some(PATIENCE))
         .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
-        .and_then(|()| write_line(&mut stream, &ask))
+        .and_then(|()| write_line(&mut stream, ask))
         .and_then(|()| stream.try_clone());
     let reading = sent.map_err(|why| silent(place, why))?;
     Ok((BufReader::new(reading).take(ANSWER_MAX), stream))
@@ -305,15 +391,14 @@ fn serve(mut stream: UnixStream, behind: &dyn Controlled) -> io::Result<Option<U
     let wrong = |error: &str| Wrong {
         error: error.to_owned(),
     };
-    let broken = || wrong("its engine is broken; start it again");
     match serde_json::from_slice::<Ask>(&line) {
         Ok(Ask::Status) => match behind.report() {
             Some(report) => write_line(&mut stream, &report)?,
-            None => write_line(&mut stream, &broken())?,
+            None => write_line(&mut stream, &wrong(BROKEN))?,
         },
         Ok(Ask::Sync) => match behind.sync() {
             Some(report) => write_line(&mut stream, &report)?,
-            None => write_line(&mut stream, &broken())?,
+            None => write_line(&mut stream, &wrong(BROKEN))?,
         },
         Ok(Ask::Stop) => {
             let stopping = std::process::id();
@@ -321,9 +406,40 @@ fn serve(mut stream: UnixStream, behind: &dyn Controlled) -> io::Result<Option<U
             behind.stop();
             return Ok(Some(stream));
         }
-        Err(_) => write_line(&mut stream, &wrong("ask for status, sync or stop"))?,
+        Ok(Ask::Conflicts) => match behind.conflicts() {
+            Some(conflicts) => write_line(&mut stream, &conflicts)?,
+            None => write_line(&mut stream, &wrong(BROKEN))?,
+        },
+        Ok(Ask::Settle { path, keep }) => {
+            let settled = path_of(&path).map(|path| behind.settle(path, keep.keep()));
+            match settled {
+                None => write_line(&mut stream, &wrong("the path makes no sense"))?,
+                Some(None) => write_line(&mut stream, &wrong(UNSTORED))?,
+                Some(Some(Ok(settled))) => {
+                    write_line(&mut stream, &Settling::Settled(settled))?;
+                }
+                Some(Some(Err(why))) => write_line(&mut stream, &Settling::Unsettled(why))?,
+            }
+        }
+        Err(_) => write_line(&mut stream, &wrong(UNKNOWN))?,
     }
     Ok(None)
+}
+
+/// What is said when the engine is broken.
+const BROKEN: &str = "its engine is broken; start it again";
+
+/// What is said when a change could not be stored in time.
+const UNSTORED: &str = "the change could not be stored yet, see tandem status and its log";
+
+/// What is said to what is not understood.
+const UNKNOWN: &str = "ask for status, sync, conflicts, settle or stop";
+
+/// Reads the names of a path in hex digits.
+fn path_of(text: &str) -> Option<Vec<Name>> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+    let names = bytes.split(|&byte| byte == b'/').map(Name::parse);
+    names.collect::<Result<_, _>>().ok()
 }
 
 fn write_line(stream: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
@@ -410,6 +526,14 @@ mod tests {
             None
         }
 
+        fn conflicts(&self) -> Option<ConflictsReport> {
+            None
+        }
+
+        fn settle(&self, _: Vec<Name>, _: Keep) -> Option<Result<SettledReport, String>> {
+            None
+        }
+
         fn stop(&self) {
             self.stopped.store(true, Ordering::Release);
         }
@@ -460,7 +584,10 @@ mod tests {
         stream.write_all(b"{\"ask\":\"everything\"}\n").unwrap();
         let mut said = String::new();
         stream.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "{\"error\":\"ask for status, sync or stop\"}\n");
+        assert_eq!(
+            said,
+            "{\"error\":\"ask for status, sync, conflicts, settle or stop\"}\n"
+        );
 
         let error = status(&home, Path::new("/place")).unwrap_err().to_string();
         assert!(error.contains("its engine is broken"), "{error}");

@@ -18,17 +18,18 @@
 //! before the switch is written before the invalidation is sent, and no answer needs a TTL of 0.
 //! The sender holds nothing while it sends, since the kernel may make it wait for an answer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, Record, WantState};
+use tandem_core::conflicts::{Keep, Settled, Unsettled};
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::edit::Edit;
 use tandem_core::engine::Engine;
@@ -38,6 +39,7 @@ use tandem_core::ids::{AskId, CommitId, FetchId, JobId, LinkId, NodeId, PayloadI
 use tandem_core::message::{Answer, Message, Want};
 use tandem_core::status::Status;
 use tandem_core::time::Time;
+use tandem_core::tree::name::Name;
 
 use crate::payload::Payloads;
 use crate::sink::Sink;
@@ -136,6 +138,8 @@ pub struct Driver {
     parts: OnceLock<Parts>,
     payloads: Arc<Payloads>,
     notices: Sender<Notice>,
+    settling: Mutex<BTreeMap<ReqId, Sender<Result<Settled, Unsettled>>>>,
+    next_settling: AtomicU64,
     broken: AtomicBool,
 }
 
@@ -156,6 +160,10 @@ struct Timer {
     sleep: Mutex<bool>,
     wake: Condvar,
 }
+
+/// How long whoever settles a conflict waits until that is stored: a disk that is busy takes seconds
+/// to sync; by eye.
+pub const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long the timer rests after a tick that left the deadline in the past: a bound on what a
 /// wrong deadline can cost; by eye.
@@ -184,6 +192,8 @@ impl Driver {
             parts: OnceLock::new(),
             payloads,
             notices,
+            settling: Mutex::default(),
+            next_settling: AtomicU64::new(0),
             broken: AtomicBool::new(false),
         });
         let timed = Arc::clone(&driver);
@@ -235,6 +245,22 @@ impl Driver {
     pub fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> Option<T> {
         let core = self.core.lock().ok()?;
         Some(look(&core.engine))
+    }
+
+    /// Settles a conflict, and waits until that is stored; `None` if it is not by
+    /// [`SETTLED_WITHIN`], or the engine is broken.
+    pub fn settle(&self, path: Vec<Name>, keep: Keep) -> Option<Result<Settled, Unsettled>> {
+        let req = ReqId(self.next_settling.fetch_add(1, Ordering::Relaxed));
+        let (sender, answer) = channel();
+        lock(&self.settling).insert(req, sender);
+        self.submit(Event::Settle { req, path, keep });
+        let answer = if self.is_broken() {
+            None
+        } else {
+            answer.recv_timeout(SETTLED_WITHIN).ok()
+        };
+        lock(&self.settling).remove(&req);
+        answer
     }
 
     /// Tells whether the engine is broken.
@@ -387,6 +413,12 @@ impl Driver {
             Action::Fault(fault @ Fault::Store { .. }) => tracing::debug!("{fault}"),
             Action::Fault(fault) => tracing::warn!("{fault}"),
             Action::Wanted { req, state } => self.notice(Notice::Wanted { req, state }),
+            Action::Settled { req, result } => {
+                if let Some(asker) = lock(&self.settling).remove(&req) {
+                    // One that has given up waiting does not mind.
+                    let _ = asker.send(result);
+                }
+            }
             Action::Stopped => self.notice(Notice::Stopped),
         }
     }

@@ -3,6 +3,8 @@
 //! Law: the names of the JSON are kept once they are given; new ones may be added. A path that is
 //! not UTF-8 is shown with U+FFFD for what is not, and has its bytes beside it in hex.
 
+pub mod conflicts;
+
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -51,6 +53,9 @@ pub struct Report {
     pub nodes: u64,
     /// The bytes of all files.
     pub bytes: u64,
+    /// Names that are in conflict.
+    #[serde(default)]
+    pub conflicts: u64,
     /// Known peers.
     pub peers: Vec<PeerReport>,
     /// Files of which something was fetched, or which are open.
@@ -270,6 +275,7 @@ impl Report {
             complete: status.complete,
             nodes: status.nodes,
             bytes: status.bytes,
+            conflicts: status.conflicts,
             peers: status.peers.iter().map(PeerReport::new).collect(),
             files: status.files.iter().map(FileReport::new).collect(),
             counters: status.counters.into(),
@@ -327,9 +333,9 @@ impl FileReport {
     }
 }
 
-/// Returns the bytes of a path.
-fn joined(path: &[Name]) -> Vec<u8> {
-    let names: Vec<&[u8]> = path.iter().map(Name::as_bytes).collect();
+/// Returns names from the root as a path.
+fn joined(names: &[Name]) -> Vec<u8> {
+    let names: Vec<&[u8]> = names.iter().map(Name::as_bytes).collect();
     names.join(&b'/')
 }
 

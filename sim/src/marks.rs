@@ -5,6 +5,7 @@
 //! [`crate::reach::expected`] lists, the default range of seeds must reach.
 
 use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, WantState};
+use tandem_core::conflicts::{Keep, Unsettled};
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::edit::Edit;
 use tandem_core::error::{DiskError, Fault, FsError};
@@ -232,6 +233,11 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
         Event::Unreadable { .. } => ("disk", "can't be read"),
         Event::Stop => ("stop", ""),
         Event::Want { .. } => ("want", ""),
+        Event::Settle { keep, .. } => match keep {
+            Keep::Mine => ("settle", "mine"),
+            Keep::Theirs => ("settle", "theirs"),
+            Keep::Both => ("settle", "both"),
+        },
     }
 }
 
@@ -290,6 +296,20 @@ pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
             WantState::IsSymlink => ("wanted", "a symlink"),
             WantState::NoSpace => ("wanted", "no space"),
             WantState::Failed => ("wanted", "failed"),
+        },
+        Action::Settled { result, .. } => match result {
+            Ok(_) => ("settled", ""),
+            Err(why) => match why {
+                Unsettled::Starting => ("unsettled", "starting"),
+                Unsettled::Stopping => ("unsettled", "stopping"),
+                Unsettled::ReadOnly => ("unsettled", "read-only"),
+                Unsettled::NotFound => ("unsettled", "not found"),
+                Unsettled::NoConflict => ("unsettled", "no conflict"),
+                Unsettled::Directory => ("unsettled", "a directory"),
+                Unsettled::OneSided { .. } => ("unsettled", "one-sided"),
+                Unsettled::BeingWritten { .. } => ("unsettled", "being written"),
+                Unsettled::InPart { .. } => ("unsettled", "in part"),
+            },
         },
         Action::Stopped => ("does", "stop"),
     }

@@ -192,6 +192,7 @@ impl World {
                 self.peers[p].caused.explains(&fault, hostile)
             }
             Action::Wanted { req, state } => self.wanted(p, req, state),
+            Action::Settled { .. } => Ok(()),
             Action::Stopped => {
                 if !self.peers[p].stopping {
                     return Err(Failure::safety("the door", "stopped without being asked"));

@@ -68,6 +68,9 @@ pub(crate) fn event(event: &Event) -> (Topic, String) {
         Event::Unreadable { offset, .. } => (Topic::Disk, format!("can't be read: @{offset}")),
         Event::Stop => (Topic::Call, "asked to stop".to_owned()),
         Event::Want { path, .. } => (Topic::Call, format!("wants all of {}", joined(path))),
+        Event::Settle { path, keep, .. } => {
+            (Topic::Call, format!("settles {}: {keep:?}", joined(path)))
+        }
     }
 }
 
@@ -127,6 +130,13 @@ pub(crate) fn action(action: &Action) -> (Topic, String) {
                 WantState::Failed => "can't have it".to_owned(),
             };
             (Topic::Call, state)
+        }
+        Action::Settled { result, .. } => {
+            let result = match result {
+                Ok(settled) => format!("settled: {} stays", settled.stays),
+                Err(why) => format!("not settled: {why}"),
+            };
+            (Topic::Call, result)
         }
         Action::Stopped => (Topic::Call, "stopped".to_owned()),
     }

@@ -67,6 +67,10 @@ impl Engine {
     pub(crate) fn follow(&mut self, after: After) {
         match after {
             After::Reply { req, reply, .. } => self.reply(req, Ok(reply)),
+            After::Settled { req, settled } => {
+                let result = Ok(settled);
+                self.act(Action::Settled { req, result });
+            }
             After::Ack { link, upto } => {
                 if let Some(sender) = self.links.links.get_mut(&link) {
                     sender.unacked = sender.unacked.saturating_sub(1);

@@ -5,6 +5,8 @@
 //! is changed after it was given the name that it is shown under, and attributes: those of the
 //! file that it was made of are there only as long as its version is.
 
+use alloc::vec::Vec;
+
 use crate::engine::Engine;
 use crate::ids::{EntryId, NodeId};
 use crate::message::Role;
@@ -46,7 +48,22 @@ impl Engine {
         }
     }
 
-    fn make_on_any_side(&mut self, register: Register) {
+    /// Returns the further entries by which a node has the name of this one: two who change a
+    /// conflict copy apart both name it. Whatever ends or moves one of them ends the others.
+    pub(crate) fn same_names(&self, entry: &Entry) -> Vec<Entry> {
+        let dir = self.tree.canonical(entry.parent);
+        let entries = self.tree.registers().entries_of(entry.node);
+        let same = entries.filter(|other| {
+            other.id != entry.id
+                && other.deleted.is_none()
+                && other.name == entry.name
+                && self.tree.canonical(other.parent) == dir
+        });
+        same.cloned().collect()
+    }
+
+    /// Makes an update that somebody waits for on this machine.
+    pub(crate) fn make_on_any_side(&mut self, register: Register) {
         match self.config.role {
             Role::Full => self.make(register),
             Role::Sparse | Role::Guest => self.make_here(register),

@@ -484,6 +484,9 @@ impl Engine {
             },
             Fetched::Gone | Fetched::NotHeld => {
                 self.landed_bytes(link, len);
+                if outcome == Fetched::Gone && version == object.version {
+                    self.note_gone(object, chunk);
+                }
                 if self.places_changes() {
                     self.denied(object, chunk, link, version);
                 } else if self.tree.node(object.node).is_none() {
@@ -546,6 +549,13 @@ impl Engine {
         }
     }
 
+    /// Whoever should have a chunk has said that it is nowhere any more.
+    fn note_gone(&mut self, object: ObjectId, chunk: ChunkIx) {
+        if let Some(kept) = self.objects.get_mut(&object) {
+            kept.gone.insert(chunk);
+        }
+    }
+
     /// A joiner has not the chunk that its host wants: another is asked, and all of them again
     /// later; when the attempts have run out, when somebody comes. Each chunk for itself: of two
     /// that have a part each, none is passed over for what the other one has.
@@ -574,6 +584,11 @@ impl Engine {
         }
         self.want_again(object, chunk);
         if !is_left {
+            let mut links = self.links.links.values();
+            if links.any(|link| link.is_greeted() && link.actor == object.version.actor) {
+                // Its author is among those who have it not.
+                self.note_gone(object, chunk);
+            }
             self.pause(object, None);
         }
     }
@@ -745,6 +760,7 @@ impl Engine {
             if let Some(kept) = self.objects.get_mut(&object) {
                 kept.exhausted = false;
                 kept.denied.clear();
+                kept.gone.clear();
                 kept.download.link_up();
                 kept.pausing = false;
             }

@@ -73,13 +73,17 @@ impl Engine {
         self.leave(dir, name);
         if let Some(old) = self.entry_behind(dir, name, node) {
             self.keep_shown(node, &[old.id]);
-            let stamp = self.stamp();
-            let deleted = Some(known);
-            self.make(Register::Entry(Entry {
-                stamp,
-                deleted,
-                ..old
-            }));
+            let mut ends = self.same_names(&old);
+            ends.push(old);
+            for old in ends {
+                let stamp = self.stamp();
+                let deleted = Some(known.clone());
+                self.make(Register::Entry(Entry {
+                    stamp,
+                    deleted,
+                    ..old
+                }));
+            }
             // A peer may have ended one of its names that stands here to this moment, and whoever
             // ended this one saw that it does: the file is not ended by the two of them.
             let left = self.folder.standing.spots(node).next().cloned();

@@ -33,6 +33,7 @@ mod rest;
 pub(crate) mod scan;
 pub(crate) mod seen;
 pub(crate) mod serve;
+pub(crate) mod settle;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod synced;

@@ -228,8 +228,8 @@ impl Engine {
         }
     }
 
-    fn name_node(&mut self, node: NodeId, dir: NodeId, name: &Name, stamp: Stamp) {
-        self.make_here(Register::Entry(Entry {
+    pub(crate) fn name_node(&mut self, node: NodeId, dir: NodeId, name: &Name, stamp: Stamp) {
+        self.make_on_any_side(Register::Entry(Entry {
             id: EntryId(stamp.dot),
             stamp,
             node,
@@ -310,12 +310,15 @@ impl Engine {
 
     /// Deletes a name, and the same name of whatever is one with its node there: else that would
     /// show next.
-    fn unname(&mut self, dir: NodeId, name: &Name, node: NodeId, stamp: Stamp) {
+    pub(crate) fn unname(&mut self, dir: NodeId, name: &Name, node: NodeId, stamp: Stamp) {
         let mut entries: Vec<Entry> = Vec::new();
         let canonical = self.tree.canonical(dir);
         let at = self.tree.entry_at(dir, name.as_bytes());
         match at.and_then(|id| self.tree.registers().entry(id).cloned()) {
-            Some(entry) => entries.push(entry),
+            Some(entry) => {
+                entries.extend(self.same_names(&entry));
+                entries.insert(0, entry);
+            }
             // A conflict copy without a name of its own ends by one that is deleted.
             None => entries.push(Entry {
                 id: EntryId(stamp.dot),
@@ -347,7 +350,7 @@ impl Engine {
         for entry in entries {
             let stamp = next.take().unwrap_or_else(|| self.stamp_beside(stamp));
             let seen = without(knowledge.clone(), &self.hidden_by_draft(entry.node));
-            self.make_here(Register::Entry(Entry {
+            self.make_on_any_side(Register::Entry(Entry {
                 stamp,
                 deleted: Some(seen),
                 ..entry
@@ -363,7 +366,7 @@ impl Engine {
     fn keep_shown_here(&mut self, node: NodeId, but: &[EntryId], stamp: Stamp) {
         for other in self.shown_though_deleted(node, but) {
             let stamp = self.stamp_beside(stamp);
-            self.make_here(Register::Entry(Entry {
+            self.make_on_any_side(Register::Entry(Entry {
                 stamp,
                 deleted: None,
                 ..other
@@ -525,7 +528,13 @@ impl Engine {
     }
 
     /// Returns the entry behind a name, or one that is yet to be made (of a conflict copy).
-    fn entry_or_new(&self, dir: NodeId, name: &Name, node: NodeId, stamp: Stamp) -> Entry {
+    pub(crate) fn entry_or_new(
+        &self,
+        dir: NodeId,
+        name: &Name,
+        node: NodeId,
+        stamp: Stamp,
+    ) -> Entry {
         let id = self.tree.entry_at(dir, name.as_bytes());
         let held = id.and_then(|id| self.tree.registers().entry(id).cloned());
         held.unwrap_or_else(|| Entry {
@@ -539,9 +548,18 @@ impl Engine {
         })
     }
 
-    fn move_entry(&mut self, old: Entry, dir: NodeId, name: &Name, stamp: Stamp) {
+    pub(crate) fn move_entry(&mut self, old: Entry, dir: NodeId, name: &Name, stamp: Stamp) {
         self.keep_shown_here(old.node, &[old.id], stamp);
-        self.make_here(Register::Entry(Entry {
+        for other in self.same_names(&old) {
+            let deleted = Some(self.me.knowledge.clone());
+            let stamp = self.stamp_beside(stamp);
+            self.make_on_any_side(Register::Entry(Entry {
+                stamp,
+                deleted,
+                ..other
+            }));
+        }
+        self.make_on_any_side(Register::Entry(Entry {
             stamp,
             previous: Some((old.parent, old.name)),
             parent: dir,
@@ -600,7 +618,7 @@ impl Engine {
 
     /// Returns a node's attributes to be changed: with a time set by hand only while it shows,
     /// since a newer register would have an older one show again.
-    fn attrs_shown(&self, node: NodeId) -> Option<Attrs> {
+    pub(crate) fn attrs_shown(&self, node: NodeId) -> Option<Attrs> {
         let view = self.tree.node(node)?;
         let held = self.tree.registers().attrs(node);
         let by_hand = held.and_then(|attrs| {

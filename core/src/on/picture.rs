@@ -26,6 +26,7 @@ impl Engine {
             complete: self.me.complete,
             nodes: self.tree.count(),
             bytes: self.tree.bytes(),
+            conflicts: self.tree.contests().count() as u64,
             peers: self.peers(now),
             files: self
                 .objects

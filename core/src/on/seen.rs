@@ -354,6 +354,15 @@ impl Engine {
         }
         match old {
             Some(old) => {
+                for other in self.same_names(&old) {
+                    let stamp = self.stamp();
+                    let deleted = Some(self.me.knowledge.clone());
+                    self.make(Register::Entry(Entry {
+                        stamp,
+                        deleted,
+                        ..other
+                    }));
+                }
                 let stamp = self.stamp();
                 self.make(Register::Entry(Entry {
                     stamp,

@@ -219,8 +219,9 @@ impl Scratch {
                 let known = newest.deleted.as_ref();
                 known.is_some_and(|known| known.covers(entry.stamp.dot))
             };
-            let others = || names.iter().filter(|entry| entry.id != newest.id);
-            if kept.is_empty() && others().any(|entry| !knew_of(entry)) {
+            let place = (newest.parent, &newest.name);
+            let mut others = names.iter().filter(|e| (e.parent, &e.name) != place);
+            if kept.is_empty() && others.any(|entry| !knew_of(entry)) {
                 kept.push((*newest).clone());
             } else if !names.iter().any(|entry| touched(entry)) {
                 let deleted_by = |entry: &Entry, content: &Content| {

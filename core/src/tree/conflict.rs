@@ -104,7 +104,7 @@ fn mixed(dot: Dot) -> u128 {
 /// Returns year, month and day of a day that counts from 1970-01-01.
 ///
 /// Source: H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
-fn civil(day: u32) -> (u32, u32, u32) {
+pub fn civil(day: u32) -> (u32, u32, u32) {
     // Days from 0000-03-01, so that a leap day ends its year. All u64: the sum is over u32.
     let day = u64::from(day) + 719_468;
     let era = day / 146_097;

@@ -10,7 +10,8 @@
 //! made knowing it: who deletes the last name ends the node, whatever was written to it since
 //! the first name went. Digests and other names are no edits. Where the newest delete did not know
 //! that another name was gone, its name counts again: each of two who deleted one name of two, and
-//! did not know of the other, left the file under that.
+//! did not know of the other, left the file under that. Two entries of the same name are no two
+//! names: whoever first deletes a conflict copy, or changes it, makes one.
 //!
 //! **Versions.** A version whose copy has an entry of its own has left the file. Of the others
 //! the greatest is shown under the names. A delete ends only the version that it was made on,
@@ -80,7 +81,9 @@ pub(super) fn of(registers: &Registers, ix: Ix) -> Facts {
         if changed || versions.iter().any(|(version, _)| !knows(version.dot)) {
             kept.push(ix);
         }
-        apart |= ix != newest && !covers(&last.deleted, entry.stamp.dot);
+        // Of a conflict copy whoever deletes it makes the entry: those of one name are one.
+        let is_another = (entry.parent, &entry.name) != (last.parent, &last.name);
+        apart |= is_another && !covers(&last.deleted, entry.stamp.dot);
         let made_on = made_on(&versions, knows);
         for (ended, (version, content)) in ended.iter_mut().zip(&versions) {
             *ended &=

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod conflict;
+pub mod contest;
 pub mod name;
 pub mod register;
 pub mod runs;

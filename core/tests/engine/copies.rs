@@ -1,7 +1,7 @@
 //! Conflict copies: what lost stands beside what won, and is a file like any other.
 
 use tandem_core::action::FsReply;
-use tandem_core::edit::{Edit, SetAttr, XattrHow};
+use tandem_core::edit::{Edit, RenameHow, SetAttr, XattrHow};
 use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
 use tandem_core::ids::{Ino, NodeId, ObjectId};
@@ -393,4 +393,75 @@ fn a_conflict_copy_has_further_names() {
     stage.hint("other");
     seen(&mut stage, &copy);
     is_linked(&mut stage);
+}
+
+/// Bo removes a name through his mount.
+fn unlink(stage: &mut Stage, name: &str) {
+    let (parent, name) = (Ino::ROOT, name.as_bytes().to_vec());
+    edit(stage, Edit::Unlink { parent, name });
+}
+
+/// Each of the two deletes made an entry of its own, and neither knew of the other: they were taken
+/// for those of two names of one file, and it came back.
+#[test]
+fn a_conflict_copy_that_two_removed_apart_is_gone() {
+    let (mut stage, copy) = apart();
+    stage.mute("ada");
+    stage.side("ada").files.remove(&copy);
+    seen(&mut stage, &copy);
+    unlink(&mut stage, &copy);
+    stage.unmute("ada");
+    stage.wait(secs(40));
+    assert_eq!(tree(&mut stage).into_keys().collect::<Vec<_>>(), ["photo"]);
+    assert_eq!(stage.shown("bo").len(), 1);
+}
+
+/// Each of the two gave it an entry of its own, of the same name: whoever removed or moved it did so
+/// to one of them, and it stayed.
+#[test]
+fn a_conflict_copy_that_two_changed_apart_has_one_name() {
+    let changed = || {
+        let (mut stage, copy) = apart();
+        stage.mute("ada");
+        stage.side("ada").files.chmod(&copy, 0o604);
+        seen(&mut stage, &copy);
+        let ino = stage.lookup("bo", &copy);
+        let set = SetAttr {
+            mode: Some(0o640),
+            ..SetAttr::default()
+        };
+        let (fh, wall) = (None, wall(102));
+        edit(&mut stage, Edit::SetAttr { ino, fh, set, wall });
+        stage.unmute("ada");
+        stage.wait(secs(40));
+        assert_eq!(tree(&mut stage).len(), 2);
+        (stage, copy)
+    };
+    let has = |stage: &mut Stage, names: &[&str]| {
+        stage.wait(secs(40));
+        assert_eq!(tree(stage).into_keys().collect::<Vec<_>>(), names);
+        assert_eq!(stage.shown("bo").len(), names.len());
+    };
+    let (mut stage, copy) = changed();
+    unlink(&mut stage, &copy);
+    has(&mut stage, &["photo"]);
+    let (mut stage, copy) = changed();
+    stage.side("ada").files.remove(&copy);
+    seen(&mut stage, &copy);
+    has(&mut stage, &["photo"]);
+    let (mut stage, copy) = changed();
+    let rename = Edit::Rename {
+        parent: Ino::ROOT,
+        name: copy.into_bytes(),
+        to_parent: Ino::ROOT,
+        to_name: b"kept".to_vec(),
+        how: RenameHow::Replace,
+    };
+    edit(&mut stage, rename);
+    has(&mut stage, &["kept", "photo"]);
+    let (mut stage, copy) = changed();
+    stage.side("ada").files.rename(&copy, "kept");
+    stage.hint("kept");
+    seen(&mut stage, &copy);
+    has(&mut stage, &["kept", "photo"]);
 }

@@ -5,6 +5,7 @@
 //! failed, 2 usage.
 
 mod bitmap;
+mod conflicts;
 mod demo;
 mod get;
 mod join;
@@ -53,6 +54,8 @@ enum Command {
     Status(status::StatusOf),
     /// Wait until what was written is safe on the other machine
     Wait(wait::Wait),
+    /// List the conflicts of what runs here, or settle one
+    Conflicts(conflicts::Conflicts),
     /// Stop what runs for a folder or a mount point, and wait for its end
     Stop(stop::Stop),
     /// Show or convert the sidecar of a partial file
@@ -137,6 +140,7 @@ impl Command {
             Self::Ls(ls) => ls.run(given, say),
             Self::Status(status) => status.run(say),
             Self::Wait(wait) => wait.run(say),
+            Self::Conflicts(conflicts) => conflicts.run(say),
             Self::Stop(stop) => stop.run(say),
             Self::Bitmap(bitmap) => bitmap.run(say),
             Self::Demo(demo) => demo.run(say),

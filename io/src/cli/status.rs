@@ -14,6 +14,7 @@ use crate::control;
 use crate::node::home::Home;
 use crate::node::known::{Known, Places};
 use crate::node::{NodeError, data_dir, find_home};
+use crate::report::conflicts::ConflictsReport;
 use crate::report::{FileReport, PeerReport, Report};
 
 #[derive(Debug, Args)]
@@ -77,12 +78,38 @@ fn page(say: &Say, clear: bool, text: &str) -> Result<(), CliError> {
 
 /// Returns all that run for this user, with their reports.
 pub(super) fn running() -> Result<Vec<(Known, Report)>, NodeError> {
-    let mut all: Vec<(Known, Report)> = Vec::new();
+    each_running(|home, place| control::status(home.dir(), place).ok())
+}
+
+/// Something that what runs for a place has said.
+pub(super) trait Reported {
+    /// Returns its process, and the place that it says it runs for, if that is text.
+    fn by(&self) -> (u32, Option<&str>);
+}
+
+impl Reported for Report {
+    fn by(&self) -> (u32, Option<&str>) {
+        let place = self.place_hex.is_none().then_some(self.place.as_str());
+        (self.pid, place)
+    }
+}
+
+impl Reported for ConflictsReport {
+    fn by(&self) -> (u32, Option<&str>) {
+        let place = self.place_hex.is_none().then_some(self.place.as_str());
+        (self.pid, place)
+    }
+}
+
+/// Asks all that run for this user, each once.
+pub(super) fn each_running<T: Reported>(
+    ask: impl Fn(&Home, &Path) -> Option<T>,
+) -> Result<Vec<(Known, T)>, NodeError> {
+    let mut all: Vec<(Known, T)> = Vec::new();
     for known in Places::new(&data_dir()?).all() {
-        let home = Home::of(&known.holder);
-        if let Ok(report) = control::status(home.dir(), &known.place)
-            && !all.iter().any(|(_, it)| it.pid == report.pid)
-            && (report.place_hex.is_some() || Path::new(&report.place) == known.place)
+        if let Some(report) = ask(&Home::of(&known.holder), &known.place)
+            && !all.iter().any(|(_, it)| it.by().0 == report.by().0)
+            && (report.by().1).is_none_or(|place| Path::new(place) == known.place)
         {
             all.push((known, report));
         }
@@ -122,6 +149,14 @@ fn text(report: &Report) -> String {
         let waits = shown(&waits_text(&report.sync));
         let _ = writeln!(text, "  not synced: {waits}");
     }
+    if report.conflicts > 0 {
+        let many = if report.conflicts == 1 { "" } else { "s" };
+        let _ = writeln!(
+            text,
+            "  {} conflict{many} (tandem conflicts lists them)",
+            report.conflicts
+        );
+    }
     for file in report.files.iter().take(FILES_MAX) {
         let _ = writeln!(text, "  {}", file_text(file));
     }
@@ -142,7 +177,7 @@ fn text(report: &Report) -> String {
 }
 
 /// Returns a path without what would move a terminal's cursor.
-fn shown(path: &str) -> String {
+pub(super) fn shown(path: &str) -> String {
     path.replace(char::is_control, "\u{fffd}")
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tandem_core::engine::RestoreError;
 use tandem_core::label::LabelError;
+use tandem_core::tree::name::NameError;
 
 use crate::config::ConfigError;
 use crate::control::ControlError;
@@ -106,6 +107,14 @@ pub enum NodeError {
         name: String,
         /// What is wrong with it.
         why: LabelError,
+    },
+    /// No shared file can have this name.
+    #[error("can't look for {path}: {why}; name a file of a shared folder or of its mount", path = .path.display())]
+    FileName {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: NameError,
     },
     /// What the store says can't be taken up.
     #[error("can't use {path}: {why}; move that directory away to start over from what is on disk", path = .path.display())]

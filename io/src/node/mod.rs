@@ -22,6 +22,6 @@ mod wiring;
 pub use error::NodeError;
 pub use guest::{Guest, GuestOptions, guest, guest_home};
 pub use join::{JoinOptions, join, store_of};
-pub use paths::{data_dir, find_home, state_dir};
+pub use paths::{data_dir, find_file, find_home, state_dir};
 pub use running::Running;
 pub use share::{ShareOptions, share, shared_folder};

@@ -1,7 +1,10 @@
 //! Where things are kept when nobody says where (XDG Base Directory Specification 0.8).
 
 use std::env;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use tandem_core::tree::name::{Name, NameError};
 
 use super::NodeError;
 use super::home::Home;
@@ -66,4 +69,38 @@ pub fn find_home(path: &Path) -> Result<Home, NodeError> {
         return Ok(home);
     }
     Err(ControlError::NotRunning { place }.into())
+}
+
+/// Finds to what a file belongs, in a shared folder or a mount: the home, the folder or mount point,
+/// and the names that lead from there to the file, which need not be there.
+///
+/// # Errors
+/// When it is in nothing that was ever shared or mounted, or can't be the name of a file.
+pub fn find_file(file: &Path) -> Result<(Home, PathBuf, Vec<Name>), NodeError> {
+    let nowhere = || {
+        NodeError::from(ControlError::NotRunning {
+            place: file.to_owned(),
+        })
+    };
+    // What its last name is, is said, and not to where that may lead.
+    let name = file.file_name().ok_or_else(nowhere)?;
+    let above = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => point::place(parent)?,
+        Some(_) | None => point::place(Path::new("."))?,
+    };
+    for place in above.ancestors() {
+        let Ok(home) = find_home(place) else {
+            continue;
+        };
+        let below = above.strip_prefix(place).map_err(|_| nowhere())?;
+        let names = below.iter().chain([name]);
+        let names: Result<Vec<Name>, NameError> =
+            names.map(|name| Name::parse(name.as_bytes())).collect();
+        let names = names.map_err(|why| NodeError::FileName {
+            path: file.to_owned(),
+            why,
+        })?;
+        return Ok((home, place.to_owned(), names));
+    }
+    Err(nowhere())
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use tandem_core::conflicts::Keep;
 use tandem_core::engine::{Config, Engine, Start};
 use tandem_core::event::Event;
 use tandem_core::ids::PeerId;
 use tandem_core::status::LinkState;
 use tandem_core::time::Time;
+use tandem_core::tree::name::Name;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,6 +27,7 @@ use crate::mount::Mount;
 use crate::net::Net;
 use crate::net::ticket::Ticket;
 use crate::payload::Payloads;
+use crate::report::conflicts::{ConflictsReport, SettledReport};
 use crate::report::{Report, Surroundings, SyncReport};
 use crate::watch::Watcher;
 
@@ -399,6 +402,19 @@ impl Controlled for Live {
     fn sync(&self) -> Option<SyncReport> {
         let status = self.driver.look(Engine::sync_status)?;
         Some(SyncReport::from(&status))
+    }
+
+    fn conflicts(&self) -> Option<ConflictsReport> {
+        let conflicts = self.driver.look(Engine::conflicts)?;
+        Some(ConflictsReport::new(&self.place, &conflicts))
+    }
+
+    fn settle(&self, path: Vec<Name>, keep: Keep) -> Option<Result<SettledReport, String>> {
+        let result = self.driver.settle(path, keep)?;
+        Some(match result {
+            Ok(settled) => Ok(SettledReport::new(&settled)),
+            Err(why) => Err(why.to_string()),
+        })
     }
 
     fn stop(&self) {

@@ -11,6 +11,7 @@
 mod changes;
 mod commands;
 mod common;
+mod conflicts;
 mod costs;
 mod deltas;
 mod errors;

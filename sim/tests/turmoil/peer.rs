@@ -378,7 +378,8 @@ impl Peer {
             Action::Wanted { req, state } => {
                 self.wants.borrow_mut().insert(req, state);
             }
-            Action::Invalidate(_) | Action::Fault(_) | Action::Stopped => {}
+            Action::Invalidate(_) | Action::Fault(_) | Action::Settled { .. } | Action::Stopped => {
+            }
         }
     }
 }

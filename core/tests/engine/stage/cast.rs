@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tandem_core::action::{Action, Besides, DiskWish, FsReply, Record, WantState};
+use tandem_core::conflicts::{Settled, Unsettled};
 use tandem_core::draft_wish::DraftWish;
 use tandem_core::engine::{Config, Engine, Host, Invite, Last, Start};
 use tandem_core::error::{DiskError, Fault, FsError};
@@ -60,6 +61,7 @@ pub(crate) struct Side {
     pub(crate) spoil: u32,
     pub(crate) replies: BTreeMap<ReqId, Result<FsReply, FsError>>,
     pub(crate) wanted: Vec<(ReqId, WantState)>,
+    pub(crate) settled: BTreeMap<ReqId, Result<Settled, Unsettled>>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) closed: Vec<LinkId>,
     pub(crate) stopped: bool,
@@ -84,6 +86,7 @@ impl Side {
             spoil: 0,
             replies: BTreeMap::new(),
             wanted: Vec::new(),
+            settled: BTreeMap::new(),
             faults: Vec::new(),
             closed: Vec::new(),
             stopped: false,

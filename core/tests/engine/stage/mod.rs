@@ -377,7 +377,8 @@ impl Stage {
                 | Event::Committed { .. }
                 | Event::Hint(_)
                 | Event::Stop
-                | Event::Want { .. } => true,
+                | Event::Want { .. }
+                | Event::Settle { .. } => true,
             };
             if is_there {
                 self.deliver(ix, event);
@@ -507,6 +508,10 @@ impl Stage {
             }
             Action::Fault(fault) => self.sides[ix].faults.push(fault),
             Action::Wanted { req, state } => self.sides[ix].wanted.push((req, state)),
+            Action::Settled { req, result } => {
+                let again = self.sides[ix].settled.insert(req, result);
+                assert!(again.is_none(), "{req} was answered twice");
+            }
             Action::CloseLanes { .. } | Action::Invalidate(_) => {}
             Action::Stopped => self.sides[ix].stopped = true,
         }

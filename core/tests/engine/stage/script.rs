@@ -290,6 +290,11 @@ impl Script {
             ),
             Event::Stop => "is told to stop".to_owned(),
             Event::Want { req, path: at } => format!("{req}: get all of {}", path(at)),
+            Event::Settle {
+                req,
+                path: at,
+                keep,
+            } => format!("{req}: settle {}, keep {keep:?}", path(at)),
         };
         (false, line)
     }
@@ -476,6 +481,10 @@ impl Script {
                     WantState::Failed => "failed".to_owned(),
                 }
             ),
+            Action::Settled { req, result } => match result {
+                Ok(settled) => format!("{req} <- {} stays", settled.stays),
+                Err(why) => format!("{req} <- {why}"),
+            },
             Action::Stopped => "stopped".to_owned(),
         };
         (false, line)

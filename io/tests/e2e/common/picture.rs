@@ -34,6 +34,14 @@ impl Picture {
             .unwrap_or_else(|| panic!("no number {name}: {self:?}"))
     }
 
+    /// Returns a text at the top.
+    #[track_caller]
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text {name}: {self:?}"))
+    }
+
     /// Returns whether a flag at the top is set.
     #[track_caller]
     pub(crate) fn flag(&self, name: &str) -> bool {
