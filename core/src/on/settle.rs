@@ -287,7 +287,7 @@ impl Engine {
     fn twin(&self, contest: &Contest, known: &BTreeSet<NodeId>) -> Option<NodeId> {
         let now = self.tree.contest_about(contest.dir, &contest.name)?;
         let mut others = now.others.into_iter().map(|(_, node)| node);
-        others.find(|node| !known.contains(node))
+        others.find(|node| !known.contains(node) && !self.is_being_written(*node))
     }
 
     /// What has the name of a contest goes, and one of those that stand beside takes its place.

@@ -432,6 +432,11 @@ fn equal_copies_are_settled_as_one() {
         cleo.tell(&mut stage);
         cleo.attend(&mut stage);
         stage.wait(secs(5));
+        // Once all of them was read, it is known that they are equal.
+        for name in stage.shown("bo") {
+            read(&mut stage, &name[1..]);
+        }
+        cleo.attend(&mut stage);
         let copy = copy_of(&mut stage);
         let all = listed(&mut stage, "bo");
         assert_eq!(all[0].copies.len(), 1, "{all:?}");
