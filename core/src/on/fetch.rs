@@ -484,7 +484,8 @@ impl Engine {
             },
             Fetched::Gone | Fetched::NotHeld => {
                 self.landed_bytes(link, len);
-                if outcome == Fetched::Gone && version == object.version {
+                let is_gone = outcome == Fetched::Gone;
+                if is_gone && version == object.version && self.places_changes() {
                     self.note_gone(object, chunk);
                 }
                 if self.places_changes() {
@@ -493,7 +494,7 @@ impl Engine {
                     // The file was deleted: no newer version will come in its place.
                     self.exhaust(object);
                 } else {
-                    self.not_there(object, chunk, version);
+                    self.not_there(object, chunk, version, is_gone);
                 }
             }
             Fetched::Failed => {
@@ -533,11 +534,14 @@ impl Engine {
     /// The owner of a file has not this version of it any more. Of the one that is shown, a newer
     /// one is on its way here; of one that is not, as what lies beneath a draft, nobody has it
     /// but under the name of the version that was made of it.
-    fn not_there(&mut self, object: ObjectId, chunk: ChunkIx, asked: Dot) {
+    fn not_there(&mut self, object: ObjectId, chunk: ChunkIx, asked: Dot, is_gone: bool) {
         let is_shown = self
             .current(object.node)
             .is_some_and(|(now, _)| now == object);
         let is_way_left = self.ask_elsewhere(object, chunk, asked);
+        if is_gone && !is_way_left {
+            self.note_gone(object, chunk);
+        }
         self.want_again(object, chunk);
         if is_way_left {
             self.pause(object, Some(ALIAS_RETRY));

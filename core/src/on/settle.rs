@@ -17,7 +17,6 @@ use crate::engine::Engine;
 use crate::ids::{ChunkIx, NodeId, ObjectId, ReqId};
 use crate::label::Label;
 use crate::message::Role;
-use crate::object::{Alias, Object};
 use crate::tree::contest::Contest;
 use crate::tree::name::Name;
 use crate::tree::register::{Attrs, Kind, Register};
@@ -73,18 +72,13 @@ impl Engine {
     /// Returns how many bytes of a version are nowhere any more, as far as whoever should have them
     /// was asked.
     fn bytes_gone(&self, object: ObjectId) -> u64 {
-        let gone = |kept: &Object| match kept.alias {
-            Alias::Own => kept.gone.clone(),
-            // They are being asked for as those of another version.
-            Alias::Latest | Alias::Held => BTreeSet::new(),
-        };
         let Some(draft) = self.draft_of(object) else {
             let Some(kept) = self.objects.get(&object) else {
                 return 0;
             };
             let lacks = |chunk: &ChunkIx| !kept.held().has(*chunk) && !kept.claims().has(*chunk);
             let len = |chunk| u64::from(kept.held().chunk_range(chunk).1);
-            return gone(kept).into_iter().filter(lacks).map(len).sum();
+            return kept.gone.iter().copied().filter(lacks).map(len).sum();
         };
         let Some(kept) = self.objects.get(&draft.file) else {
             return 0;
@@ -95,7 +89,7 @@ impl Engine {
             let gaps = draft.overlay.gaps(chunk).into_iter();
             gaps.map(|(from, to)| u64::from(to - from)).sum::<u64>()
         };
-        gone(kept).into_iter().filter(lacks).map(len).sum()
+        kept.gone.iter().copied().filter(lacks).map(len).sum()
     }
 
     /// A user settles a conflict.
