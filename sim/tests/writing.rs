@@ -22,6 +22,10 @@ const FOUND: &[(u64, &str)] = &[
         "what was written beside an append was taken for what lies beneath it",
     ),
     (
+        0x1dc,
+        "a draft of a conflict copy that a peer wrote anew neither ended nor made room",
+    ),
+    (
         0x20e,
         "a host asked one peer for a chunk as one version, and another as another, round after round",
     ),
@@ -81,6 +85,35 @@ const FOUND: &[(u64, &str)] = &[
         "a file that lay out of the way was taken there by its second name too, without end",
     ),
     (0x792, "a file was published while it was being written"),
+    (
+        0x290c,
+        "everybody was told of a version whose journal a power loss had taken",
+    ),
+    (
+        0x29ed,
+        "a kill right after a power loss hid that there had been one",
+    ),
+    (
+        0x2b6a,
+        "what was written to an unlinked file went on a version that it had not shown",
+    ),
+    (
+        0x4eaa,
+        "what was gone was asked for a hundred times a second, for ever",
+    ),
+    (
+        0x4fe7,
+        "a chunk that a conflict copy's version has here was fetched",
+    ),
+    (0x79bd, "half of a file's first write was a version"),
+    (
+        0x7bdf,
+        "what was written for nobody was shown when the file had a name again",
+    ),
+    (
+        0xeaad,
+        "a file that was saved over before it could be put out of the way was tried without end",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.
