@@ -150,9 +150,10 @@ impl Engine {
         let mut ours = self.me.knowledge.clone();
         match (takes_changes, role) {
             (false, _) | (_, Role::Guest) => {}
-            (true, Role::Full) => ours.merge(knowledge),
+            // A host has no host, whatever a peer calls itself.
+            (true, Role::Full) if self.config.role != Role::Full => ours.merge(knowledge),
             // What a joiner claims beyond what it has told would keep others from telling it.
-            (true, Role::Sparse) => {
+            (true, Role::Full | Role::Sparse) => {
                 let told = self.tree.registers().latest();
                 for (actor, counter) in knowledge.iter() {
                     let counter = counter.min(told.counter(actor));
