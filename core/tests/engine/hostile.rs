@@ -20,6 +20,8 @@ use tandem_core::tree::name::Name;
 use tandem_core::tree::register::{Attrs, Body, Content, Entry, Kind, Register, Stamp, Xattrs};
 use tandem_core::version::VersionVector;
 
+use crate::app::{both, close, create, newest, written};
+use crate::placing::tree;
 use crate::stage::{Held, Side, Stage, TICKET, photo};
 
 /// Under which actor the hostile peer writes.
@@ -273,6 +275,36 @@ fn nobody_knows_what_ada_is_yet_to_write() {
         // A member's word may mean that our store is older than it was; a guest's means nothing.
         assert_eq!(is_another, role == Role::Sparse);
         honest_after(&mut stage);
+    }
+}
+
+/// Eve calls herself a host, and claims to know all that bo ever makes: ada believed her, and what bo
+/// made then was told to nobody.
+#[test]
+fn who_calls_herself_a_host_keeps_nobody_from_telling() {
+    for role in [Role::Full, Role::Sparse] {
+        let mut stage = both();
+        let (_, fh) = create(&mut stage, "before");
+        close(&mut stage, fh);
+        stage.wait(Duration::from_secs(2));
+        let actor = newest(&mut stage).version.actor;
+        stage.mute("ada");
+        let (_, fh) = create(&mut stage, "after");
+        written(&mut stage, fh, 0, b"bytes", 101);
+        close(&mut stage, fh);
+        let all = [(actor, COUNTER_MAX)]
+            .into_iter()
+            .collect::<VersionVector>();
+        let link = eve(&mut stage, role, VersionVector::new());
+        stage.said("ada", link, batch(1, Vec::new(), Some(all)));
+        stage.unmute("ada");
+        stage.wait(Duration::from_secs(40));
+        let files = tree(&mut stage);
+        assert_eq!(
+            files.get("after").map(Vec::as_slice),
+            Some(&b"bytes"[..]),
+            "{role:?}"
+        );
     }
 }
 
