@@ -34,6 +34,7 @@ use crate::on::far::FarSync;
 use crate::on::fetch::Fetch;
 use crate::on::fs::{Open, Vain, Waiting};
 use crate::on::hush::Hush;
+use crate::on::relay::Relay;
 use crate::on::serve::Serving;
 use crate::on::tell::Tell;
 use crate::on::want::Wanting;
@@ -224,6 +225,8 @@ pub struct Engine {
     pub(crate) copies: u32,
     pub(crate) demand: VecDeque<ObjectId>,
     pub(crate) fetches: BTreeMap<FetchId, Fetch>,
+    /// Chunks that were asked for on behalf of another peer.
+    pub(crate) relays: BTreeMap<FetchId, Relay>,
     pub(crate) folder: Folder,
     pub(crate) thrown: Thrown,
     pub(crate) hashes: BTreeMap<ObjectId, BTreeMap<ChunkIx, ChunkHash>>,
@@ -305,6 +308,7 @@ impl Engine {
             resting: Resting::default(),
             demand: VecDeque::new(),
             fetches: BTreeMap::new(),
+            relays: BTreeMap::new(),
             folder: Folder::default(),
             thrown: Thrown::default(),
             hashes: BTreeMap::new(),
@@ -349,7 +353,12 @@ impl Engine {
             Event::Said { link, message } => self.on_said(link, message),
             Event::LinkDown { link, why } => self.on_link_down(link, why),
             Event::Fetched { fetch, outcome } => self.on_fetched(fetch, outcome),
-            Event::Asked { link, ask, want } => self.on_asked(link, ask, want),
+            Event::Asked {
+                link,
+                ask,
+                want,
+                len,
+            } => self.on_asked(link, ask, want, len),
             Event::Disk { job, outcome } => self.on_disk(job, outcome),
             Event::Unreadable {
                 object,
@@ -548,7 +557,7 @@ impl Engine {
     }
 
     /// Returns the greeted links to joiners, for a host that takes their changes.
-    fn holders(&self) -> impl Iterator<Item = LinkId> {
+    pub(crate) fn holders(&self) -> impl Iterator<Item = LinkId> {
         let links = self.places_changes().then_some(&self.links.links);
         let links = links.into_iter().flatten();
         links

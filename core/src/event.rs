@@ -70,6 +70,8 @@ pub enum Event {
         ask: AskId,
         /// For what.
         want: Want,
+        /// How many bytes that has, as the peer says; 0 if it does not.
+        len: u32,
     },
     /// Bytes of an object that a reply pointed to could not be read, and not only because another
     /// version has taken their place.

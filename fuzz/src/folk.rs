@@ -117,10 +117,10 @@ impl Pair {
                 self.links.remove(&ours);
             }
         }
-        for (fetch, (link, want, _)) in self.joiner.fetches.clone() {
+        for (fetch, (link, want, len)) in self.joiner.fetches.clone() {
             let is_asked = self.asks.values().any(|asked| *asked == fetch);
             if let (false, Some(theirs)) = (is_asked, self.links.get(&link)) {
-                let Some(ask) = self.host.ask(*theirs, want) else {
+                let Some(ask) = self.host.ask(*theirs, want, len) else {
                     continue;
                 };
                 self.asks.insert(ask, fetch);

@@ -127,7 +127,8 @@ fn deed(at: &mut Shell, mouth: &mut Mouth, noise: &mut Noise<'_>) {
         }
         (3 | 4, Some(link)) => {
             let want = mouth.want(noise);
-            at.ask(link, want);
+            let len = want.have.map_or(512, |have| have.len);
+            at.ask(link, want, len);
         }
         (5, _) => {
             at.wait();

@@ -228,14 +228,19 @@ impl Shell {
     }
 
     /// Asks the engine for a chunk, if the link is there.
-    pub(crate) fn ask(&mut self, link: LinkId, want: Want) -> Option<AskId> {
+    pub(crate) fn ask(&mut self, link: LinkId, want: Want, len: u32) -> Option<AskId> {
         let is_there = |line: &Line| line.is_up && !line.is_closed;
         if !self.lines.get(&link).is_some_and(is_there) {
             return None;
         }
         let ask = AskId(self.draw());
         self.asks.insert(ask, link);
-        self.tell(Event::Asked { link, ask, want });
+        self.tell(Event::Asked {
+            link,
+            ask,
+            want,
+            len,
+        });
         Some(ask)
     }
 

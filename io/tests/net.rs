@@ -149,7 +149,9 @@ impl Node {
 
     async fn is_asked(&mut self, on: LinkId) -> (AskId, Want) {
         match self.next().await {
-            Event::Asked { link, ask, want } if link == on => (ask, want),
+            Event::Asked {
+                link, ask, want, ..
+            } if link == on => (ask, want),
             other => panic!("{other:?}"),
         }
     }

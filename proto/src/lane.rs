@@ -19,6 +19,8 @@ pub struct LaneAsk {
     pub request: u64,
     /// What it wants.
     pub want: Want,
+    /// How many bytes that has, as the asker knows: at most 16 MiB; 0 if it does not say.
+    pub len: u32,
 }
 
 /// What is answered.
@@ -69,6 +71,7 @@ impl From<LaneAsk> for v1::LaneRequest {
                 len: have.len,
                 hash: hash_out(have.hash.0),
             }),
+            len: ask.len,
         }
     }
 }
@@ -84,6 +87,8 @@ impl TryFrom<v1::LaneRequest> for LaneAsk {
                 chunk: ChunkIx(request.chunk),
                 have: request.have.map(have_in).transpose()?,
             },
+            len: within("request.len", request.len.into(), 0, CHUNK_SIZE_MAX.into())
+                .map(|_| request.len)?,
         })
     }
 }

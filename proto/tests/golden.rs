@@ -171,6 +171,7 @@ fn ask() -> LaneAsk {
             chunk: ChunkIx(17),
             have: None,
         },
+        len: 0,
     }
 }
 
@@ -185,6 +186,7 @@ fn ask_having() -> LaneAsk {
             }),
             ..ask().want
         },
+        len: 524_288,
     }
 }
 

@@ -277,9 +277,10 @@ proptest! {
         object in object(),
         chunk in any::<u32>(),
         have in option::of(have()),
+        len in 0..=16_u32 << 20,
         reply in reply(),
     ) {
-        let ask = LaneAsk { request, want: Want { object, chunk: ChunkIx(chunk), have } };
+        let ask = LaneAsk { request, want: Want { object, chunk: ChunkIx(chunk), have }, len };
         let bytes = v1::LaneRequest::from(ask).encode_to_vec();
         let again = v1::LaneRequest::decode(&bytes[..]).unwrap();
         prop_assert_eq!(LaneAsk::try_from(again), Ok(ask));

@@ -253,7 +253,12 @@ impl World {
             };
             let fetch = FetchId(chance.bits());
             let stream = Stream::Lane(object.node, chunk.0 % 4);
-            self.send(session.link, p, stream, Piece::Ask(fetch, want, false));
+            self.send(
+                session.link,
+                p,
+                stream,
+                Piece::Ask(fetch, want, have.map_or(0, |have| have.len), false),
+            );
         }
     }
 

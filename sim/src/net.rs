@@ -41,7 +41,7 @@ pub enum Piece {
     /// The sender closed the link.
     Closed,
     /// A chunk is asked for; whether it was asked for before, by a wire that repeats itself.
-    Ask(FetchId, Want, bool),
+    Ask(FetchId, Want, u32, bool),
     /// A chunk, or why not.
     Answer(FetchId, Carried),
     /// What was on a lane when it broke.

@@ -77,9 +77,13 @@ impl World {
                     reach!(self.reach, "link: a full window");
                 }
                 let at = self.link_of(p, link, "fetches")?;
-                self.peers[p]
-                    .resume
-                    .fetch(fetch, link, want, u64::from(len))?;
+                let peer = &mut self.peers[p];
+                let is_it = |asked: &crate::net::Asked| {
+                    (asked.want.object, asked.want.chunk) == (want.object, want.chunk)
+                };
+                let is_passed_on = p == HOST && peer.asks.values().any(is_it);
+                let how = (u64::from(len), is_passed_on);
+                peer.resume.fetch(fetch, link, want, how)?;
                 let stream = Stream::Lane(want.object.node, lane);
                 let fetching = Fetching {
                     link: at,
@@ -88,7 +92,7 @@ impl World {
                     len,
                 };
                 self.peers[p].fetches.insert(fetch, fetching);
-                self.send(at, p, stream, Piece::Ask(fetch, want, false));
+                self.send(at, p, stream, Piece::Ask(fetch, want, len, false));
                 Ok(())
             }
             Action::CloseLanes { link, node } => {
@@ -377,6 +381,10 @@ impl World {
             Answer::NotHeld => Carried::NotHeld,
             Answer::Failed => Carried::Failed,
         };
+        if let Some(payload) = answer.payload() {
+            // What was passed on to another peer is not here.
+            self.peers[p].resume.dropped(payload);
+        }
         // The link may have ended meanwhile; then nobody hears.
         if let Some(asked) = self.peers[p].asks.remove(&ask) {
             if p == HOST {

@@ -249,7 +249,7 @@ impl Tale {
             Piece::Said(message) => (words::message(message), 0),
             Piece::Closed => ("closes".to_owned(), 0),
             Piece::Lost => ("nothing".to_owned(), 0),
-            Piece::Ask(_, want, _) => (format!("chunk {}?", want.chunk.0), 0),
+            Piece::Ask(_, want, ..) => (format!("chunk {}?", want.chunk.0), 0),
             Piece::Answer(_, Carried::Data(bytes, _)) => ("bytes".to_owned(), bytes.len()),
             Piece::Answer(_, Carried::Tail(bytes, _)) => ("last bytes".to_owned(), bytes.len()),
             Piece::Answer(_, Carried::Same) => ("the same".to_owned(), 0),

@@ -66,7 +66,7 @@ impl World {
     fn repeat(&mut self, at: usize, side: usize, stream: Stream, piece: Piece) {
         let (kind, piece) = match piece {
             Piece::Said(_) => ("a message", piece),
-            Piece::Ask(fetch, want, _) => ("an ask", Piece::Ask(fetch, want, true)),
+            Piece::Ask(fetch, want, len, _) => ("an ask", Piece::Ask(fetch, want, len, true)),
             Piece::Answer(..) => ("an answer", piece),
             Piece::Closed | Piece::Lost => return,
         };
@@ -158,7 +158,7 @@ impl World {
                 self.tell(p, boot, Event::Said { link, message })
             }
             Piece::Closed => self.down(at, 1 - from),
-            Piece::Ask(fetch, want, again) => {
+            Piece::Ask(fetch, want, len, again) => {
                 let ask = AskId(self.peers[p].draw());
                 let asked = Asked {
                     link: at,
@@ -170,7 +170,16 @@ impl World {
                 };
                 self.peers[p].asks.insert(ask, asked);
                 let link = to.id;
-                self.tell(p, boot, Event::Asked { link, ask, want })
+                self.tell(
+                    p,
+                    boot,
+                    Event::Asked {
+                        link,
+                        ask,
+                        want,
+                        len,
+                    },
+                )
             }
             Piece::Answer(fetch, carried) => self.fetched(p, boot, fetch, carried),
         }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::action::{Action, Invalidation};
 use crate::draft::Draft;
 use crate::engine::Engine;
-use crate::ids::{Dot, NodeId, ObjectId};
+use crate::ids::{Dot, Ino, NodeId, ObjectId};
 use crate::limits::QUIET;
 use crate::mutant::Mutant;
 use crate::on::fs::Open;
@@ -129,7 +129,10 @@ impl Engine {
     }
 
     pub(crate) fn forget_inode(&mut self, node: NodeId, data: bool) {
-        if let Some(ino) = self.inodes.known(node) {
+        // Whoever has it open has pages of it, whatever else was forgotten.
+        let is_open = |ino: &Ino| self.handles.opens_of(*ino) > 0;
+        let open = self.inodes.get(node).filter(is_open);
+        if let Some(ino) = self.inodes.known(node).or(open) {
             self.invalidate(Invalidation::Inode { ino, data });
         }
     }

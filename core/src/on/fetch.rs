@@ -26,7 +26,7 @@ const ALIAS_RETRY: Duration = Duration::from_millis(10);
 
 /// How long a link may bring no chunk at all before what is asked for on it counts as failed: a
 /// chunk of 512 KiB takes less at 5 kB/s. A dead link is found by its heartbeats long before.
-const STALL: Duration = Duration::from_secs(120);
+pub(crate) const STALL: Duration = Duration::from_secs(120);
 
 /// Chunks of a file that is wanted whole which are queued at once: enough to fill what may be in
 /// flight, so that memory does not follow the size of the file.
@@ -188,7 +188,8 @@ impl Engine {
             return self.copy_one(object, chunk);
         }
         let version = self.asked_as(object, chunk);
-        if self.is_asked_as(object, version, chunk) {
+        let as_asked = ObjectId { version, ..object };
+        if self.is_asked_as(object, version, chunk) || self.is_relayed(as_asked, chunk) {
             self.pause(object, Some(ALIAS_RETRY));
             return false;
         }
@@ -260,7 +261,7 @@ impl Engine {
 
     /// Makes room for the lanes of a file: when as many are open as a link carries, those of one
     /// that asks for nothing on it at the moment are closed. False if all ask.
-    fn has_lanes_for(&mut self, link: LinkId, node: NodeId) -> bool {
+    pub(crate) fn has_lanes_for(&mut self, link: LinkId, node: NodeId) -> bool {
         let Some(source) = self.links.links.get(&link) else {
             return false;
         };
@@ -272,6 +273,7 @@ impl Engine {
             .values()
             .filter(|fetch| fetch.link == link)
             .map(|fetch| fetch.object.node)
+            .chain(self.relayed_on(link))
             .collect();
         let Some(&idle) = source.lanes.difference(&asking).next() else {
             return false;
@@ -302,11 +304,12 @@ impl Engine {
         if self.objects_of(node).any(needs_them) {
             return;
         }
+        let is_relayed = |link: LinkId| self.relayed_on(link).any(|of| of == node);
         let open: Vec<LinkId> = self
             .links
             .links
             .iter()
-            .filter(|(_, link)| link.lanes.contains(&node))
+            .filter(|(id, link)| link.lanes.contains(&node) && !is_relayed(**id))
             .map(|(link, _)| *link)
             .collect();
         for link in open {
@@ -353,21 +356,28 @@ impl Engine {
     /// its time: only when no chunk at all has come for long is the room that it takes given
     /// back, and an answer that comes after all is dropped.
     pub(crate) fn fetch_overdue(&mut self, fetch: FetchId) {
-        let Some(asked) = self.fetches.get(&fetch) else {
+        let relayed = self.relays.get(&fetch).map(|relay| relay.link);
+        let asked = self.fetches.get(&fetch).map(|asked| asked.link);
+        let Some(link) = relayed.or(asked) else {
             return;
         };
-        let brought = self.links.links.get(&asked.link).map(|link| link.brought);
+        let brought = self.links.links.get(&link).map(|link| link.brought);
         match brought
             .map(|brought| brought + STALL)
             .filter(|due| *due > self.now)
         {
             Some(due) => self.timers.set(Timer::Fetch(fetch), due),
+            None if relayed.is_some() => self.relayed(fetch, Fetched::Failed),
             None => self.end_fetch(fetch, Fetched::Failed),
         }
     }
 
     /// A peer has answered a fetch.
     pub(crate) fn on_fetched(&mut self, fetch: FetchId, outcome: Fetched) {
+        if self.relays.contains_key(&fetch) {
+            self.relayed(fetch, outcome);
+            return;
+        }
         let Some(asked) = self.fetches.remove(&fetch) else {
             if let Fetched::Data { payload, .. } | Fetched::Tail { payload, .. } = outcome {
                 self.counters.chunks_dropped += 1;
@@ -705,6 +715,7 @@ impl Engine {
 
     /// What was asked on a link that has ended is wanted again.
     pub(crate) fn fetches_lost(&mut self, link: LinkId) {
+        self.relays_lost(link);
         let lost: Vec<(FetchId, Fetch)> = self
             .fetches
             .iter()

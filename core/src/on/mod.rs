@@ -29,6 +29,7 @@ pub(crate) mod place;
 pub(crate) mod placed;
 pub(crate) mod recheck;
 pub(crate) mod registers;
+pub(crate) mod relay;
 mod rest;
 pub(crate) mod scan;
 pub(crate) mod seen;

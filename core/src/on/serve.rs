@@ -28,13 +28,15 @@ pub(crate) struct Serving {
     pub want: Want,
     /// How many bytes that has.
     pub len: u32,
+    /// How many it has, as the asker says.
+    pub said: u32,
     /// Whether it is read from the trash.
     pub is_thrown: bool,
 }
 
 impl Engine {
     /// A peer asks.
-    pub(crate) fn on_asked(&mut self, link: LinkId, ask: AskId, want: Want) {
+    pub(crate) fn on_asked(&mut self, link: LinkId, ask: AskId, want: Want, len: u32) {
         let Some(asker) = self.links.links.get_mut(&link) else {
             self.act(Action::Answer {
                 ask,
@@ -55,6 +57,7 @@ impl Engine {
             link,
             want,
             len: 0,
+            said: len,
             is_thrown: false,
         };
         self.asks.insert(ask, serving);
@@ -85,6 +88,9 @@ impl Engine {
         };
         let found = self.plain_file_of(serving.want.object);
         let (Some((found, _)), Some((size, chunk_size))) = (found, sizes) else {
+            if self.serve_in_part(ask) {
+                return;
+            }
             let was_here = self.inodes_or_registers_know(serving.want.object);
             let answer = if was_here {
                 Answer::Gone

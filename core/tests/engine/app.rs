@@ -216,7 +216,15 @@ pub(crate) fn asked_on(
     };
     stage.trace();
     let ask = AskId(stage.draw());
-    stage.event(name, Event::Asked { link, ask, want });
+    stage.event(
+        name,
+        Event::Asked {
+            link,
+            ask,
+            want,
+            len: 0,
+        },
+    );
     stage.wait(Duration::from_millis(10));
     answers(stage, name).pop().unwrap_or("nothing".to_owned())
 }

@@ -465,3 +465,27 @@ fn a_conflict_copy_that_two_changed_apart_has_one_name() {
     seen(&mut stage, &copy);
     has(&mut stage, &["kept", "photo"]);
 }
+
+/// Cleo wrote the photo anew; before the host had it, bo wrote into the middle of it.
+#[test]
+fn what_a_peer_needs_of_another_one_the_host_passes_on() {
+    let mut stage = both();
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    cleo.serves = false;
+    let node = cleo.find("photo");
+    cleo.write(node, &[9; 1_600]);
+    cleo.tell(&mut stage);
+    stage.wait(secs(1));
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.wait(secs(1));
+    cleo.serves = true;
+    for _ in 0..3 {
+        cleo.attend(&mut stage);
+    }
+    let mut last = vec![9; 1_600];
+    last[600..605].copy_from_slice(b"HELLO");
+    assert_eq!(tree(&mut stage)["photo"], last);
+}

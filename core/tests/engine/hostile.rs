@@ -453,7 +453,15 @@ fn who_asks_for_everything_at_once_is_answered_that_it_can_not_be() {
             chunk,
             have: None,
         };
-        stage.event("ada", Event::Asked { link, ask, want });
+        stage.event(
+            "ada",
+            Event::Asked {
+                link,
+                ask,
+                want,
+                len: 1,
+            },
+        );
         let object = ObjectId { node, version };
         let (ask, chunk) = (AskId(stage.draw()), ChunkIx(u32::MAX));
         stage.event(
@@ -466,6 +474,7 @@ fn who_asks_for_everything_at_once_is_answered_that_it_can_not_be() {
                     chunk,
                     have: None,
                 },
+                len: u32::MAX,
             },
         );
     }

@@ -159,7 +159,7 @@ async fn take(
                 return;
             }
         };
-        let LaneAsk { request, want } = match LaneAsk::try_from(request) {
+        let LaneAsk { request, want, len } = match LaneAsk::try_from(request) {
             Ok(ask) => ask,
             Err(error) => return link.garble(&error),
         };
@@ -179,6 +179,7 @@ async fn take(
                 link: link_id,
                 ask,
                 want,
+                len,
             },
         );
     }

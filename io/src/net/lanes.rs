@@ -226,7 +226,11 @@ impl FileLanes {
         let mut lane = lock(&self.lanes[lane]);
         let request = lane.next;
         let Some(out) = &lane.out else { return false };
-        let ask = LaneAsk { request, want };
+        let ask = LaneAsk {
+            request,
+            want,
+            len: fetch.len,
+        };
         if out.send(ask.into()).is_err() {
             return false;
         }

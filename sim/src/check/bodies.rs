@@ -592,6 +592,14 @@ impl Bodies {
 
     /// Judges a read, if it is of a file that was written to. Returns whether it is.
     pub fn read(&mut self, piece: &Piece<'_>, history: &mut History) -> Result<bool, Failure> {
+        for pending in self.pending.values() {
+            if let Pending::Crossed(ino, op, before) = pending
+                && *ino == piece.ino
+            {
+                // It may be done, and is answered a moment later.
+                Op::Torn(Box::new(op.clone())).crossed(before.as_deref(), history);
+            }
+        }
         let Some(body) = self.files.get_mut(&piece.ino) else {
             return Ok(false);
         };

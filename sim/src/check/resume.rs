@@ -44,7 +44,13 @@ struct Bytes {
 
 impl Resume {
     /// A chunk is asked for.
-    pub fn fetch(&mut self, fetch: FetchId, link: LinkId, want: Want, len: u64) -> Verdict {
+    pub fn fetch(
+        &mut self,
+        fetch: FetchId,
+        link: LinkId,
+        want: Want,
+        (len, is_passed_on): (u64, bool),
+    ) -> Verdict {
         self.fetches += 1;
         let want = Want { have: None, ..want };
         let bytes = self.bytes.entry(want).or_default();
@@ -56,7 +62,8 @@ impl Resume {
         let of_file = |known: &&ObjectId| known.node == want.object.node;
         let others = self.known.iter().filter(of_file);
         let is_own = others.filter(|known| **known != want.object).count() == 0;
-        if is_own && self.refused.contains(&want.object) {
+        // What is passed on to another peer is stored nowhere.
+        if is_own && !is_passed_on && self.refused.contains(&want.object) {
             let what = format!("{want:?} is asked for, and could not be stored: the disk failed");
             return Err(Failure::safety("P5", what));
         }

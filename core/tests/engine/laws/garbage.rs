@@ -168,6 +168,7 @@ fn throw(stage: &mut Stage, name: &str, garbage: &Garbage) {
                     chunk: ChunkIx(chunk),
                     have: None,
                 },
+                len: chunk,
             }
         }
         Garbage::Disk(job, what) => Event::Disk {

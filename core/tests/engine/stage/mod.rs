@@ -471,7 +471,15 @@ impl Stage {
                 if let Some(&(to, link)) = self.ends.get(&(ix, link))
                     && !self.is_muted(ix, to)
                 {
-                    self.queue.push_back((to, Event::Asked { link, ask, want }));
+                    self.queue.push_back((
+                        to,
+                        Event::Asked {
+                            link,
+                            ask,
+                            want,
+                            len,
+                        },
+                    ));
                 }
             }
             Action::Answer { ask, answer } => self.bring(ix, ask, answer),

@@ -1,0 +1,200 @@
+//! A host passes on what one joiner has and another needs.
+//!
+//! What is written over a version that the host has not yet, or never had all of, needs the bytes of
+//! that version around it; and joiners know no way to each other but by the host.
+//!
+//! Law (P1, P6): nothing of it is stored, and its owner's hash goes along, so that who asked proves
+//! it as any other chunk. It has its share of the window of the link over which it comes, and ends
+//! with that link, or when that brings nothing for long.
+
+use alloc::vec::Vec;
+
+use crate::action::Action;
+use crate::engine::Engine;
+use crate::event::Fetched;
+use crate::ids::{AskId, ChunkIx, FetchId, LinkId, NodeId, ObjectId};
+use crate::limits::{CHUNK_SIZES, LANES};
+use crate::message::{Answer, Want};
+use crate::object::{Object, Stage};
+use crate::on::fetch::{Fetch, STALL};
+use crate::timers::Timer;
+
+/// A chunk that was asked for on behalf of a peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Relay {
+    /// Who waits for it.
+    pub ask: AskId,
+    /// On which link it was asked for.
+    pub link: LinkId,
+    /// Of which version.
+    pub object: ObjectId,
+    /// Which chunk.
+    pub chunk: ChunkIx,
+    /// How many bytes it has.
+    pub len: u32,
+}
+
+impl Engine {
+    /// Answers an ask out of what came of a version that does not stand in the folder; else asks who
+    /// made it. True if either can be done.
+    pub(crate) fn serve_in_part(&mut self, ask: AskId) -> bool {
+        let want = self.asks.get(&ask).map(|serving| serving.want);
+        let Some(Want { object, chunk, .. }) = want else {
+            return false;
+        };
+        let is_here = |kept: &Object| match kept.stage {
+            Stage::Partial | Stage::Finishing | Stage::Complete => kept.held().has(chunk),
+            Stage::Unknown
+            | Stage::Loading
+            | Stage::Absent
+            | Stage::Creating
+            | Stage::Syncing
+            | Stage::Broken => false,
+        };
+        if self.objects.get(&object).is_some_and(is_here) {
+            self.serve_stored(ask);
+            return true;
+        }
+        self.relay(ask)
+    }
+
+    /// Returns whether a chunk is asked for already, or may be here: whoever waits for it asks again.
+    fn is_on_its_way(&self, object: ObjectId, chunk: ChunkIx) -> bool {
+        let ObjectId { node, version } = object;
+        let is_asked = |fetch: &Fetch| {
+            (fetch.object.node, fetch.version, fetch.chunk) == (node, version, chunk)
+        };
+        let may_be_here = match self.objects.get(&object) {
+            Some(kept) => kept.whole || !kept.lacks(chunk),
+            None => self.kept.contains_key(&object),
+        };
+        may_be_here || self.fetches.values().any(is_asked) || self.is_relayed(object, chunk)
+    }
+
+    /// Returns whether a chunk is being passed on.
+    pub(crate) fn is_relayed(&self, object: ObjectId, chunk: ChunkIx) -> bool {
+        let mut relays = self.relays.values();
+        relays.any(|relay| (relay.object, relay.chunk) == (object, chunk))
+    }
+
+    /// Asks who made a version for a chunk of it that a peer asks for and that is not here: true if
+    /// that can be asked.
+    fn relay(&mut self, ask: AskId) -> bool {
+        let Some(serving) = self.asks.get(&ask).copied() else {
+            return false;
+        };
+        let (object, chunk, len) = (serving.want.object, serving.want.chunk, serving.said);
+        let author = |link: &LinkId| {
+            let link = self.links.links.get(link);
+            link.is_some_and(|link| link.actor == object.version.actor)
+        };
+        let Some(link) = self.holders().find(author) else {
+            return false;
+        };
+        let is_possible = len > 0 && len <= *CHUNK_SIZES.end();
+        if !is_possible || link == serving.link || self.is_on_its_way(object, chunk) {
+            return false;
+        }
+        let node = object.node;
+        let window = self.config.window;
+        let has_room =
+            self.links.links.get(&link).is_some_and(|link| {
+                link.in_flight == 0 || link.in_flight + u64::from(len) <= window
+            });
+        if !has_room || !self.has_lanes_for(link, node) {
+            return false;
+        }
+        if let Some(source) = self.links.links.get_mut(&link) {
+            source.in_flight += u64::from(len);
+            source.lanes.insert(node);
+        }
+        if let Some(serving) = self.asks.get_mut(&ask) {
+            serving.len = len;
+        }
+        let fetch = FetchId(self.next_fetch);
+        self.next_fetch += 1;
+        self.counters.chunks_asked += 1;
+        let relay = Relay {
+            ask,
+            link,
+            object,
+            chunk,
+            len,
+        };
+        self.relays.insert(fetch, relay);
+        self.timers.set(Timer::Fetch(fetch), self.now + STALL);
+        // What the asker holds is not named: a tail would have to be joined to be passed on.
+        let want = Want {
+            object,
+            chunk,
+            have: None,
+        };
+        self.act(Action::Fetch {
+            fetch,
+            link,
+            lane: chunk.0 % LANES,
+            want,
+            len,
+        });
+        true
+    }
+
+    /// A chunk that is passed on has come, or has not.
+    pub(crate) fn relayed(&mut self, fetch: FetchId, outcome: Fetched) {
+        self.timers.cancel(Timer::Fetch(fetch));
+        let Some(relay) = self.relays.remove(&fetch) else {
+            return;
+        };
+        self.heard_on(relay.link);
+        if let Some(link) = self.links.links.get_mut(&relay.link) {
+            link.brought = self.now;
+        }
+        self.landed_bytes(relay.link, relay.len);
+        let answer = match outcome {
+            Fetched::Data {
+                payload,
+                len,
+                computed,
+                recorded,
+            } if len == relay.len && computed == recorded => Answer::Data {
+                hash: recorded,
+                payload,
+            },
+            Fetched::Data { payload, .. } | Fetched::Tail { payload, .. } => {
+                self.counters.chunks_dropped += 1;
+                self.act(Action::Drop { payload });
+                Answer::Failed
+            }
+            Fetched::Hole { .. } => Answer::Hole,
+            Fetched::Gone => Answer::Gone,
+            Fetched::NotHeld => Answer::NotHeld,
+            // Nothing was named that it could be the same as.
+            Fetched::Same | Fetched::Failed => Answer::Failed,
+        };
+        self.answer(relay.ask, answer);
+        self.close_idle_lanes(relay.object.node);
+    }
+
+    /// Returns the files of which chunks are passed on from a link.
+    pub(crate) fn relayed_on(&self, link: LinkId) -> impl Iterator<Item = NodeId> {
+        let relays = self.relays.values();
+        let of = relays.filter(move |relay| relay.link == link);
+        of.map(|relay| relay.object.node)
+    }
+
+    /// A link has ended: who waits for what was to come over it is told.
+    pub(crate) fn relays_lost(&mut self, link: LinkId) {
+        let is_on = |(_, relay): &(&FetchId, &Relay)| relay.link == link;
+        let lost: Vec<(FetchId, Relay)> = self
+            .relays
+            .iter()
+            .filter(is_on)
+            .map(|(fetch, relay)| (*fetch, *relay))
+            .collect();
+        for (fetch, relay) in lost {
+            self.relays.remove(&fetch);
+            self.timers.cancel(Timer::Fetch(fetch));
+            self.answer(relay.ask, Answer::Failed);
+        }
+    }
+}
