@@ -186,7 +186,15 @@ fn ask_having() -> LaneAsk {
             }),
             ..ask().want
         },
+        len: 0,
+    }
+}
+
+/// An ask that says how long the chunk is.
+fn ask_of_a_length() -> LaneAsk {
+    LaneAsk {
         len: 524_288,
+        ..ask()
     }
 }
 
@@ -252,7 +260,12 @@ fn frames_are_these_bytes() {
 
 #[test]
 fn lanes_are_these_bytes() {
-    for (name, ask) in [("request", ask()), ("request-having", ask_having())] {
+    let asks = [
+        ("request", ask()),
+        ("request-having", ask_having()),
+        ("request-of-a-length", ask_of_a_length()),
+    ];
+    for (name, ask) in asks {
         check(name, &v1::LaneRequest::from(ask).encode_to_vec());
         let request = v1::LaneRequest::decode(golden(name)).unwrap();
         assert_eq!(LaneAsk::try_from(request), Ok(ask), "{name}");

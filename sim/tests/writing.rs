@@ -114,6 +114,10 @@ const FOUND: &[(u64, &str)] = &[
         0xeaad,
         "a file that was saved over before it could be put out of the way was tried without end",
     ),
+    (
+        0x13a81,
+        "what the kernel had of a file that was open and forgotten was not taken back",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

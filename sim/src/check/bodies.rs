@@ -81,9 +81,21 @@ impl Op {
 
     /// It was made on what was there before, or on any content that there is.
     fn crossed(&self, before: Option<&Body>, history: &mut History) {
+        let on = history.contents();
+        self.crossed_over(before, on, history);
+    }
+
+    /// The same, of a change that is still to be answered. What other such changes made is left
+    /// out: each read would double what there is.
+    fn crossing(&self, before: Option<&Body>, history: &mut History) {
+        let mut on = history.contents();
+        on.retain(|made| !made.crossed);
+        self.crossed_over(before, on, history);
+    }
+
+    fn crossed_over(&self, before: Option<&Body>, on: Vec<Made>, history: &mut History) {
         let before = before.into_iter().flat_map(Body::contents);
-        let on: Vec<_> = before.chain(history.contents()).collect();
-        for made in on {
+        for made in before.chain(on) {
             let mut cells = made.cells.to_vec();
             let mut sizes = (made.shortest, cells.len());
             let op = self.to(sizes);
@@ -597,7 +609,7 @@ impl Bodies {
                 && *ino == piece.ino
             {
                 // It may be done, and is answered a moment later.
-                Op::Torn(Box::new(op.clone())).crossed(before.as_deref(), history);
+                Op::Torn(Box::new(op.clone())).crossing(before.as_deref(), history);
             }
         }
         let Some(body) = self.files.get_mut(&piece.ino) else {

@@ -24,6 +24,9 @@ pub struct Resume {
     /// Objects on which the disk failed, as the engine was told, and which it has not looked at
     /// since.
     refused: BTreeSet<ObjectId>,
+    /// Objects of which the engine was told that they could not be put into the folder, and which
+    /// it has not looked at since.
+    unplaced: BTreeSet<ObjectId>,
     /// Objects of which the engine was told what is there.
     known: BTreeSet<ObjectId>,
     fetches: u64,
@@ -71,7 +74,9 @@ impl Resume {
             let what = format!("{want:?} is being stored and asked for again");
             return Err(Failure::safety("P5", what));
         }
-        if self.held.contains_key(&want) {
+        // While nobody knows what became of it, another peer need not wait for that.
+        let is_unsure = is_passed_on && self.unplaced.contains(&want.object);
+        if !is_unsure && self.held.contains_key(&want) {
             let what = format!("{want:?} is held and fetched again");
             return Err(Failure::safety("P5", what));
         }
@@ -216,6 +221,7 @@ impl Resume {
         }
         self.doubtful.remove(&object);
         self.refused.remove(&object);
+        self.unplaced.remove(&object);
         self.known.remove(&object);
     }
 
@@ -227,7 +233,13 @@ impl Resume {
     /// The engine was told what is there of an object.
     pub fn found(&mut self, object: ObjectId) {
         self.refused.remove(&object);
+        self.unplaced.remove(&object);
         self.known.insert(object);
+    }
+
+    /// The engine was told that an object could not be put into the folder.
+    pub fn not_placed(&mut self, object: ObjectId) {
+        self.unplaced.insert(object);
     }
 
     /// Tells whether the disk failed on an object that was not loaded since.
@@ -255,6 +267,7 @@ impl Resume {
         self.here.clear();
         self.doubtful.clear();
         self.refused.clear();
+        self.unplaced.clear();
         self.known.clear();
         if let Some(complete) = complete {
             // What made it throw something away may be lost too.

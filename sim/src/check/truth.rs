@@ -184,7 +184,9 @@ impl History {
 
     /// Notes a content that was written through a mount.
     pub fn written(&mut self, made: Made) {
-        if self.written.last() != Some(&made) {
+        // The order tells which is the last one.
+        let again = made.crossed && self.written.contains(&made);
+        if !again && self.written.last() != Some(&made) {
             self.written.push(made);
         }
     }

@@ -343,7 +343,9 @@ impl Peer {
                 len,
             } => {
                 let mut resume = self.resume.borrow_mut();
-                resume.fetch(fetch, link, want, u64::from(len)).unwrap();
+                resume
+                    .fetch(fetch, link, want, (u64::from(len), false))
+                    .unwrap();
                 self.asked.borrow_mut().insert(fetch);
                 net.fetch(fetch, link, lane, want, len);
             }
