@@ -256,6 +256,11 @@ impl Bo {
         }
         content.changed = Some(changed);
         let object = content.object();
+        self.has_only(object, chunks);
+    }
+
+    /// Of this version he has these chunks and no others.
+    pub(crate) fn has_only(&mut self, object: ObjectId, chunks: &[u32]) {
         self.has_only.insert(object, chunks.to_vec());
     }
 

@@ -489,3 +489,22 @@ fn what_a_peer_needs_of_another_one_the_host_passes_on() {
     last[600..605].copy_from_slice(b"HELLO");
     assert_eq!(tree(&mut stage)["photo"], last);
 }
+
+/// Of cleo's version the host has one chunk, and she has no other. Who needs the one that is there gets
+/// it from the host.
+#[test]
+fn what_the_host_has_of_an_unfinished_version_it_does_not_ask_for_again() {
+    let mut stage = both();
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    let node = cleo.find("photo");
+    let version = cleo.write(node, &[9; 1_600]);
+    let object = ObjectId { node, version };
+    cleo.has_only(object, &[0]);
+    cleo.tell(&mut stage);
+    cleo.attend(&mut stage);
+    let link = stage.links("ada")[0];
+    let asks = |stage: &mut Stage, chunk| asked_on(stage, ("ada", link), object, chunk);
+    assert_eq!(asks(&mut stage, 0), "here it is");
+    assert_ne!(asks(&mut stage, 1), "here it is");
+}

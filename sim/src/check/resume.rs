@@ -24,9 +24,6 @@ pub struct Resume {
     /// Objects on which the disk failed, as the engine was told, and which it has not looked at
     /// since.
     refused: BTreeSet<ObjectId>,
-    /// Objects of which the engine was told that they could not be put into the folder, and which
-    /// it has not looked at since.
-    unplaced: BTreeSet<ObjectId>,
     /// Objects of which the engine was told what is there.
     known: BTreeSet<ObjectId>,
     fetches: u64,
@@ -74,13 +71,13 @@ impl Resume {
             let what = format!("{want:?} is being stored and asked for again");
             return Err(Failure::safety("P5", what));
         }
-        // While nobody knows what became of it, another peer need not wait for that.
-        let is_unsure = is_passed_on && self.unplaced.contains(&want.object);
-        if !is_unsure && self.held.contains_key(&want) {
+        // And is asked for once more, if what there was of it is on its way out: nobody here but the
+        // engine knows when it lets go of a version that another one took the place of.
+        if !is_passed_on && self.held.contains_key(&want) {
             let what = format!("{want:?} is held and fetched again");
             return Err(Failure::safety("P5", what));
         }
-        if self.thrown.contains(&want) {
+        if !is_passed_on && self.thrown.contains(&want) {
             let what = format!("{want:?} was held, thrown away, and is fetched again");
             return Err(Failure::safety("P5", what));
         }
@@ -221,7 +218,6 @@ impl Resume {
         }
         self.doubtful.remove(&object);
         self.refused.remove(&object);
-        self.unplaced.remove(&object);
         self.known.remove(&object);
     }
 
@@ -233,13 +229,7 @@ impl Resume {
     /// The engine was told what is there of an object.
     pub fn found(&mut self, object: ObjectId) {
         self.refused.remove(&object);
-        self.unplaced.remove(&object);
         self.known.insert(object);
-    }
-
-    /// The engine was told that an object could not be put into the folder.
-    pub fn not_placed(&mut self, object: ObjectId) {
-        self.unplaced.insert(object);
     }
 
     /// Tells whether the disk failed on an object that was not loaded since.
@@ -267,7 +257,6 @@ impl Resume {
         self.here.clear();
         self.doubtful.clear();
         self.refused.clear();
-        self.unplaced.clear();
         self.known.clear();
         if let Some(complete) = complete {
             // What made it throw something away may be lost too.
