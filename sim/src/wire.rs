@@ -387,6 +387,12 @@ impl World {
             let lost = peer.fetches.values().filter(|fetch| fetch.link == at);
             tale.maps.unasked(now, p, lost.map(|fetch| fetch.want));
         }
+        if p == HOST {
+            // It asks one after the other; whoever goes while he is asked has failed as well.
+            for fetch in peer.fetches.values().filter(|fetch| fetch.link == at) {
+                peer.retries.lost(fetch.want.object);
+            }
+        }
         peer.fetches.retain(|_, fetch| fetch.link != at);
         peer.asks.retain(|_, asked| asked.link != at);
         peer.resume.link_down(id);

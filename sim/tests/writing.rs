@@ -118,6 +118,10 @@ const FOUND: &[(u64, &str)] = &[
         0x13a81,
         "what the kernel had of a file that was open and forgotten was not taken back",
     ),
+    (
+        0x138c7,
+        "what the disk refused to put into the folder was fetched anew for the next version",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

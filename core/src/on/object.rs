@@ -716,6 +716,10 @@ impl Engine {
             let is_wanted = kept.whole || !kept.readers.is_empty();
             if is_wanted {
                 self.get_going(object);
+            } else if self.is_ancestor(object) {
+                // What is left of it is looked at before anything is fetched that it may have.
+                self.drop_object(object);
+                self.ancestors.is_unknown(object);
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::app::{
 use crate::bo::Bo;
 use crate::names::adas_hello;
 use crate::placing::{ada, names, tree};
-use crate::stage::{Held, Side, Stage, TICKET, photo};
+use crate::stage::{CHUNK, Held, Side, Stage, TICKET, photo};
 
 // What stays where it was made.
 
@@ -335,6 +335,36 @@ fn what_had_no_room_is_fetched_for_its_place_when_there_is() {
         bo.attend(&mut stage);
     }
     assert_eq!(names(&mut stage), ["a"]);
+}
+
+/// All of bo's file was there when the disk refused to put it into the folder, and before that was
+/// tried again he had written on. He has no more than what he wrote last: the rest is here.
+#[test]
+fn what_could_not_be_put_into_the_folder_is_not_fetched_anew_for_the_next_version() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let first = vec![1; 3 * CHUNK as usize];
+    let node = bo.file(NodeId::ROOT, "a", b"");
+    let base = bo.write(node, &first);
+    bo.tell(&mut stage);
+    let is_prepare = |wish: &DiskWish| matches!(wish, DiskWish::Place(PlaceWish::Prepare { .. }));
+    stage.side("ada").failing = Some((is_prepare, DiskError::NoSpace));
+    for _ in 0..10 {
+        while bo.serve_one(&mut stage) {}
+        stage.wait(Duration::from_millis(1));
+    }
+    assert!(stage.side("ada").failing.is_none());
+    let object = ObjectId {
+        node,
+        version: base,
+    };
+    bo.has_only(object, &[]);
+    let second = [first, b"and more".to_vec()].concat();
+    bo.write(node, &second);
+    bo.only_changed(base, &[3]);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    assert_eq!(tree(&mut stage)["a"], second);
 }
 
 /// Dan comes, as whom nothing is known of; returns ada's link to him.

@@ -73,7 +73,9 @@ impl Resume {
         }
         // And is asked for once more, if what there was of it is on its way out: nobody here but the
         // engine knows when it lets go of a version that another one took the place of.
-        if !is_passed_on && self.held.contains_key(&want) {
+        if is_passed_on && self.held.contains_key(&want) {
+            self.excuse(want);
+        } else if self.held.contains_key(&want) {
             let what = format!("{want:?} is held and fetched again");
             return Err(Failure::safety("P5", what));
         }

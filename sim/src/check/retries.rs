@@ -39,6 +39,11 @@ impl Retries {
         row.at_once = row.at_once.max(under_way);
     }
 
+    /// Who was asked for a chunk of an object went.
+    pub fn lost(&mut self, object: ObjectId) {
+        *self.failed.entry(object).or_default() += 1;
+    }
+
     /// Somebody asks for something, or a link has come: all may be tried again.
     pub fn afresh(&mut self) {
         self.in_a_row.clear();
@@ -76,7 +81,9 @@ impl Retries {
 
     /// Judges that an object is given up.
     pub fn given_up(&self, object: ObjectId, allowed: u32) -> Verdict {
-        let failed = self.failed.get(&object).copied().unwrap_or(0);
+        // It may have been asked for as a chunk of another version of the file.
+        let of_file = |(of, _): &(&ObjectId, &u32)| of.node == object.node;
+        let failed: u32 = self.failed.iter().filter(of_file).map(|(_, n)| *n).sum();
         if failed > allowed {
             return Ok(());
         }
