@@ -122,6 +122,10 @@ const FOUND: &[(u64, &str)] = &[
         0x138c7,
         "what the disk refused to put into the folder was fetched anew for the next version",
     ),
+    (
+        0xeb8d,
+        "while a draft could not be found, calls waited each time that the disk was asked for it",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -69,7 +69,8 @@ impl Engine {
     /// Returns whether the disk was not yet asked in vain, or with success, what is there of every
     /// draft of the run before.
     pub(crate) fn are_drafts_sought(&self) -> bool {
-        let is_sought = |draft: &Draft| draft.is_restored && draft.stage == Stage::Loading;
+        let is_sought =
+            |draft: &Draft| draft.is_restored && draft.stage == Stage::Loading && !draft.refused;
         self.drafts.values().any(is_sought)
     }
 

@@ -598,6 +598,31 @@ fn an_ask_for_what_the_disk_can_not_find_fails_at_once() {
     assert_eq!(asked(&mut stage, made, 0), "here it is");
 }
 
+/// While the disk could not find what had been written, each time that it was asked anew all calls waited
+/// for it once more, as at the start.
+#[test]
+fn calls_wait_for_the_disk_to_find_a_draft_but_once() {
+    let is_load = |wish: &DiskWish| {
+        let DiskWish::Draft { wish, .. } = wish else {
+            return false;
+        };
+        matches!(wish, DraftWish::Load)
+    };
+    let mut stage = alone();
+    let (_, fh) = create(&mut stage, "new");
+    written(&mut stage, fh, 0, b"bytes", 101);
+    stage.kill("bo");
+    stage.side("bo").failing = Some((is_load, DiskError::Io));
+    stage.start("bo", Last::Killed);
+    stage.wait(Duration::from_millis(500));
+    assert!(stage.side("bo").failing.is_none());
+    stage.hold("bo", Held::Disk);
+    stage.wait(secs(2));
+    let (parent, name) = (Ino::ROOT, b"new".to_vec());
+    let req = stage.call("bo", FsCall::Lookup { parent, name });
+    assert!(stage.answer("bo", req).is_some());
+}
+
 /// What was put around it came after the sync of what was written.
 #[test]
 fn a_draft_that_was_filled_up_is_synced_before_it_settles() {
