@@ -122,9 +122,14 @@ impl Engine {
         let is_sought = |node: &NodeId| is_due(standing.count(*node));
         let parked: Vec<NodeId> = standing.parked().filter(is_sought).collect();
         for node in parked {
-            let at = Self::out_of_the_way(node);
-            self.deed(Deed::Seek(node), PlaceWish::Look { at });
+            self.look_out_of_the_way(node);
         }
+    }
+
+    /// Has a node looked for out of the way.
+    pub(crate) fn look_out_of_the_way(&mut self, node: NodeId) {
+        let at = Self::out_of_the_way(node);
+        self.deed(Deed::Seek(node), PlaceWish::Look { at });
     }
 
     /// Goes on with what an earlier run has begun.

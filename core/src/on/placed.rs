@@ -487,19 +487,24 @@ impl Engine {
         let found = match outcome {
             Ok(DiskDone::Looked {
                 sighting: Some(sighting),
-                ..
-            }) => Some(FileKey::from(&sighting.print)),
+                wall,
+            }) => Some((sighting, wall)),
             Ok(_) | Err(DiskError::NotFound) => None,
             // It is found out at the next start; until then nothing is done with it.
             Err(_) => return,
         };
-        if found.is_some() && found == self.key_of(node) {
-            for (dir, name) in spots {
-                self.lift(dir, &name);
+        let key = self.key_of(node);
+        match found.filter(|(sighting, _)| key == Some(FileKey::from(&sighting.print))) {
+            Some((sighting, wall)) => {
+                for (dir, name) in spots {
+                    self.lift(dir, &name);
+                }
+                self.seen_after(node, &sighting, wall);
             }
-        } else {
-            self.folder.standing.unpark(node);
-            self.folder.placing.done.parked.insert(node);
+            None => {
+                self.folder.standing.unpark(node);
+                self.folder.placing.done.parked.insert(node);
+            }
         }
     }
 }

@@ -160,6 +160,10 @@ impl Engine {
     /// Has a file looked at under each of its names.
     pub(crate) fn look_at_node(&mut self, node: NodeId) {
         let spots: Vec<Spot> = self.folder.standing.spots(node).cloned().collect();
+        if spots.is_empty() && self.folder.standing.is_parked(node) {
+            // A program that has it open may have written to it there.
+            self.look_out_of_the_way(node);
+        }
         for spot in spots {
             self.folder.look(spot, self.now, true);
         }
