@@ -126,6 +126,10 @@ const FOUND: &[(u64, &str)] = &[
         0xeb8d,
         "while a draft could not be found, calls waited each time that the disk was asked for it",
     ),
+    (
+        0x4961c,
+        "what a program wrote to a file that lay out of the way was never looked at",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -264,6 +264,39 @@ fn what_was_replaced_before_it_could_be_parked_is_looked_at() {
     }
 }
 
+/// A program had a file open that lay out of the way for a moment, and wrote to it there; and a peer had
+/// deleted it by then. Nobody ever looked at it: it could not go to the trash, and was tried without end.
+#[test]
+fn what_is_written_to_a_file_that_lies_out_of_the_way_brings_it_back() {
+    let mut stage = ada(&[("f", b"f"), ("g", b"g")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (f, g) = (bo.find("f"), bo.find("g"));
+    bo.rename(f, "f", ROOT, "between");
+    bo.rename(g, "g", ROOT, "f");
+    bo.rename(f, "between", ROOT, "g");
+    stage.hold("ada", Held::Disk);
+    bo.tell(&mut stage);
+    while stage.side("ada").files.parked().is_none() {
+        stage.let_by("ada", Held::Disk, 1);
+        stage.wait(Duration::from_millis(10));
+    }
+    let (node, name) = match stage.side("ada").files.parked() {
+        Some(path) if path.ends_with(&format!("{f:?}")) => (f, "g"),
+        Some(_) | None => (g, "f"),
+    };
+    bo.remove(node, name);
+    bo.tell(&mut stage);
+    let path = stage.side("ada").files.parked().unwrap();
+    stage.side("ada").files.write(&path, b"written there");
+    stage.release("ada", Held::Disk);
+    bo.attend(&mut stage);
+    let found: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
+    assert!(found.contains(&b"written there".to_vec()), "{found:?}");
+    assert_eq!(found.len(), 2);
+    is_quiet(&mut stage);
+}
+
 #[test]
 fn a_directory_is_replaced_by_another_of_its_name_that_takes_what_was_in_it() {
     let mut stage = ada(&[]);

@@ -187,6 +187,14 @@ impl Files {
             .collect()
     }
 
+    /// Returns where something lies that was taken out of the way, if anything does.
+    pub(crate) fn parked(&self) -> Option<String> {
+        let mut paths = self.paths.keys();
+        paths
+            .find(|path| path.starts_with(".tandem/parked/"))
+            .cloned()
+    }
+
     pub(crate) fn mode(&self, path: &str) -> u16 {
         self.at(path).expect("it is there").mode
     }
