@@ -34,6 +34,7 @@ use crate::on::far::FarSync;
 use crate::on::fetch::Fetch;
 use crate::on::fs::{Open, Vain, Waiting};
 use crate::on::hush::Hush;
+use crate::on::push::Pushed;
 use crate::on::relay::Relay;
 use crate::on::serve::Serving;
 use crate::on::tell::Tell;
@@ -92,6 +93,8 @@ pub struct Config {
     pub writable: bool,
     /// When a sync of an application is answered.
     pub durability: Durability,
+    /// Whether sparse replicas are to fetch what is written to this full one.
+    pub push: bool,
 }
 
 /// What an application's sync waits for.
@@ -145,6 +148,7 @@ impl Config {
             misses: 3,
             writable: false,
             durability: Durability::Local,
+            push: false,
         }
     }
 }
@@ -227,6 +231,7 @@ pub struct Engine {
     pub(crate) fetches: BTreeMap<FetchId, Fetch>,
     /// Chunks that were asked for on behalf of another peer.
     pub(crate) relays: BTreeMap<FetchId, Relay>,
+    pub(crate) pushed: Pushed,
     pub(crate) folder: Folder,
     pub(crate) thrown: Thrown,
     pub(crate) hashes: BTreeMap<ObjectId, BTreeMap<ChunkIx, ChunkHash>>,
@@ -309,6 +314,7 @@ impl Engine {
             demand: VecDeque::new(),
             fetches: BTreeMap::new(),
             relays: BTreeMap::new(),
+            pushed: Pushed::default(),
             folder: Folder::default(),
             thrown: Thrown::default(),
             hashes: BTreeMap::new(),
@@ -390,6 +396,7 @@ impl Engine {
         self.pump_lists();
         self.pump_missing();
         self.pump_wants();
+        self.pump_pushed();
         self.pump_places();
         self.pump_draft_syncs();
         self.pump_far_syncs();

@@ -62,6 +62,9 @@ pub const COPIES_MAX: u32 = 16;
 /// in flight at the usual chunk size.
 pub const ASKS_PER_LINK_MAX: usize = 256;
 
+/// Files that a host pushes and that are fetched at once; the others wait for their turn.
+pub const PUSHED_AT_ONCE: usize = 8;
+
 /// Demand lanes of a file that is being read: one for each of the kernel's parallel readaheads.
 pub const LANES: u32 = 4;
 

@@ -39,6 +39,8 @@ pub(crate) struct Link {
     pub epoch: u64,
     /// Whether the peer takes changes; known once it is greeted.
     pub takes_changes: bool,
+    /// Whether what the peer tells of is to be fetched; known once it is greeted.
+    pub pushes: bool,
     /// The registers that go to the peer.
     pub outbox: Outbox,
     /// Up to where the peer's registers were taken in.
@@ -75,6 +77,7 @@ impl Link {
             actor: ActorId(0),
             epoch: 0,
             takes_changes: false,
+            pushes: false,
             outbox: Outbox::default(),
             taken: Arrival(0),
             brought: now,

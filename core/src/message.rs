@@ -84,6 +84,8 @@ pub struct Hello {
     pub cursor: Option<Cursor>,
     /// Whether it takes the listener's changes.
     pub takes_changes: bool,
+    /// Whether the listener is to fetch what it tells of from here on.
+    pub pushes: bool,
 }
 
 /// Why a peer is not let in.

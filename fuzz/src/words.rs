@@ -102,6 +102,7 @@ impl Mouth {
             knowledge: VersionVector::new(),
             cursor: None,
             takes_changes: true,
+            pushes: false,
         })
     }
 
@@ -126,6 +127,7 @@ impl Mouth {
                 upto: self.arrival(noise),
             }),
             takes_changes: noise.one_in(2),
+            pushes: noise.one_in(2),
         }
     }
 

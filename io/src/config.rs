@@ -41,6 +41,11 @@ pub struct Given {
     /// shared folder holds it as well (peer), or with an error by the read deadline
     #[arg(long, global = true, env = "TANDEM_DURABILITY", value_name = "WHERE")]
     pub durability: Option<Where>,
+    /// Have whoever joined fetch what is written to the shared folder, before it is read there [default:
+    /// false]
+    #[arg(long, global = true, env = "TANDEM_PUSH", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true")]
+    pub push: Option<bool>,
 }
 
 /// Where what was synced has to be safe.
@@ -75,6 +80,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Where what was synced has to be safe.
     pub durability: Where,
+    /// Whether those who joined are to fetch what is written.
+    pub push: bool,
 }
 
 /// Why settings can't be used.
@@ -169,6 +176,7 @@ impl Given {
                 .durability
                 .or(fallback.durability)
                 .unwrap_or(Where::Local),
+            push: self.push.or(fallback.push).unwrap_or(false),
         })
     }
 }

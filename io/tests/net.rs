@@ -251,6 +251,7 @@ fn every_kind() -> Vec<Message> {
             knowledge: [(ActorId(7), 3)].into_iter().collect(),
             cursor: None,
             takes_changes: true,
+            pushes: false,
         }),
         Message::Refused(Refusal::NotPaired),
         batch(9, 3, 10),

@@ -71,6 +71,7 @@ fn hello_out(hello: &Hello) -> v1::Hello {
             upto: cursor.upto.0,
         }),
         takes_changes: hello.takes_changes,
+        pushes: hello.pushes,
     }
 }
 
@@ -102,6 +103,7 @@ fn hello_in(hello: v1::Hello) -> Result<Hello, WireError> {
             upto: Arrival(cursor.upto),
         }),
         takes_changes: hello.takes_changes,
+        pushes: hello.pushes,
     })
 }
 
@@ -120,6 +122,7 @@ fn foreign(hello: &v1::Hello) -> Hello {
         knowledge: VersionVector::new(),
         cursor: None,
         takes_changes: false,
+        pushes: false,
     }
 }
 

@@ -62,6 +62,20 @@ fn hello() -> Message {
             upto: Arrival(12),
         }),
         takes_changes: true,
+        pushes: false,
+    })
+}
+
+fn hello_of_who_pushes() -> Message {
+    let Message::Hello(hello) = hello() else {
+        panic!("it is one");
+    };
+    let (role, secret, pushes) = (Role::Full, None, true);
+    Message::Hello(Hello {
+        role,
+        secret,
+        pushes,
+        ..hello
     })
 }
 
@@ -244,6 +258,7 @@ fn check(name: &str, bytes: &[u8]) {
 fn frames_are_these_bytes() {
     let frames = [
         ("hello", hello()),
+        ("hello-of-who-pushes", hello_of_who_pushes()),
         ("refused", Message::Refused(Refusal::Busy)),
         ("registers", registers()),
         ("changed", changed()),

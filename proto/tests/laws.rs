@@ -193,13 +193,18 @@ fn hello() -> impl Strategy<Value = Hello> {
     (
         (option::of(any::<[u8; 16]>()), role, label()),
         (option::of(any::<[u8; 32]>()), any::<u64>(), any::<u64>()),
-        (any::<u64>(), vector(), option::of(cursor), any::<bool>()),
+        (
+            any::<u64>(),
+            vector(),
+            option::of(cursor),
+            any::<[bool; 2]>(),
+        ),
     )
         .prop_map(
             |(
                 (folder, role, name),
                 (secret, session, actor),
-                (epoch, knowledge, cursor, takes),
+                (epoch, knowledge, cursor, [takes, pushes]),
             )| Hello {
                 protocol: PROTOCOL,
                 folder: folder.map(FolderId),
@@ -212,6 +217,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 knowledge,
                 cursor,
                 takes_changes: takes,
+                pushes,
             },
         )
 }

@@ -134,6 +134,8 @@ pub struct Config {
     pub retries: u32,
     /// How often a silent link is probed.
     pub heartbeat: u64,
+    /// Whether joiners fetch what is written to the folder of themselves.
+    pub push: bool,
 }
 
 impl Config {
@@ -258,6 +260,7 @@ impl Config {
             } else {
                 0
             },
+            push: chance.often(100),
         }
     }
 
@@ -335,6 +338,7 @@ impl Config {
             read_deadline: 10 * SEC,
             retries: 5,
             heartbeat: 2 * SEC,
+            push: false,
         }
     }
 }

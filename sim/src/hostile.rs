@@ -181,6 +181,7 @@ impl World {
                 upto: Arrival(chance.below(100)),
             }),
             takes_changes: true,
+            pushes: false,
         })
     }
 

@@ -78,6 +78,10 @@ impl World {
                 }
                 let at = self.link_of(p, link, "fetches")?;
                 let peer = &mut self.peers[p];
+                let is_waited_for = !peer.callers.is_empty();
+                if p != HOST && self.config.push && !is_waited_for {
+                    reach!(self.reach, "fetch: pushed");
+                }
                 let is_it = |asked: &crate::net::Asked| {
                     (asked.want.object, asked.want.chunk) == (want.object, want.chunk)
                 };

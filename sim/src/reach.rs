@@ -261,6 +261,7 @@ const EXPECTED: &[&str] = &[
     "fault: store",
     "fault: turned away",
     "fetch: died with its link",
+    "fetch: pushed",
     "fetched: damaged",
     "fetched: data",
     "fetched: failed",

@@ -232,6 +232,7 @@ impl World {
             HOST => self.config.writable != 0,
             n => role == Role::Sparse && self.config.writable >> n & 1 == 1,
         };
+        config.push = n == HOST && self.config.push;
         if n == HOST {
             config.folder = Some(FolderId([7; 16]));
             // One more than there are joiners: for the hostile peer.

@@ -555,12 +555,19 @@ impl Engine {
         self.want_again(object, chunk);
         if is_way_left {
             self.pause(object, Some(ALIAS_RETRY));
-        } else if is_shown {
+        } else if is_shown && self.is_read(object) {
             self.pause(object, Some(GONE_RETRY));
         } else {
-            // Its owner may be about to have it as one of these: a few times it is asked again.
+            // Its owner may be about to have it as one of these: a few times it is asked again; and so
+            // is what is wanted here and nobody waits for.
             self.pause(object, None);
         }
+    }
+
+    /// Returns whether somebody waits for some of an object, as long as a read may.
+    fn is_read(&self, object: ObjectId) -> bool {
+        let kept = self.objects.get(&object);
+        kept.is_some_and(|kept| !kept.readers.is_empty())
     }
 
     /// Whoever should have a chunk has said that it is nowhere any more.

@@ -88,6 +88,7 @@ impl Engine {
             knowledge: self.told.1.clone(),
             cursor,
             takes_changes: self.config.writable,
+            pushes: self.config.push,
         }
     }
 
@@ -293,6 +294,7 @@ impl Engine {
             greeted.actor = hello.actor;
             greeted.epoch = hello.epoch;
             greeted.takes_changes = hello.takes_changes;
+            greeted.pushes = hello.pushes;
             greeted.outbox = Outbox {
                 cursor: start,
                 said: start,

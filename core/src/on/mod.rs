@@ -27,6 +27,7 @@ pub(crate) mod parted;
 pub(crate) mod picture;
 pub(crate) mod place;
 pub(crate) mod placed;
+pub(crate) mod push;
 pub(crate) mod recheck;
 pub(crate) mod registers;
 pub(crate) mod relay;

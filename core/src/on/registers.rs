@@ -92,6 +92,7 @@ impl Engine {
             {
                 continue;
             }
+            self.note_pushed(link, &register);
             match self.absorb(register) {
                 Applied::Stored { .. } | Applied::Known => {}
                 Applied::Refused(why) => {
@@ -110,6 +111,7 @@ impl Engine {
             }
             self.me.complete = true;
             self.news = true;
+            self.queue_pushed();
         }
         if self.places_changes() {
             // What is placed has to be on record.
@@ -219,6 +221,7 @@ mod tests {
             knowledge: VersionVector::new(),
             cursor: None,
             takes_changes: true,
+            pushes: false,
         });
         say(&mut engine, hello);
         engine

@@ -91,6 +91,7 @@ impl Bo {
             knowledge: self.knows.clone(),
             cursor: None,
             takes_changes: true,
+            pushes: false,
         };
         stage.said("ada", self.link, Message::Hello(hello));
     }

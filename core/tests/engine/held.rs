@@ -382,6 +382,7 @@ fn dan_comes(stage: &mut Stage) -> LinkId {
         knowledge: VersionVector::new(),
         cursor: None,
         takes_changes: true,
+        pushes: false,
     };
     stage.said("ada", link, Message::Hello(hello));
     link

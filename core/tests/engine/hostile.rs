@@ -100,6 +100,7 @@ fn hello(role: Role, knowledge: VersionVector) -> Message {
         knowledge,
         cursor: None,
         takes_changes: true,
+        pushes: false,
     })
 }
 

@@ -24,6 +24,7 @@ mod meets;
 mod moves;
 mod names;
 mod placing;
+mod push;
 mod settle;
 mod stage;
 mod stories;

@@ -473,6 +473,7 @@ pub(crate) fn adas_hello() -> Message {
         knowledge: VersionVector::new(),
         cursor: None,
         takes_changes: true,
+        pushes: false,
     })
 }
 

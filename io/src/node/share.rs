@@ -115,6 +115,7 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
         read_deadline: settings.read_deadline,
         retries: settings.retries,
         heartbeat: settings.heartbeat,
+        push: settings.push,
         accept_deletes: options.accept_deletes,
         owners: options.owners,
         writable: options.writable,

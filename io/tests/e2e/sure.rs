@@ -143,3 +143,23 @@ fn a_file_tells_how_it_stands() {
         assert_eq!(state(&file), "synced");
     }
 }
+
+/// A host pushes: what is written to its folder is read on the other machine when the host is gone,
+/// though nobody had read it; what had been there before has to be asked for.
+#[test]
+fn what_a_host_pushes_is_here_before_it_is_read() {
+    const SIZE: u64 = 3 * CHUNK + 77;
+    let world = World::new();
+    write_file(&world.mkdir("dir").join("before"), 1, SIZE);
+    let mut host = world.share_with("dir", &[OsStr::new("--push")]);
+    let joiner = world.join("mo", &host.ticket());
+    assert_eq!(state(&joiner.path("before")), "remote");
+    write_file(&host.dir.join("new"), 2, SIZE);
+    until("what was written has come", || {
+        let is_there = joiner.path("new").exists();
+        (is_there && state(&joiner.path("new")) == "synced").then_some(())
+    });
+    assert_eq!(state(&joiner.path("before")), "remote");
+    host.kill();
+    assert!(fs::read(joiner.path("new")).unwrap() == whole(2, SIZE));
+}

@@ -25,5 +25,6 @@ fn hello(role: Role, session: u64, knowledge: VersionVector) -> Message {
         knowledge,
         cursor: None,
         takes_changes: true,
+        pushes: false,
     })
 }
