@@ -130,6 +130,18 @@ const FOUND: &[(u64, &str)] = &[
         0x4961c,
         "what a program wrote to a file that lay out of the way was never looked at",
     ),
+    (
+        0x13e28,
+        "a draft that the disk did not let begin cost what lay beneath it",
+    ),
+    (
+        0x495a5,
+        "a draft whose journal was refused, and then its sidecar, was said to be lost",
+    ),
+    (
+        0x495a9,
+        "a draft that was killed before it began, and once more, was said to be lost",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -95,6 +95,7 @@ impl Engine {
             return;
         };
         let (object, version) = (draft.file, draft.version);
+        let (from, is_sure) = (draft.from, !draft.lost);
         let is_begun = version != object.version || draft.overlay.is_changed();
         let has_journal = journal.is_some();
         let found = journal.map(|bytes| {
@@ -110,8 +111,11 @@ impl Engine {
                 self.draft_found(node, &found, len, mtime, sidecar);
             }
             (_, None) => self.draft_absent(node, is_begun, has_journal),
+            (None, Some(_)) if !is_begun && is_sure && from == DraftFrom::Partial => {
+                // It was recorded, and ended before it began: what is beneath is as it was.
+                self.forget_draft(node);
+            }
             (None, Some((len, _))) => {
-                // It was recorded, and killed before it began.
                 let is_said = is_begun || draft.from != DraftFrom::Partial;
                 let why = is_said.then(|| "its journal is not there".to_string());
                 self.draft_unsaid(node, why, len, sidecar);

@@ -433,6 +433,51 @@ fn a_journal_that_a_power_loss_took_leaves_nothing_in_what_is_beneath() {
     assert_eq!(tree(&mut stage)["photo"], photo());
 }
 
+/// Bo began to write to the photo, and his disk refused the journal; or he was killed before it was
+/// there. To be sure of what lay beneath, its sidecar was written anew, and the disk refused that too,
+/// or he was killed once more: what he had of the photo was lost, and said to be what was written.
+#[test]
+fn a_draft_that_never_began_leaves_what_is_beneath_as_it_was() {
+    let is_open = |wish: &DiskWish| {
+        let DiskWish::Draft { wish, .. } = wish else {
+            return false;
+        };
+        matches!(wish, DraftWish::Open { .. })
+    };
+    let is_mark = |wish: &DiskWish| matches!(wish, DiskWish::MarkSidecar { .. });
+    for is_killed in [false, true] {
+        let mut stage = met();
+        let fh = stage.open("bo", "photo");
+        let req = stage.read("bo", fh, 600, 10);
+        assert_eq!(stage.bytes("bo", req), photo()[600..610]);
+        stage.wait(secs(10));
+        stage.mute("ada");
+        let (_, fh) = open(&mut stage, "photo");
+        stage.side("bo").failing = Some((is_open, DiskError::Io));
+        let req = write(&mut stage, fh, 600, b"HELLO", 101);
+        assert_eq!(stage.answer("bo", req), Some(Err(FsError::Io)));
+        if is_killed {
+            stage.kill("bo");
+            stage.hold("bo", Held::Disk);
+            stage.start("bo", Last::Killed);
+            stage.let_by("bo", Held::Disk, 2);
+            stage.kill("bo");
+            stage.release("bo", Held::Disk);
+            stage.start("bo", Last::Killed);
+        } else {
+            stage.side("bo").failing = Some((is_mark, DiskError::NoSpace));
+            stage.wait(secs(2));
+            stage.side("bo").failing = None;
+        }
+        stage.wait(secs(2));
+        let is_it = |fault: &Fault| matches!(fault, Fault::Draft { .. } | Fault::Sidecar { .. });
+        assert!(!stage.side("bo").faults.iter().any(is_it));
+        let fh = stage.open("bo", "photo");
+        let req = stage.read("bo", fh, 600, 10);
+        assert_eq!(stage.bytes("bo", req), photo()[600..610]);
+    }
+}
+
 /// Its version's record was there: everybody was told of what nobody could ever read.
 #[test]
 fn a_version_whose_journal_a_power_loss_took_is_as_it_was_before() {
