@@ -307,6 +307,12 @@ impl Placing {
         self.spots.get(spot).map(|(node, _)| *node)
     }
 
+    /// Returns the names about which something is under way for a node.
+    pub(crate) fn owned(&self, node: NodeId) -> Vec<Spot> {
+        let owned = self.spots.iter().filter(|(_, (owner, _))| *owner == node);
+        owned.map(|(spot, _)| spot.clone()).collect()
+    }
+
     /// Takes in that something was seen, or not, under a name; true if that says nothing, since
     /// something is under way about it: it is looked at again after.
     pub(crate) fn defers(&mut self, spot: &Spot) -> bool {

@@ -131,6 +131,10 @@ const FOUND: &[(u64, &str)] = &[
         "what a program wrote to a file that lay out of the way was never looked at",
     ),
     (
+        0x13c69,
+        "what went with its directory before it could be parked was on its way there for ever",
+    ),
+    (
         0x13e28,
         "a draft that the disk did not let begin cost what lay beneath it",
     ),

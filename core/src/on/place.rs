@@ -611,8 +611,12 @@ impl Engine {
     pub(crate) fn park_now(&mut self, node: NodeId) {
         let from = self.folder.standing.spots(node).next().cloned();
         let at = from.as_ref().and_then(|spot| self.whereabouts(spot));
-        let (Some(at), Some(key), false) = (at, self.key_of(node), self.stopping) else {
+        if self.stopping {
             // The next start finds out that it does not lie there.
+            return;
+        }
+        let (Some(at), Some(key)) = (at, self.key_of(node)) else {
+            self.not_parked(node);
             return;
         };
         let wish = PlaceWish::Move {

@@ -131,6 +131,16 @@ impl Engine {
         self.end_deed(&nodes, &spots);
     }
 
+    /// What was to be taken out of the way stands nowhere that can be told: what it stood in went
+    /// while that was put on record.
+    pub(crate) fn not_parked(&mut self, node: NodeId) {
+        let spots = self.folder.placing.owned(node);
+        self.folder.standing.unpark(node);
+        self.folder.placing.done.parked.insert(node);
+        self.refused(node, "moving", &spots, DiskError::Changed);
+        self.end_deed(&[node], &spots);
+    }
+
     /// Notes that nothing is under way any more about nodes and names.
     fn end_deed(&mut self, nodes: &[NodeId], spots: &[Spot]) {
         let now = self.now;

@@ -297,6 +297,49 @@ fn what_is_written_to_a_file_that_lies_out_of_the_way_brings_it_back() {
     is_quiet(&mut stage);
 }
 
+/// Bo had two files change places, and a program removed their directory while it was put on record
+/// that one of them lies out of the way: it was taken to be on its way there for ever, and whatever
+/// was to stand under its name waited for that.
+#[test]
+fn what_went_with_its_directory_before_it_could_be_parked_is_let_go_of() {
+    for commits in 0..6 {
+        let mut stage = ada(&[]);
+        stage.side("ada").files.mkdir("d");
+        for name in ["d/f", "d/g"] {
+            stage.side("ada").files.write(name, b"old");
+        }
+        stage.hint("d");
+        stage.wait(Duration::from_secs(3));
+        let mut bo = Bo::join(&mut stage);
+        bo.listen(&mut stage);
+        let (d, f, g) = (bo.find("d"), bo.find("f"), bo.find("g"));
+        bo.rename(f, "f", ROOT, "between");
+        bo.rename(g, "g", d, "f");
+        bo.rename(f, "between", d, "g");
+        stage.hold("ada", Held::Commits);
+        bo.tell(&mut stage);
+        stage.let_by("ada", Held::Commits, commits);
+        stage.side("ada").files.remove("d");
+        stage.hint("d");
+        stage.wait(Duration::from_secs(3));
+        stage.release("ada", Held::Commits);
+        bo.listen(&mut stage);
+        for name in ["f", "g"] {
+            bo.file(d, name, b"new");
+        }
+        bo.tell(&mut stage);
+        bo.attend(&mut stage);
+        let new = |bytes: &&Vec<u8>| **bytes == b"new";
+        let found = tree(&mut stage);
+        assert_eq!(
+            found.values().filter(new).count(),
+            2,
+            "{commits}: {found:?}"
+        );
+        is_quiet(&mut stage);
+    }
+}
+
 #[test]
 fn a_directory_is_replaced_by_another_of_its_name_that_takes_what_was_in_it() {
     let mut stage = ada(&[]);
