@@ -162,6 +162,9 @@ impl World {
         if self.config.writable == 0 {
             return;
         }
+        // What rests on a mount may be what a program took away: it is owed by then, and not only
+        // when somebody looks for it the next time.
+        self.note_rest();
         let after = self.standing();
         let same = |a: &Standing, id: &Id, bytes: &Arc<Vec<u8>>| {
             a.get(id).is_some_and(|other| Arc::ptr_eq(other, bytes))

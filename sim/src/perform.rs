@@ -658,6 +658,7 @@ impl World {
         match call {
             Some((call @ FsCall::Forget { ino, .. }, _)) => {
                 self.peers[p].bodies.forgotten(ino);
+                self.peers[p].names.forgotten(ino);
                 self.call(p, Caller::Nobody, call)?;
                 self.after(pause, Item::User(p, boot, n));
             }

@@ -115,6 +115,10 @@ const FOUND: &[(u64, &str)] = &[
         "a file that was saved over before it could be put out of the way was tried without end",
     ),
     (
+        0x13a75,
+        "what a power loss left on a mount, and a program removed in the folder, was owed after that",
+    ),
+    (
         0x13a81,
         "what the kernel had of a file that was open and forgotten was not taken back",
     ),
@@ -129,6 +133,10 @@ const FOUND: &[(u64, &str)] = &[
     (
         0x4961c,
         "what a program wrote to a file that lay out of the way was never looked at",
+    ),
+    (
+        0x13b6d,
+        "what a peer made in a directory that the kernel had forgotten was held against the mount",
     ),
     (
         0x13c69,

@@ -220,6 +220,16 @@ impl Names {
         }
     }
 
+    /// The kernel has forgotten a directory: it is told no more of what changes in it.
+    pub fn forgotten(&mut self, dir: Ino) {
+        let is_edited = |spot: &Spot| {
+            let mut effects = self.pending.values().flat_map(|pending| &pending.effects);
+            effects.any(|(other, _)| other == spot)
+        };
+        self.claims
+            .retain(|spot, _| spot.0 != dir || is_edited(spot));
+    }
+
     /// Anything may have changed.
     pub fn overtaken(&mut self) {
         self.claims.clear();
@@ -456,6 +466,22 @@ mod tests {
             names.asked(ReqId(1), &rename, there, |_| None);
             names.crash(false);
             assert_eq!(judge(&mut names, here, false).is_ok(), good, "{here:?}");
+        }
+    }
+
+    /// A peer made what bo had found not to be there, and nobody told his kernel, which had forgotten
+    /// the directory.
+    #[test]
+    fn nothing_is_claimed_of_what_is_in_a_directory_that_was_forgotten() {
+        for (forgotten, good) in [(true, true), (false, false)] {
+            let mut names = Names::default();
+            unlink(&mut names, 1, "a");
+            names.answered(ReqId(1), &Ok(FsReply::Done));
+            if forgotten {
+                names.forgotten(DIR);
+            }
+            names.crash(false);
+            assert_eq!(judge(&mut names, &[("a", 8)], false).is_ok(), good);
         }
     }
 
