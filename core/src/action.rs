@@ -15,6 +15,7 @@ use crate::ids::{
     ReqId,
 };
 use crate::message::{Answer, Message, Want};
+use crate::peers::{Removed, Unremoved};
 use crate::place_wish::{FileKey, PlaceWish};
 use crate::time::WallTime;
 use crate::tree::name::Name;
@@ -116,6 +117,13 @@ pub enum Action {
         req: ReqId,
         /// How.
         result: Result<Settled, Unsettled>,
+    },
+    /// A peer was removed (`Event::Remove`), which survives power loss; or it was not, and why.
+    Removed {
+        /// Which request.
+        req: ReqId,
+        /// How.
+        result: Result<Removed, Unremoved>,
     },
     /// The engine is done after `Event::Stop`: everything is on disk, the process may end.
     Stopped,

@@ -11,6 +11,7 @@ use crate::conflicts::Settled;
 use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId, ReqId};
 use crate::message::Answer;
 use crate::on::hush::Hush;
+use crate::peers::Removed;
 use crate::version::VersionVector;
 
 /// What is done once a commit holds.
@@ -31,6 +32,13 @@ pub(crate) enum After {
         req: ReqId,
         /// How.
         settled: Settled,
+    },
+    /// Tell a user that a peer is removed.
+    Removed {
+        /// Whose request.
+        req: ReqId,
+        /// How.
+        removed: Removed,
     },
     /// Tell a peer that its batch is stored.
     Ack {
@@ -224,6 +232,7 @@ impl Commits {
                 }
                 // It is done, and will be stored.
                 After::Settled { .. }
+                | After::Removed { .. }
                 | After::Ack { .. }
                 | After::Answer { .. }
                 | After::Tell { .. }

@@ -39,7 +39,7 @@ use crate::on::relay::Relay;
 use crate::on::serve::Serving;
 use crate::on::tell::Tell;
 use crate::on::want::Wanting;
-use crate::records::{self, Bound, DraftRecord, Holding, Myself};
+use crate::records::{self, Bound, DraftRecord, Gone, Holding, Myself};
 use crate::resting::Resting;
 use crate::rng::Rng;
 use crate::status::Counters;
@@ -209,6 +209,8 @@ pub struct Engine {
     pub(crate) sought: bool,
     pub(crate) links: Links,
     pub(crate) bound: BTreeMap<u64, Bound>,
+    /// Peers that may not come in any more.
+    pub(crate) removed: BTreeMap<PeerId, Gone>,
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     /// The versions of files of which something is on disk, and how much.
     pub(crate) kept: BTreeMap<ObjectId, Holding>,
@@ -302,6 +304,7 @@ impl Engine {
             sought: false,
             links: Links::default(),
             bound: BTreeMap::new(),
+            removed: BTreeMap::new(),
             objects: BTreeMap::new(),
             kept: BTreeMap::new(),
             discards: BTreeMap::new(),
@@ -376,6 +379,8 @@ impl Engine {
             Event::Stop => self.on_stop(),
             Event::Want { req, path } => self.on_want(req, path),
             Event::Settle { req, path, keep } => self.on_settle(req, &path, keep),
+            Event::Invited(invite) => self.on_invited(invite),
+            Event::Remove { req, peer } => self.on_remove(req, peer),
         }
         self.upkeep();
     }

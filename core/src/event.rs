@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::action::Besides;
 use crate::conflicts::Keep;
 use crate::edit::Edit;
+use crate::engine::Invite;
 use crate::error::DiskError;
 use crate::ids::{
     AskId, ChunkHash, CommitId, FetchId, Fh, Ino, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId,
@@ -117,6 +118,15 @@ pub enum Event {
         path: Vec<Name>,
         /// What becomes of it.
         keep: Keep,
+    },
+    /// A further invitation was given out, and is kept by the shell.
+    Invited(Invite),
+    /// The user removes a peer; ends with `Action::Removed`.
+    Remove {
+        /// Which request.
+        req: ReqId,
+        /// Whom.
+        peer: PeerId,
     },
 }
 

@@ -24,6 +24,7 @@ pub mod label;
 pub mod limits;
 pub mod message;
 pub mod mutant;
+pub mod peers;
 pub mod place_wish;
 pub mod rng;
 pub mod status;

@@ -5,11 +5,13 @@
 //! that a live link resets.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use crate::exchange::Outbox;
 use crate::fetch::backoff::Backoff;
 use crate::ids::{ActorId, Arrival, LinkId, NodeId, PeerId};
 use crate::label::Label;
+use crate::limits::FORMER_ACTORS_MAX;
 use crate::message::{Cursor, Refusal, Role};
 use crate::status::LinkState;
 use crate::time::Time;
@@ -163,6 +165,8 @@ pub(crate) struct Peer {
     pub cursor: Option<Cursor>,
     /// Whether it takes changes, as it last said.
     pub takes_changes: Option<bool>,
+    /// The incarnations that it has said are its own, the latest at the end.
+    pub actors: Vec<ActorId>,
 }
 
 impl Peer {
@@ -180,7 +184,17 @@ impl Peer {
             parted: false,
             cursor: None,
             takes_changes: None,
+            actors: Vec::new(),
         }
+    }
+
+    /// Notes an incarnation that it says is its own.
+    pub(crate) fn is_called(&mut self, actor: ActorId) {
+        self.actors.retain(|known| *known != actor);
+        if self.actors.len() > FORMER_ACTORS_MAX {
+            self.actors.remove(0);
+        }
+        self.actors.push(actor);
     }
 }
 

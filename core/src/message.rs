@@ -106,6 +106,12 @@ pub enum Refusal {
     /// A rule of the wire was broken.
     #[error("the protocol was broken")]
     Broken,
+    /// Its key was removed by who shares the folder.
+    #[error(
+        "this peer was removed from the folder by who shares it; what is here can still be read; to \
+         come back, ask for a new ticket and join with a new store (--store)"
+    )]
+    Removed,
 }
 
 impl Refusal {
@@ -113,7 +119,7 @@ impl Refusal {
     pub fn is_passing(self) -> bool {
         match self {
             Self::Busy | Self::Broken => true,
-            Self::NotPaired | Self::Protocol | Self::OtherFolder => false,
+            Self::NotPaired | Self::Protocol | Self::OtherFolder | Self::Removed => false,
         }
     }
 }

@@ -45,11 +45,13 @@ pub enum Mutant {
     SyncedUnheld,
     /// All is said to be synced though peers have not acknowledged it.
     SyncedUnacked,
+    /// A peer that was removed is let in when it comes again.
+    RemovedLetIn,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::RangeOutward,
         Self::FailedReadIsEof,
         Self::BitBeforeData,
@@ -67,6 +69,7 @@ impl Mutant {
         Self::ParentNewest,
         Self::SyncedUnheld,
         Self::SyncedUnacked,
+        Self::RemovedLetIn,
     ];
 
     /// Returns whether only runs in which joiners write meet what it does: nothing is put into the
@@ -89,7 +92,8 @@ impl Mutant {
             | Self::NewsDropped
             | Self::WindowIgnored
             | Self::NameNotForgotten
-            | Self::SidecarIgnored => false,
+            | Self::SidecarIgnored
+            | Self::RemovedLetIn => false,
         }
     }
 }

@@ -70,6 +70,19 @@ pub(crate) struct Known {
     pub cursor: Option<Cursor>,
     /// Whether it takes changes.
     pub takes_changes: bool,
+    /// The incarnations that it has said are its own, the latest at the end.
+    pub actors: Vec<ActorId>,
+}
+
+/// What is kept of a peer that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    /// What it called itself, if it ever said so.
+    pub name: Option<Label>,
+    /// As what it came.
+    pub role: Option<Role>,
+    /// The incarnations that were its own.
+    pub actors: Vec<ActorId>,
 }
 
 /// Whom an invitation let in.
@@ -79,6 +92,13 @@ pub(crate) struct Bound {
     pub guest: Option<PeerId>,
     /// The joining peer's key.
     pub member: Option<PeerId>,
+}
+
+impl Bound {
+    /// Returns whether it let this key in.
+    pub(crate) fn names(&self, peer: PeerId) -> bool {
+        self.guest == Some(peer) || self.member == Some(peer)
+    }
 }
 
 /// What is stored of an object.
@@ -131,6 +151,7 @@ pub(crate) enum Stored {
     Inode(NodeId, Ino),
     Peer(PeerId, Known),
     Bound(u64, Bound),
+    Removed(PeerId, Gone),
     Object(ObjectId, Holding),
     Placed(NodeId, Placed, Option<Worn>),
     Stands(NodeId, Name, NodeId),
@@ -196,6 +217,13 @@ pub(crate) fn peer(peer: PeerId) -> Vec<u8> {
 pub(crate) fn bound(invite: u64) -> Vec<u8> {
     let mut key = b"b".to_vec();
     key.extend_from_slice(&invite.to_be_bytes());
+    key
+}
+
+/// Returns the key of a peer that was removed.
+pub(crate) fn removed(peer: PeerId) -> Vec<u8> {
+    let mut key = b"x".to_vec();
+    key.extend_from_slice(&peer.0);
     key
 }
 
@@ -299,6 +327,24 @@ fn decode_myself(value: &[u8]) -> Option<Myself> {
     }
 }
 
+/// The layout of what is known of a peer that is written: the first ended before its incarnations,
+/// which were not known.
+const KNOWN_LAYOUT: u8 = 2;
+
+/// Returns the bytes of what is known of a peer.
+pub(crate) fn encode_known(known: &Known) -> Vec<u8> {
+    let head = [KNOWN_LAYOUT].to_vec();
+    postcard::to_extend(known, head).expect("a vector grows, and our types have no unsized maps")
+}
+
+fn decode_known(value: &[u8]) -> Option<Known> {
+    match value.split_first()? {
+        (&KNOWN_LAYOUT, body) => whole(body),
+        (&LAYOUT, body) => whole(&[body, &[0]].concat()),
+        _ => None,
+    }
+}
+
 fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
     whole(value.strip_prefix(&[LAYOUT])?)
 }
@@ -389,7 +435,8 @@ impl Stored {
                 return Some(Self::Register(arrival, found));
             }
             b'i' => Self::Inode(NodeId(rest.dot()?), decode(value)?),
-            b'p' => Self::Peer(PeerId(rest.bytes()?), decode(value)?),
+            b'p' => Self::Peer(PeerId(rest.bytes()?), decode_known(value)?),
+            b'x' => Self::Removed(PeerId(rest.bytes()?), decode(value)?),
             b'b' => Self::Bound(u64::from_be_bytes(rest.bytes()?), decode(value)?),
             b'o' => Self::Object(rest.object()?, decode(value)?),
             b'f' => {
@@ -449,6 +496,7 @@ impl Stored {
             | Self::Myself(_)
             | Self::Peer(..)
             | Self::Bound(..)
+            | Self::Removed(..)
             | Self::Thrown(..) => true,
         }
     }
@@ -491,6 +539,7 @@ impl Owned {
                 | Stored::Inode(..)
                 | Stored::Peer(..)
                 | Stored::Bound(..)
+                | Stored::Removed(..)
                 | Stored::Placed(..)
                 | Stored::Stands(..)
                 | Stored::Parked(..)
@@ -575,6 +624,31 @@ mod tests {
         assert_eq!(Stored::parse(b"m", &old), Some(Stored::Myself(me)));
         old[0] = 2;
         assert_eq!(Stored::parse(b"m", &old), None);
+    }
+
+    #[test]
+    fn what_is_known_of_a_peer_comes_back_from_either_layout() {
+        let id = PeerId([3; 32]);
+        let mut known = Known {
+            name: Label::lossy("bo"),
+            role: Role::Sparse,
+            cursor: None,
+            takes_changes: true,
+            actors: vec![ActorId(5), ActorId(6)],
+        };
+        let value = encode_known(&known);
+        assert_eq!(value.first(), Some(&2));
+        let back = Stored::parse(&peer(id), &value);
+        assert_eq!(back, Some(Stored::Peer(id, known.clone())));
+        // As it was before incarnations were kept: the bytes end with whether it takes changes.
+        known.actors.clear();
+        let mut old = encode_known(&known);
+        assert_eq!(old.pop(), Some(0));
+        old[0] = 1;
+        let back = Stored::parse(&peer(id), &old);
+        assert_eq!(back, Some(Stored::Peer(id, known)));
+        old[0] = 2;
+        assert_eq!(Stored::parse(&peer(id), &old), None);
     }
 
     /// A name was said to stand in a node with the counter zero, and its deletion was an update

@@ -499,7 +499,7 @@ impl Shell {
                     self.ended.insert(req, state);
                 }
             }
-            Action::Settled { .. } => {}
+            Action::Settled { .. } | Action::Removed { .. } => {}
             Action::Stopped => {
                 assert!(
                     self.is_stopping && !self.is_stopped,

@@ -78,6 +78,7 @@ impl Mouth {
                         Refusal::OtherFolder,
                         Refusal::Busy,
                         Refusal::Broken,
+                        Refusal::Removed,
                     ])
                     .unwrap_or(Refusal::Broken),
             ),

@@ -15,7 +15,9 @@
 //! `{"stopping":PID}` at once, after which the connection stays open until the process ends;
 //! `{"ask":"conflicts"}`, answered by a [`ConflictsReport`]; `{"ask":"settle","path":HEX,"keep":WHICH}`
 //! (the path's bytes from the folder's root; `mine`, `theirs` or `both`), answered by
-//! `{"settled":…}` with a [`SettledReport`] once that is stored, or by `{"unsettled":WHY}`.
+//! `{"settled":…}` with a [`SettledReport`] once that is stored, or by `{"unsettled":WHY}`;
+//! `{"ask":"peers"}`, answered by a [`PeersReport`]; `{"ask":"remove","peer":HEX}`, answered by
+//! `{"removed":…}` with a [`RemovedReport`] once that survives power loss, or by `{"unremoved":WHY}`.
 
 use std::fmt;
 use std::fs;
@@ -32,10 +34,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tandem_core::conflicts::Keep;
+use tandem_core::ids::PeerId;
 use tandem_core::tree::name::Name;
 
 use crate::driver::SETTLED_WITHIN;
 use crate::report::conflicts::{ConflictsReport, SettledReport};
+use crate::report::peers::{PeersReport, RemovedReport};
 use crate::report::{Report, SyncReport, hex};
 
 /// How long either side waits for a line.
@@ -63,6 +67,8 @@ enum Ask {
     Stop,
     Conflicts,
     Settle { path: String, keep: Which },
+    Peers,
+    Remove { peer: String },
 }
 
 /// [`Keep`], as it is said.
@@ -98,6 +104,14 @@ impl Which {
 enum Settling {
     Settled(SettledReport),
     Unsettled(String),
+}
+
+/// The answer to [`Ask::Remove`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Removing {
+    Removed(RemovedReport),
+    Unremoved(String),
 }
 
 /// The answer to [`Ask::Stop`].
@@ -160,6 +174,10 @@ pub trait Controlled: Send + Sync + 'static {
     /// Settles one, or says why not; `None` if there was no answer in time, or the engine is
     /// broken.
     fn settle(&self, path: Vec<Name>, keep: Keep) -> Option<Result<SettledReport, String>>;
+    /// Lists the peers; `None` if the engine is broken.
+    fn peers(&self) -> Option<PeersReport>;
+    /// Removes one, or says why not; `None` if there was no answer in time, or the engine is broken.
+    fn remove(&self, peer: PeerId) -> Option<Result<RemovedReport, String>>;
     /// Asks for an end.
     fn stop(&self);
 }
@@ -263,6 +281,35 @@ pub fn settle(
     Ok(match answer(lines, place)? {
         Settling::Settled(settled) => Ok(settled),
         Settling::Unsettled(why) => Err(why),
+    })
+}
+
+/// Asks the replica whose `.tandem` is `home` for its peers.
+///
+/// # Errors
+/// When nothing runs, or what runs does not answer in time.
+pub fn peers(home: &Path, place: &Path) -> Result<PeersReport, ControlError> {
+    let (lines, _) = ask(home, place, &Ask::Peers)?;
+    answer(lines, place)
+}
+
+/// Asks it to remove a peer, by its id in hex; returns who was removed, or why it was not.
+///
+/// # Errors
+/// When nothing runs, or what runs does not answer in time.
+pub fn remove(
+    home: &Path,
+    place: &Path,
+    peer: &str,
+) -> Result<Result<RemovedReport, String>, ControlError> {
+    let peer = peer.to_owned();
+    let (lines, stream) = ask(home, place, &Ask::Remove { peer })?;
+    stream
+        .set_read_timeout(Some(SETTLED_WITHIN + PATIENCE))
+        .map_err(|why| silent(place, why))?;
+    Ok(match answer(lines, place)? {
+        Removing::Removed(removed) => Ok(removed),
+        Removing::Unremoved(why) => Err(why),
     })
 }
 
@@ -421,6 +468,16 @@ fn serve(mut stream: UnixStream, behind: &dyn Controlled) -> io::Result<Option<U
                 Some(Some(Err(why))) => write_line(&mut stream, &Settling::Unsettled(why))?,
             }
         }
+        Ok(Ask::Peers) => match behind.peers() {
+            Some(peers) => write_line(&mut stream, &peers)?,
+            None => write_line(&mut stream, &wrong(BROKEN))?,
+        },
+        Ok(Ask::Remove { peer }) => match peer_of(&peer).map(|peer| behind.remove(peer)) {
+            None => write_line(&mut stream, &wrong("the peer's id makes no sense"))?,
+            Some(None) => write_line(&mut stream, &wrong(UNSTORED))?,
+            Some(Some(Ok(removed))) => write_line(&mut stream, &Removing::Removed(removed))?,
+            Some(Some(Err(why))) => write_line(&mut stream, &Removing::Unremoved(why))?,
+        },
         Err(_) => write_line(&mut stream, &wrong(UNKNOWN))?,
     }
     Ok(None)
@@ -433,7 +490,13 @@ const BROKEN: &str = "its engine is broken; start it again";
 const UNSTORED: &str = "the change could not be stored yet, see tandem status and its log";
 
 /// What is said to what is not understood.
-const UNKNOWN: &str = "ask for status, sync, conflicts, settle or stop";
+const UNKNOWN: &str = "ask for status, sync, conflicts, settle, peers, remove or stop";
+
+/// Reads a peer's id in hex digits.
+fn peer_of(text: &str) -> Option<PeerId> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+    bytes.try_into().ok().map(PeerId)
+}
 
 /// Reads the names of a path in hex digits.
 fn path_of(text: &str) -> Option<Vec<Name>> {
@@ -534,6 +597,14 @@ mod tests {
             None
         }
 
+        fn peers(&self) -> Option<PeersReport> {
+            None
+        }
+
+        fn remove(&self, _: PeerId) -> Option<Result<RemovedReport, String>> {
+            None
+        }
+
         fn stop(&self) {
             self.stopped.store(true, Ordering::Release);
         }
@@ -586,7 +657,7 @@ mod tests {
         stream.read_to_string(&mut said).unwrap();
         assert_eq!(
             said,
-            "{\"error\":\"ask for status, sync, conflicts, settle or stop\"}\n"
+            "{\"error\":\"ask for status, sync, conflicts, settle, peers, remove or stop\"}\n"
         );
 
         let error = status(&home, Path::new("/place")).unwrap_err().to_string();

@@ -37,6 +37,7 @@ use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall};
 use tandem_core::ids::{AskId, CommitId, FetchId, JobId, LinkId, NodeId, PayloadId, PeerId, ReqId};
 use tandem_core::message::{Answer, Message, Want};
+use tandem_core::peers::{Listed, Removed, Unremoved};
 use tandem_core::status::Status;
 use tandem_core::time::Time;
 use tandem_core::tree::name::Name;
@@ -139,7 +140,9 @@ pub struct Driver {
     payloads: Arc<Payloads>,
     notices: Sender<Notice>,
     settling: Mutex<BTreeMap<ReqId, Sender<Result<Settled, Unsettled>>>>,
-    next_settling: AtomicU64,
+    removing: Mutex<BTreeMap<ReqId, Sender<Result<Removed, Unremoved>>>>,
+    /// Numbers of what users ask, for both.
+    next_asked: AtomicU64,
     broken: AtomicBool,
 }
 
@@ -161,7 +164,7 @@ struct Timer {
     wake: Condvar,
 }
 
-/// How long whoever settles a conflict waits until that is stored: a disk that is busy takes seconds
+/// How long whoever settles a conflict, or removes a peer, waits until that is stored: a disk that is busy takes seconds
 /// to sync; by eye.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -193,7 +196,8 @@ impl Driver {
             payloads,
             notices,
             settling: Mutex::default(),
-            next_settling: AtomicU64::new(0),
+            removing: Mutex::default(),
+            next_asked: AtomicU64::new(0),
             broken: AtomicBool::new(false),
         });
         let timed = Arc::clone(&driver);
@@ -250,7 +254,7 @@ impl Driver {
     /// Settles a conflict, and waits until that is stored; `None` if it is not by
     /// [`SETTLED_WITHIN`], or the engine is broken.
     pub fn settle(&self, path: Vec<Name>, keep: Keep) -> Option<Result<Settled, Unsettled>> {
-        let req = ReqId(self.next_settling.fetch_add(1, Ordering::Relaxed));
+        let req = ReqId(self.next_asked.fetch_add(1, Ordering::Relaxed));
         let (sender, answer) = channel();
         lock(&self.settling).insert(req, sender);
         self.submit(Event::Settle { req, path, keep });
@@ -260,6 +264,29 @@ impl Driver {
             answer.recv_timeout(SETTLED_WITHIN).ok()
         };
         lock(&self.settling).remove(&req);
+        answer
+    }
+
+    /// Returns everybody who was ever let in, or is dialled, and who was removed; `None` if the
+    /// engine is broken.
+    pub fn peers(&self) -> Option<Vec<Listed>> {
+        let core = self.core.lock().ok()?;
+        Some(core.engine.peers(self.now()))
+    }
+
+    /// Removes a peer, and waits until that is stored for good; `None` if it is not by
+    /// [`SETTLED_WITHIN`], or the engine is broken.
+    pub fn remove(&self, peer: PeerId) -> Option<Result<Removed, Unremoved>> {
+        let req = ReqId(self.next_asked.fetch_add(1, Ordering::Relaxed));
+        let (sender, answer) = channel();
+        lock(&self.removing).insert(req, sender);
+        self.submit(Event::Remove { req, peer });
+        let answer = if self.is_broken() {
+            None
+        } else {
+            answer.recv_timeout(SETTLED_WITHIN).ok()
+        };
+        lock(&self.removing).remove(&req);
         answer
     }
 
@@ -415,6 +442,12 @@ impl Driver {
             Action::Wanted { req, state } => self.notice(Notice::Wanted { req, state }),
             Action::Settled { req, result } => {
                 if let Some(asker) = lock(&self.settling).remove(&req) {
+                    // One that has given up waiting does not mind.
+                    let _ = asker.send(result);
+                }
+            }
+            Action::Removed { req, result } => {
+                if let Some(asker) = lock(&self.removing).remove(&req) {
                     // One that has given up waiting does not mind.
                     let _ = asker.send(result);
                 }

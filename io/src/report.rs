@@ -4,6 +4,7 @@
 //! not UTF-8 is shown with U+FFFD for what is not, and has its bytes beside it in hex.
 
 pub mod conflicts;
+pub mod peers;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tandem_core::fetch_state::FetchState;
 use tandem_core::message::Role;
-use tandem_core::status::{FileStatus, LinkState, PeerStatus, Status, SyncStatus};
+use tandem_core::status::{FileStatus, LinkState, PeerStatus, Status, SyncStatus, WaitingFile};
 use tandem_core::tree::name::Name;
 
 /// A report of a running `share` or `join`.
@@ -115,22 +116,24 @@ impl From<&SyncStatus> for SyncReport {
             name: peer.name.as_ref().map(ToString::to_string),
             unacknowledged: peer.unacknowledged,
         });
-        let waiting = status.waiting.iter().map(|file| {
-            let (path, path_hex) = texts(&joined(&file.path));
-            let size = file.size;
-            WaitingReport {
-                path,
-                path_hex,
-                size,
-            }
-        });
         Self {
             synced: status.synced,
             peers: peers.collect(),
             unpublished: status.unpublished,
             unheld: status.unheld,
             unseen: status.unseen,
-            waiting: waiting.collect(),
+            waiting: status.waiting.iter().map(WaitingReport::new).collect(),
+        }
+    }
+}
+
+impl WaitingReport {
+    fn new(file: &WaitingFile) -> Self {
+        let (path, path_hex) = texts(&joined(&file.path));
+        Self {
+            path,
+            path_hex,
+            size: file.size,
         }
     }
 }

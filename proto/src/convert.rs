@@ -153,6 +153,7 @@ fn refusal_out(why: Refusal) -> v1::Refusal {
         Refusal::OtherFolder => v1::Refusal::OtherFolder,
         Refusal::Busy => v1::Refusal::Busy,
         Refusal::Broken => v1::Refusal::Broken,
+        Refusal::Removed => v1::Refusal::Removed,
     }
 }
 
@@ -163,6 +164,7 @@ fn refusal_in(value: i32) -> Result<Refusal, WireError> {
         Ok(v1::Refusal::OtherFolder) => Ok(Refusal::OtherFolder),
         Ok(v1::Refusal::Busy) => Ok(Refusal::Busy),
         Ok(v1::Refusal::Broken) => Ok(Refusal::Broken),
+        Ok(v1::Refusal::Removed) => Ok(Refusal::Removed),
         Ok(v1::Refusal::Unspecified) | Err(_) => Err(WireError::UnknownValue {
             field: "refused.why",
             value,

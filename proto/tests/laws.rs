@@ -229,6 +229,7 @@ fn message() -> impl Strategy<Value = Message> {
         Just(Refusal::OtherFolder),
         Just(Refusal::Busy),
         Just(Refusal::Broken),
+        Just(Refusal::Removed),
     ];
     let batch = (any::<u64>(), vec(register(), 0..12), option::of(vector()));
     prop_oneof![

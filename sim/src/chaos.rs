@@ -7,11 +7,14 @@ use std::collections::BTreeSet;
 
 use tandem_core::action::DiskWish;
 use tandem_core::engine::Last;
+use tandem_core::event::Event;
+use tandem_core::ids::ReqId;
+use tandem_core::peers::{Removed, Unremoved};
 use tandem_core::place_wish::PlaceWish;
 
-use crate::check::Verdict;
 use crate::check::here::SETTLES;
 use crate::check::kept::{Author, Seeing};
+use crate::check::{Failure, Verdict};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
 use crate::disk::folder::wall;
@@ -65,6 +68,8 @@ pub enum What {
     Vanish,
     /// The hostile peer comes.
     Hostile,
+    /// The last joiner is removed by the host.
+    Remove,
 }
 
 impl What {
@@ -85,7 +90,8 @@ impl What {
             | Self::ClockJump
             | Self::Rot
             | Self::Vanish
-            | Self::Hostile => false,
+            | Self::Hostile
+            | Self::Remove => false,
         }
     }
 }
@@ -110,6 +116,7 @@ pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
     } else {
         0
     };
+    let removes = u64::from(config.minority == Minority::Removed && config.joiners > 1);
     let kinds = [
         (What::Cut, config.cuts),
         (What::Kill, config.kills),
@@ -124,6 +131,7 @@ pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
         (What::Rot, config.rots),
         (What::Hostile, config.hostile),
         (What::Vanish, vanishes),
+        (What::Remove, removes),
     ];
     for (what, count) in kinds {
         for _ in 0..count {
@@ -296,6 +304,7 @@ impl World {
             What::Rot => self.rot(1 + chance.index(self.config.joiners), &mut chance),
             What::Vanish => self.vanish(1 + chance.index(self.config.joiners), &mut chance),
             What::Hostile => self.hostile_comes(chance),
+            What::Remove => self.remove_last()?,
         }
         Ok(())
     }
@@ -635,6 +644,53 @@ impl World {
         }
     }
 
+    /// The host is asked to remove the last joiner, if it can hear of it.
+    fn remove_last(&mut self) -> Verdict {
+        let host = &mut self.peers[HOST];
+        if host.engine.is_none() || host.stopping || self.now < host.asleep {
+            return Ok(());
+        }
+        let (req, boot) = (ReqId(host.draw()), host.boot);
+        let last = self.config.joiners;
+        self.peers[last].caused.removed = true;
+        let peer = self.peers[last].id;
+        let told = self.tell(HOST, boot, Event::Remove { req, peer });
+        self.removing = Some(boot);
+        told
+    }
+
+    /// The last joiner is to be removed for good, now that all is well: until that is answered.
+    pub(crate) fn insist_on_removing(&mut self) -> Verdict {
+        if self.removed.is_none() {
+            self.after(SEC, Item::Remove);
+            self.remove_last()?;
+        }
+        Ok(())
+    }
+
+    /// The host has answered that the last joiner is removed, or why not.
+    pub(crate) fn was_removed(&mut self, result: &Result<Removed, Unremoved>) -> Verdict {
+        let boot = self.peers[HOST].boot;
+        match result {
+            Ok(_) => {}
+            // It was not asked before in this run, and knows it from its store.
+            Err(Unremoved::Already) if self.removing != Some(boot) => {}
+            Err(Unremoved::Already | Unremoved::Unknown | Unremoved::Stopping) => return Ok(()),
+            Err(why @ (Unremoved::NotShared | Unremoved::Oneself)) => {
+                return Err(Failure::safety("the door", format!("not removed: {why}")));
+            }
+        }
+        if self.healed {
+            reach!(self.reach, "minority: removed at last");
+        } else {
+            reach!(self.reach, "minority: removed meanwhile");
+        }
+        let last = self.config.joiners;
+        self.removed = Some(last);
+        self.lost = Some(last);
+        Ok(())
+    }
+
     /// Leaves one joiner broken for ever, if the configuration says so.
     fn lose_one(&mut self) {
         let p = self.config.joiners;
@@ -660,6 +716,7 @@ impl World {
                 self.peers[p].caused.disk_for_good = true;
                 self.peers[p].live.no_disk = true;
             }
+            Minority::Removed => self.after(SEC, Item::Remove),
         }
         self.lost = Some(p);
     }

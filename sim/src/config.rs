@@ -29,6 +29,8 @@ pub enum Minority {
     Down,
     /// The disk of the last joiner fails at every job.
     NoDisk,
+    /// The last joiner is removed, while faults go on or when they end.
+    Removed,
 }
 
 /// What a run is made of. Rates are per thousand, times in nanoseconds.
@@ -188,6 +190,7 @@ impl Config {
             0 if joiners > 1 && !calm => Minority::Apart,
             1 if joiners > 1 && !calm => Minority::Down,
             2 if joiners > 1 && !calm => Minority::NoDisk,
+            3 if joiners > 1 && !calm => Minority::Removed,
             _ => Minority::Nobody,
         };
         Self {

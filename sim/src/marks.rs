@@ -11,6 +11,7 @@ use tandem_core::edit::Edit;
 use tandem_core::error::{DiskError, Fault, FsError};
 use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint, LinkDown};
 use tandem_core::message::{Answer, Message, Refusal};
+use tandem_core::peers::Unremoved;
 use tandem_core::status::LinkState;
 
 use crate::world::World;
@@ -115,6 +116,7 @@ fn message(message: &Message) -> &'static str {
             Refusal::OtherFolder => "refused: other folder",
             Refusal::Busy => "refused: busy",
             Refusal::Broken => "refused: broken",
+            Refusal::Removed => "refused: removed",
         },
         Message::Registers(batch) if batch.knowledge.is_none() => "registers, to be continued",
         Message::Registers(_) => "registers",
@@ -238,6 +240,8 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
             Keep::Theirs => ("settle", "theirs"),
             Keep::Both => ("settle", "both"),
         },
+        Event::Invited(_) => ("invite", ""),
+        Event::Remove { .. } => ("remove", ""),
     }
 }
 
@@ -309,6 +313,16 @@ pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
                 Unsettled::OneSided { .. } => ("unsettled", "one-sided"),
                 Unsettled::BeingWritten { .. } => ("unsettled", "being written"),
                 Unsettled::InPart { .. } => ("unsettled", "in part"),
+            },
+        },
+        Action::Removed { result, .. } => match result {
+            Ok(_) => ("removed", ""),
+            Err(why) => match why {
+                Unremoved::Stopping => ("not removed", "stopping"),
+                Unremoved::NotShared => ("not removed", "not shared"),
+                Unremoved::Oneself => ("not removed", "oneself"),
+                Unremoved::Unknown => ("not removed", "unknown"),
+                Unremoved::Already => ("not removed", "already"),
             },
         },
         Action::Stopped => ("does", "stop"),

@@ -49,6 +49,7 @@ pub fn expected(mutant: Mutant) -> &'static [&'static str] {
         Mutant::IntentAfterEffect => &["P2"],
         Mutant::ParentNewest | Mutant::SyncedUnheld => &["P3"],
         Mutant::SyncedUnacked => &["P2"],
+        Mutant::RemovedLetIn => &["access ends"],
     }
 }
 

@@ -34,7 +34,8 @@ impl World {
                 self.dial_later(p, boot, link, peer)
             }
             Action::Send { link, message } => {
-                if !matches!(message, Message::Ping | Message::Pong) {
+                let is_heartbeat = matches!(message, Message::Ping | Message::Pong);
+                if !is_heartbeat && !self.is_to_removed(p, link) {
                     self.busy(p);
                 }
                 if self.config.hostile > 0 && p <= self.config.joiners {
@@ -201,6 +202,7 @@ impl World {
             }
             Action::Wanted { req, state } => self.wanted(p, req, state),
             Action::Settled { .. } => Ok(()),
+            Action::Removed { result, .. } => self.was_removed(&result),
             Action::Stopped => {
                 if !self.peers[p].stopping {
                     return Err(Failure::safety("the door", "stopped without being asked"));

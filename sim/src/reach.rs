@@ -325,6 +325,8 @@ const EXPECTED: &[&str] = &[
     "loaded: partial",
     "minority: apart for ever",
     "minority: down for ever",
+    "minority: removed at last",
+    "minority: removed meanwhile",
     "minority: without a disk for ever",
     "object: created",
     "object: finished",

@@ -71,6 +71,8 @@ pub(crate) fn event(event: &Event) -> (Topic, String) {
         Event::Settle { path, keep, .. } => {
             (Topic::Call, format!("settles {}: {keep:?}", joined(path)))
         }
+        Event::Invited(invite) => (Topic::Call, format!("invites: {}", invite.id)),
+        Event::Remove { peer, .. } => (Topic::Call, format!("removes {peer}")),
     }
 }
 
@@ -135,6 +137,13 @@ pub(crate) fn action(action: &Action) -> (Topic, String) {
             let result = match result {
                 Ok(settled) => format!("settled: {} stays", settled.stays),
                 Err(why) => format!("not settled: {why}"),
+            };
+            (Topic::Call, result)
+        }
+        Action::Removed { result, .. } => {
+            let result = match result {
+                Ok(removed) => format!("removed: {}", removed.peer),
+                Err(why) => format!("not removed: {why}"),
             };
             (Topic::Call, result)
         }
@@ -298,7 +307,8 @@ pub(crate) fn planned(what: What) -> Option<&'static str> {
         | What::PowerLoss
         | What::Stop
         | What::Edit
-        | What::Want => None,
+        | What::Want
+        | What::Remove => None,
     }
 }
 

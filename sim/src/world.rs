@@ -74,6 +74,8 @@ pub(crate) enum Item {
     /// A mount answers after a crash.
     Judge(usize, u64),
     Hostile(Box<Session>),
+    /// The last joiner is to be removed, if it is not yet.
+    Remove,
 }
 
 #[derive(Debug)]
@@ -139,6 +141,10 @@ pub struct World {
     pub(crate) healed: bool,
     /// Which peer stays broken for ever.
     pub(crate) lost: Option<usize>,
+    /// In which of its runs the host was last asked to remove the last joiner.
+    pub(crate) removing: Option<u64>,
+    /// Which peer was removed.
+    pub(crate) removed: Option<usize>,
     /// Until when bytes take long, on all wires.
     pub(crate) throttled: u64,
     /// What a hostile peer picked up.
@@ -184,6 +190,8 @@ impl World {
             apart: BTreeMap::new(),
             healed: false,
             lost: None,
+            removing: None,
+            removed: None,
             throttled: 0,
             heard: Heard::default(),
             #[cfg(feature = "mutants")]
@@ -422,6 +430,7 @@ impl World {
             | Item::Planned(_)
             | Item::Strike(..)
             | Item::Write(_)
+            | Item::Remove
             | Item::Hostile(_) => None,
         };
         p.filter(|p| self.now < self.peers[*p].asleep)
@@ -465,6 +474,7 @@ impl World {
             Item::Unlocked(p, boot) => self.unlocked(p, boot),
             Item::Judge(p, boot) => self.judge_crash(p, boot),
             Item::Hostile(session) => self.hostile_speaks(*session),
+            Item::Remove => self.insist_on_removing(),
         }
     }
 
@@ -687,6 +697,7 @@ impl World {
             if let Some(tale) = &mut self.trace.tale {
                 tale.action(self.now, p, &action);
             }
+            self.check_removed(p, &action)?;
             self.perform(p, action)?;
         }
         let links = self.peers[p].links.len();

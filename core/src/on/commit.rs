@@ -71,6 +71,10 @@ impl Engine {
                 let result = Ok(settled);
                 self.act(Action::Settled { req, result });
             }
+            After::Removed { req, removed } => {
+                let result = Ok(removed);
+                self.act(Action::Removed { req, result });
+            }
             After::Ack { link, upto } => {
                 if let Some(sender) = self.links.links.get_mut(&link) {
                     sender.unacked = sender.unacked.saturating_sub(1);

@@ -129,6 +129,9 @@ impl Engine {
             (true, Message::Pong) => {}
             (_, Message::Bye) => self.drop_link(link),
             (true, Message::Hello(_)) => self.broken(link, "it said hello twice"),
+            (true, Message::Refused(why)) if self.may_be_ended(link, why) => {
+                self.on_refused(link, why);
+            }
             (true, Message::Refused(_)) => self.broken(link, "it refused after its hello"),
             (false, Message::Registers(_) | Message::Ack(_) | Message::Ping | Message::Pong) => {
                 self.broken(link, "it spoke before its hello");
@@ -163,11 +166,14 @@ impl Engine {
         };
         let (peer, ours) = (greeting.peer, greeting.ours);
         if let Err(why) = self.admit(link, peer, ours, &hello) {
-            self.fault(Fault::Turned {
-                peer,
-                name: hello.name,
-                why,
-            });
+            if why != Refusal::Removed {
+                // Of one that was removed the operator knows, and it comes again for ever.
+                self.fault(Fault::Turned {
+                    peer,
+                    name: hello.name,
+                    why,
+                });
+            }
             self.say(link, Message::Refused(why));
             self.drop_link(link);
             return;
@@ -207,6 +213,9 @@ impl Engine {
         ours: bool,
         hello: &Hello,
     ) -> Result<(), Refusal> {
+        if self.removed.contains_key(&peer) && !self.has(Mutant::RemovedLetIn) {
+            return Err(Refusal::Removed);
+        }
         if !ours && !self.is_paired(peer, hello) {
             // Nothing else is told to a stranger: not even that the versions differ.
             return Err(Refusal::NotPaired);
@@ -248,6 +257,11 @@ impl Engine {
         let is_parted = self.is_parted(hello);
         let invites: alloc::vec::Vec<Invite> = self.config.invites.clone();
         for invite in invites {
+            let bound = self.bound.entry(invite.id).or_default().clone();
+            if self.has_ended(&bound) {
+                continue;
+            }
+            let is_closed = self.takes_nobody_new(&bound);
             let bound = self.bound.entry(invite.id).or_default();
             let place = if is_guest {
                 &mut bound.guest
@@ -257,7 +271,7 @@ impl Engine {
             if *place == Some(peer) {
                 return true;
             }
-            if place.is_none() && hello.secret == Some(invite.secret) {
+            if place.is_none() && !is_closed && hello.secret == Some(invite.secret) {
                 if is_parted {
                     // It can't go on; the place stays free for the store that takes its place.
                     return true;
@@ -319,6 +333,7 @@ impl Engine {
         known.name = Some(hello.name);
         known.role = Some(hello.role);
         known.takes_changes = Some(hello.takes_changes);
+        known.is_called(hello.actor);
         if known
             .cursor
             .is_some_and(|cursor| cursor.epoch != hello.epoch)
@@ -362,13 +377,24 @@ impl Engine {
                 role,
                 cursor: known.cursor,
                 takes_changes: known.takes_changes.unwrap_or(false),
+                actors: known.actors.clone(),
             };
             self.commits
-                .put(records::peer(peer), records::encode(&value));
+                .put(records::peer(peer), records::encode_known(&value));
         }
     }
 
-    /// The peer does not let us in.
+    /// Returns whether a peer may end a link that was greeted for this reason: who was let in can be
+    /// removed, and with it who came by its ticket.
+    fn may_be_ended(&self, link: LinkId, why: Refusal) -> bool {
+        let is_ours = self.links.links.get(&link).is_some_and(|link| link.ours);
+        match why {
+            Refusal::Removed | Refusal::NotPaired => is_ours,
+            Refusal::Protocol | Refusal::OtherFolder | Refusal::Busy | Refusal::Broken => false,
+        }
+    }
+
+    /// The peer does not let us in, or not any more.
     fn on_refused(&mut self, link: LinkId, why: Refusal) {
         let Some(peer) = self.links.links.get(&link).map(|refused| refused.peer) else {
             return;

@@ -24,6 +24,7 @@ pub(crate) mod local;
 pub(crate) mod names;
 pub(crate) mod object;
 pub(crate) mod parted;
+pub(crate) mod peers;
 pub(crate) mod picture;
 pub(crate) mod place;
 pub(crate) mod placed;

@@ -27,7 +27,7 @@ impl Engine {
             nodes: self.tree.count(),
             bytes: self.tree.bytes(),
             conflicts: self.tree.contests().count() as u64,
-            peers: self.peers(now),
+            peers: self.peer_statuses(now),
             files: self
                 .objects
                 .iter()
@@ -54,7 +54,7 @@ impl Engine {
         self.counters
     }
 
-    fn peers(&self, now: Time) -> alloc::vec::Vec<PeerStatus> {
+    pub(crate) fn peer_statuses(&self, now: Time) -> alloc::vec::Vec<PeerStatus> {
         let mut pictures = BTreeMap::new();
         for (&peer, known) in &self.links.peers {
             let link = known.link.and_then(|link| self.links.links.get(&link));

@@ -53,10 +53,14 @@ impl Engine {
                     met.role = Some(known.role);
                     met.cursor = known.cursor;
                     met.takes_changes = Some(known.takes_changes);
+                    met.actors = known.actors;
                     self.links.peers.insert(peer, met);
                 }
                 Stored::Bound(invite, bound) => {
                     self.bound.insert(invite, bound);
+                }
+                Stored::Removed(peer, gone) => {
+                    self.removed.insert(peer, gone);
                 }
                 Stored::Object(object, holding) => objects.push((object, holding)),
                 Stored::Placed(node, placed, worn) => {

@@ -3,7 +3,8 @@
 //! Law: *synced* means that every connected peer has acknowledged all that is here as stored, that
 //! nothing waits to become a version, and that each version that shows and was made on a sparse
 //! replica is held, durably, by a full one: here a sparse replica answers for what it has made
-//! itself, a full one for what everybody else has made. With nobody connected nothing is synced.
+//! itself, a full one for what everybody else has made, but for peers that were removed, whose
+//! bytes nobody can bring. With nobody connected nothing is synced.
 //! What waits to be held is kept by transitions, so that to ask costs no walk of the tree.
 
 use alloc::vec::Vec;
@@ -56,17 +57,16 @@ impl Engine {
                 told.push(node);
             }
         }
-        let file = |node| WaitingFile {
-            path: self.tree.path(node).unwrap_or_default(),
-            size: self.shown_size(node),
-        };
         SyncStatus {
             synced: self.is_synced(),
             peers: peers.collect(),
             unpublished: self.unpublished().count() as u64,
             unheld: (self.unheld.len() + self.still_kept_back().count()) as u64,
             unseen: self.unseen(),
-            waiting: told.into_iter().map(file).collect(),
+            waiting: told
+                .into_iter()
+                .map(|node| self.waiting_file(node))
+                .collect(),
         }
     }
 
@@ -117,6 +117,13 @@ impl Engine {
         }
     }
 
+    pub(crate) fn waiting_file(&self, node: NodeId) -> WaitingFile {
+        WaitingFile {
+            path: self.tree.path(node).unwrap_or_default(),
+            size: self.shown_size(node),
+        }
+    }
+
     fn shown_size(&self, node: NodeId) -> u64 {
         let drafted = self.draft_face(node).map(|(size, _)| size);
         let shown = self.tree.node(node).map(|view| view.size);
@@ -125,7 +132,7 @@ impl Engine {
 
     /// Returns whether what a file shows was made on a sparse replica, as far as it is for us to
     /// know, and no full one is known to hold it.
-    fn waits_to_be_held(&self, node: NodeId) -> bool {
+    pub(crate) fn waits_to_be_held(&self, node: NodeId) -> bool {
         let Some(view) = self.tree.node(node) else {
             return false;
         };
@@ -135,7 +142,9 @@ impl Engine {
         let is_ours = self.me.is(object.version.actor);
         match self.config.role {
             Role::Sparse => is_ours && !self.is_held(object),
-            Role::Full => !is_ours && !self.is_held(object),
+            Role::Full => {
+                !is_ours && !self.is_held(object) && !self.is_of_removed(object.version.actor)
+            }
             Role::Guest => false,
         }
     }

@@ -23,6 +23,7 @@ mod laws;
 mod meets;
 mod moves;
 mod names;
+mod peers;
 mod placing;
 mod push;
 mod settle;

@@ -10,6 +10,7 @@ mod demo;
 mod get;
 mod join;
 mod ls;
+mod peers;
 mod say;
 mod share;
 mod status;
@@ -56,6 +57,8 @@ enum Command {
     Wait(wait::Wait),
     /// List the conflicts of what runs here, or settle one
     Conflicts(conflicts::Conflicts),
+    /// List who comes in, or end a peer's access to a folder that is shared here
+    Peers(peers::Peers),
     /// Stop what runs for a folder or a mount point, and wait for its end
     Stop(stop::Stop),
     /// Show or convert the sidecar of a partial file
@@ -141,6 +144,7 @@ impl Command {
             Self::Status(status) => status.run(say),
             Self::Wait(wait) => wait.run(say),
             Self::Conflicts(conflicts) => conflicts.run(say),
+            Self::Peers(peers) => peers.run(say),
             Self::Stop(stop) => stop.run(say),
             Self::Bitmap(bitmap) => bitmap.run(say),
             Self::Demo(demo) => demo.run(say),

@@ -190,7 +190,7 @@ fn begin(
     running.base().await_first_exchange(ticket)?;
     let mount = Mount::start(running.place(), gate, &running.base().driver, writable)?;
     running.set_mount(mount);
-    running.serve_control(home)?;
+    running.serve_control(home, None)?;
     let data = data_dir()?;
     Places::new(&data)
         .note(running.place(), home.holder())

@@ -17,6 +17,7 @@ mod own_mount;
 mod paths;
 mod running;
 mod share;
+mod tickets;
 mod wiring;
 
 pub use error::NodeError;

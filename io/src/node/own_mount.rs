@@ -18,6 +18,7 @@ use super::join::{JoinOptions, join};
 use super::running::Running;
 use crate::config::Settings;
 use crate::mount::PointError;
+use crate::net::identity::Identity;
 use crate::net::ticket::Ticket;
 use crate::report::hex;
 
@@ -41,6 +42,15 @@ pub(super) struct OwnMount {
 /// Returns the home of the mount's replica.
 fn home_of(home: &Home) -> Home {
     Home::of(&home.dir().join(STORE))
+}
+
+/// Returns the key of the mount's replica, if there is one.
+pub(super) fn peer(home: &Home) -> Result<Option<PeerId>, NodeError> {
+    let own = home_of(home);
+    if !own.is_lived_in() {
+        return Ok(None);
+    }
+    Ok(Some(Identity::load_or_make(own.dir())?.peer()))
 }
 
 /// Refuses a mount point in the folder, which would show the mount in itself.

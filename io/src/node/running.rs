@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::NodeError;
 use super::home::Home;
+use super::tickets::Tickets;
 use crate::control::{Control, Controlled};
 use crate::disk::metadata::{Metadata, MetadataError, Opened};
 use crate::disk::pool::Disk;
@@ -28,6 +29,7 @@ use crate::net::Net;
 use crate::net::ticket::Ticket;
 use crate::payload::Payloads;
 use crate::report::conflicts::{ConflictsReport, SettledReport};
+use crate::report::peers::{PeersReport, RemovedReport};
 use crate::report::{Report, Surroundings, SyncReport};
 use crate::watch::Watcher;
 
@@ -219,6 +221,10 @@ impl Running {
         &self.parts.net
     }
 
+    pub(super) fn net_shared(&self) -> Arc<Net> {
+        Arc::clone(&self.parts.net)
+    }
+
     pub(super) fn set_mount(&mut self, mount: Mount) {
         self.mount = Some(mount);
     }
@@ -231,13 +237,19 @@ impl Running {
         self.own_mount = Some(Box::new(own));
     }
 
-    /// Serves the control socket of `home`.
-    pub(super) fn serve_control(&mut self, home: &Home) -> Result<(), NodeError> {
+    /// Serves the control socket of `home`; of a folder that is shared, with what gives out its
+    /// tickets.
+    pub(super) fn serve_control(
+        &mut self,
+        home: &Home,
+        tickets: Option<Tickets>,
+    ) -> Result<(), NodeError> {
         let live = Live {
             driver: Arc::clone(&self.base.driver),
             place: self.place.clone(),
             store: home.holder().to_owned(),
             mounted: self.mount.is_some(),
+            tickets,
             listening: self
                 .parts
                 .net
@@ -378,6 +390,10 @@ impl fmt::Debug for Running {
     }
 }
 
+/// Why the folder's own mount is not removed.
+const OWN_MOUNT: &str = "that is the folder's own mount on this machine; share the folder without \
+                         --mount instead";
+
 /// What the control socket reports of.
 struct Live {
     driver: Arc<Driver>,
@@ -385,6 +401,28 @@ struct Live {
     store: PathBuf,
     mounted: bool,
     listening: Vec<String>,
+    tickets: Option<Tickets>,
+}
+
+impl Live {
+    fn own_mount(&self) -> Option<PeerId> {
+        let own = self.tickets.as_ref()?.own_mount();
+        own.inspect_err(|error| tracing::warn!("{error}")).ok()?
+    }
+
+    /// Has a further ticket follow the one that ends when this peer is removed; returns its text.
+    fn further_ticket(&self, peer: PeerId) -> Result<Option<String>, NodeError> {
+        let Some(tickets) = &self.tickets else {
+            return Ok(None);
+        };
+        let ending = self.driver.look(|engine| engine.invites_of(peer));
+        let Some(invite) = tickets.succeed(&ending.unwrap_or_default())? else {
+            return Ok(None);
+        };
+        let text = tickets.text(invite.secret);
+        self.driver.submit(Event::Invited(invite));
+        Ok(Some(text))
+    }
 }
 
 impl Controlled for Live {
@@ -413,6 +451,28 @@ impl Controlled for Live {
         let result = self.driver.settle(path, keep)?;
         Some(match result {
             Ok(settled) => Ok(SettledReport::new(&settled)),
+            Err(why) => Err(why.to_string()),
+        })
+    }
+
+    fn peers(&self) -> Option<PeersReport> {
+        let status = self.driver.status()?;
+        let peers = self.driver.peers()?;
+        let own = self.own_mount();
+        Some(PeersReport::new(&self.place, &status, &peers, own))
+    }
+
+    fn remove(&self, peer: PeerId) -> Option<Result<RemovedReport, String>> {
+        if self.own_mount() == Some(peer) {
+            return Some(Err(OWN_MOUNT.to_owned()));
+        }
+        let ticket = match self.further_ticket(peer) {
+            Ok(ticket) => ticket,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        let result = self.driver.remove(peer)?;
+        Some(match result {
+            Ok(removed) => Ok(RemovedReport::new(&removed, ticket)),
             Err(why) => Err(why.to_string()),
         })
     }

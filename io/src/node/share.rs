@@ -12,11 +12,11 @@ use tandem_core::ids::PeerId;
 use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
 
-use super::addresses::reachable;
 use super::home::{DIRECTORY, Facts, Home, Invited, Kind, write_private};
 use super::known::Places;
 use super::own_mount::{self, OwnMount};
 use super::running::{Base, DISK_THREADS, Parts, Running, open_metadata};
+use super::tickets::{self, Tickets};
 use super::{NodeError, data_dir};
 use crate::config::Settings;
 use crate::disk::folder::Folder;
@@ -106,9 +106,11 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
     let identity = Identity::load_or_make(home.dir())?;
     let settings = &options.settings;
     let passing = passing_invite(options)?;
-    let invites = invites(home, &facts)?.into_iter();
-    let invites: Vec<Invite> = passing.iter().cloned().chain(invites).collect();
-    let secret = invites.first().expect("a folder has its ticket").secret;
+    let kept = invites(home, &facts)?;
+    let given = facts.invites.last().and_then(Invited::secret);
+    let given = passing.as_ref().map(|invite| invite.secret).or(given);
+    let secret = given.expect("a folder has its ticket, whose secret was read");
+    let invites = passing.into_iter().chain(kept).collect();
     let config = Config {
         invites,
         folder: facts.folder_id(),
@@ -169,8 +171,9 @@ fn begin(
     options: &ShareOptions,
     running: &mut Running,
 ) -> Result<(), NodeError> {
-    running.serve_control(home)?;
-    let ticket = ticket(home, (me, secret), running.net());
+    let tickets = Tickets::new(home, me, running.net_shared());
+    let ticket = tickets.text(secret);
+    running.serve_control(home, Some(tickets))?;
     if let Some(path) = &options.ticket_file {
         let text = ticket.clone() + "\n";
         write_private(path, &text).map_err(|why| NodeError::TicketFile {
@@ -240,11 +243,7 @@ fn facts(home: &Home, options: &ShareOptions) -> Result<Facts, NodeError> {
         facts.folder = Some(hex(&FolderId(id).0));
     }
     if facts.invites.is_empty() {
-        let secret = Ticket::draw_secret().map_err(system)?;
-        facts.invites.push(Invited {
-            id: 1,
-            secret: hex(&secret.0),
-        });
+        tickets::invite(&mut facts).map_err(system)?;
     }
     if options.mount.is_some() {
         own_mount::invite(home, &mut facts)?;
@@ -338,20 +337,6 @@ fn port_hint(error: NetError, kept: u16) -> NodeError {
         tracing::info!("{address} is the port that the tickets of this folder name");
     }
     NodeError::Net(error)
-}
-
-/// Returns the text of the ticket.
-fn ticket(home: &Home, (me, secret): (PeerId, Secret), net: &Net) -> String {
-    let name = home.holder().file_name().unwrap_or_default();
-    let folder = Some(Label::lossy(&name.to_string_lossy()));
-    let addresses = reachable(&net.listening()).into_iter().map(Into::into);
-    Ticket {
-        addresses: addresses.collect(),
-        peer: me,
-        secret,
-        folder,
-    }
-    .text()
 }
 
 /// Returns a name that was given, if it is one.

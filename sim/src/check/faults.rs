@@ -63,6 +63,8 @@ pub struct Caused {
     pub edit: bool,
     /// A hostile peer came.
     pub hostile: bool,
+    /// The host was asked to remove it.
+    pub removed: bool,
 }
 
 impl Caused {
@@ -105,6 +107,7 @@ impl Caused {
             Fault::Refused { why, .. } | Fault::Turned { why, .. } => match why {
                 Refusal::Busy => self.link || self.crash || self.other_crash || self.repeated,
                 Refusal::Broken => self.repeated,
+                Refusal::Removed => self.removed,
                 Refusal::NotPaired | Refusal::Protocol | Refusal::OtherFolder => false,
             },
             Fault::ChunkMissing { .. } => {

@@ -12,6 +12,7 @@ pub mod leases;
 pub mod live;
 pub mod names;
 pub mod order;
+pub mod removed;
 pub mod resume;
 pub mod retries;
 pub mod shown;

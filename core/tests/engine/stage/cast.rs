@@ -12,6 +12,7 @@ use tandem_core::event::{DiskDone, Fingerprint, Nature};
 use tandem_core::ids::{Arrival, ChunkHash, LinkId, PayloadId, PeerId, ReqId};
 use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
+use tandem_core::peers::{Removed, Unremoved};
 use tandem_core::place_wish::PlaceWish;
 use tandem_core::time::Time;
 use tandem_core::tree::name::Name;
@@ -62,6 +63,7 @@ pub(crate) struct Side {
     pub(crate) replies: BTreeMap<ReqId, Result<FsReply, FsError>>,
     pub(crate) wanted: Vec<(ReqId, WantState)>,
     pub(crate) settled: BTreeMap<ReqId, Result<Settled, Unsettled>>,
+    pub(crate) removed: BTreeMap<ReqId, Result<Removed, Unremoved>>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) closed: Vec<LinkId>,
     pub(crate) stopped: bool,
@@ -87,6 +89,7 @@ impl Side {
             replies: BTreeMap::new(),
             wanted: Vec::new(),
             settled: BTreeMap::new(),
+            removed: BTreeMap::new(),
             faults: Vec::new(),
             closed: Vec::new(),
             stopped: false,

@@ -378,7 +378,9 @@ impl Stage {
                 | Event::Hint(_)
                 | Event::Stop
                 | Event::Want { .. }
-                | Event::Settle { .. } => true,
+                | Event::Settle { .. }
+                | Event::Invited(_)
+                | Event::Remove { .. } => true,
             };
             if is_there {
                 self.deliver(ix, event);
@@ -518,6 +520,10 @@ impl Stage {
             Action::Wanted { req, state } => self.sides[ix].wanted.push((req, state)),
             Action::Settled { req, result } => {
                 let again = self.sides[ix].settled.insert(req, result);
+                assert!(again.is_none(), "{req} was answered twice");
+            }
+            Action::Removed { req, result } => {
+                let again = self.sides[ix].removed.insert(req, result);
                 assert!(again.is_none(), "{req} was answered twice");
             }
             Action::CloseLanes { .. } | Action::Invalidate(_) => {}

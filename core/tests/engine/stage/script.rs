@@ -295,6 +295,8 @@ impl Script {
                 path: at,
                 keep,
             } => format!("{req}: settle {}, keep {keep:?}", path(at)),
+            Event::Invited(invite) => format!("invitation {} was given out", invite.id),
+            Event::Remove { req, peer } => self.words(&format!("{req}: remove {peer}")),
         };
         (false, line)
     }
@@ -483,6 +485,10 @@ impl Script {
             ),
             Action::Settled { req, result } => match result {
                 Ok(settled) => format!("{req} <- {} stays", settled.stays),
+                Err(why) => format!("{req} <- {why}"),
+            },
+            Action::Removed { req, result } => match result {
+                Ok(removed) => self.words(&format!("{req} <- {} is removed", removed.peer)),
                 Err(why) => format!("{req} <- {why}"),
             },
             Action::Stopped => "stopped".to_owned(),

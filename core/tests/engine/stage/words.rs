@@ -236,6 +236,7 @@ pub(super) fn records(records: &[Record]) -> String {
             b'd' => "draft",
             b'u' => "doubt",
             b't' => "trash",
+            b'x' => "removed peer",
             other => panic!("a record of kind {other}"),
         };
         *count.entry((what, record.value.is_none())).or_default() += 1;
