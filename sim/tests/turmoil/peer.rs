@@ -380,8 +380,11 @@ impl Peer {
             Action::Wanted { req, state } => {
                 self.wants.borrow_mut().insert(req, state);
             }
-            Action::Invalidate(_) | Action::Fault(_) | Action::Settled { .. } | Action::Stopped => {
-            }
+            Action::Invalidate(_)
+            | Action::Fault(_)
+            | Action::Settled { .. }
+            | Action::Removed { .. }
+            | Action::Stopped => {}
         }
     }
 }
