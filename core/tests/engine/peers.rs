@@ -93,7 +93,7 @@ fn access_ends_at_once_and_for_good() {
     assert_eq!((removed.unheld, removed.guests), (0, vec![]));
     let why = Refusal::Removed;
     let told = Fault::Refused { peer: ADA, why };
-    assert_eq!(stage.side("bo").faults, [told.clone()]);
+    assert_eq!(stage.side("bo").faults, std::slice::from_ref(&told));
     let refused = stands(&mut stage, "bo", ADA);
     assert_eq!(refused, (LinkState::Gone, Some(why.to_string())));
     assert!(is_removed(&mut stage, BO));
