@@ -609,12 +609,15 @@ impl Engine {
 
     /// It is on record that a node lies out of the way: it goes there.
     pub(crate) fn park_now(&mut self, node: NodeId) {
-        let from = self.folder.standing.spots(node).next().cloned();
-        let at = from.as_ref().and_then(|spot| self.whereabouts(spot));
         if self.stopping {
             // The next start finds out that it does not lie there.
             return;
         }
+        let marked = self.folder.placing.owned(node);
+        let standing = &self.folder.standing;
+        let from = standing.spots(node).find(|spot| marked.contains(spot));
+        let from = from.cloned();
+        let at = from.as_ref().and_then(|spot| self.whereabouts(spot));
         let (Some(at), Some(key)) = (at, self.key_of(node)) else {
             self.not_parked(node);
             return;

@@ -340,6 +340,38 @@ fn what_went_with_its_directory_before_it_could_be_parked_is_let_go_of() {
     }
 }
 
+/// Bo had two files change places. One was about to be put out of the way when its owner renamed it:
+/// the name that it had left counted as in use for ever, and the other one never got it.
+#[test]
+fn what_is_renamed_before_it_is_parked_is_out_of_the_way() {
+    let mut stage = ada(&[("f", b"f"), ("g", b"g")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (f, g) = (bo.find("f"), bo.find("g"));
+    bo.rename(f, "f", ROOT, "between");
+    bo.rename(g, "g", ROOT, "f");
+    bo.rename(f, "between", ROOT, "g");
+    stage.hold("ada", Held::Commits);
+    bo.tell(&mut stage);
+    // That g lies out of the way is yet to be stored.
+    let is_parking = |stage: &mut Stage| {
+        let mut keys = stage.side("ada").store.keys();
+        keys.any(|key| key.starts_with(b"k"))
+    };
+    while !is_parking(&mut stage) {
+        stage.let_by("ada", Held::Commits, 1);
+    }
+    stage.side("ada").files.rename("g", "h");
+    stage.hint("g");
+    stage.hint("h");
+    stage.wait(Duration::from_secs(1));
+    stage.release("ada", Held::Commits);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("g", b"f"), ("h", b"g")]);
+    assert_eq!(stage.side("ada").files.beside(), Vec::<Vec<u8>>::new());
+    is_quiet(&mut stage);
+}
+
 #[test]
 fn a_directory_is_replaced_by_another_of_its_name_that_takes_what_was_in_it() {
     let mut stage = ada(&[]);
