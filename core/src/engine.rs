@@ -234,6 +234,10 @@ pub struct Engine {
     /// Chunks that were asked for on behalf of another peer.
     pub(crate) relays: BTreeMap<FetchId, Relay>,
     pub(crate) pushed: Pushed,
+    /// Asks that wait until what they are for can be asked for on their behalf.
+    pub(crate) unrelayed: VecDeque<AskId>,
+    /// Whether a link may have room for more since those were looked at.
+    pub(crate) has_made_room: bool,
     pub(crate) folder: Folder,
     pub(crate) thrown: Thrown,
     pub(crate) hashes: BTreeMap<ObjectId, BTreeMap<ChunkIx, ChunkHash>>,
@@ -318,6 +322,8 @@ impl Engine {
             fetches: BTreeMap::new(),
             relays: BTreeMap::new(),
             pushed: Pushed::default(),
+            unrelayed: VecDeque::new(),
+            has_made_room: false,
             folder: Folder::default(),
             thrown: Thrown::default(),
             hashes: BTreeMap::new(),
@@ -405,6 +411,7 @@ impl Engine {
         self.pump_places();
         self.pump_draft_syncs();
         self.pump_far_syncs();
+        self.pump_relays();
         self.pump_fetches();
         self.pump_rest();
         self.close_commit();

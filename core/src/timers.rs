@@ -5,7 +5,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{FetchId, LinkId, NodeId, ObjectId, PeerId, ReqId};
+use crate::ids::{AskId, FetchId, LinkId, NodeId, ObjectId, PeerId, ReqId};
 use crate::time::Time;
 
 /// What a deadline is for.
@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Sync(ReqId),
     /// An answer to a fetch is overdue.
     Fetch(FetchId),
+    /// An ask has waited for room on the link over which it would be passed on for long enough.
+    Unrelayed(AskId),
     /// What failed of an object may be asked for again.
     Retry(ObjectId),
     /// Stored chunks of an object are to be made durable.

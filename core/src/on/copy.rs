@@ -275,7 +275,8 @@ impl Engine {
     /// Peers that have asked for chunks of an object wait until it was looked at no longer; it may
     /// have gone meanwhile.
     fn serve_recalled(&mut self, object: ObjectId) {
-        let is_unread = self.kept_back.contains(&object) && !self.objects.contains_key(&object);
+        let is_kept = self.kept_back.contains(&object) || self.is_ancestor(object);
+        let is_unread = is_kept && !self.objects.contains_key(&object);
         // How many bytes those want was not known.
         let waits = |serving: &Serving| serving.want.object == object && serving.len == 0;
         let asks = self.asks.iter().filter(|(_, serving)| waits(serving));

@@ -5,6 +5,8 @@
 //! published, before the read and after it; its first hash is on record before it is sent, and
 //! every later serving is checked against that.
 
+use alloc::vec::Vec;
+
 use crate::action::{Action, DiskWish};
 use crate::commits::After;
 use crate::draft::{Draft, Stage};
@@ -26,6 +28,8 @@ enum Standing {
     Soon(ObjectId),
     /// It will be known when the draft of this node goes on.
     Later(NodeId),
+    /// Not here, but what lies beneath the draft of this node may be had.
+    Beneath(NodeId),
     /// The disk does not say.
     Refused,
     /// Not here.
@@ -42,7 +46,7 @@ impl Engine {
         };
         let (object, chunk) = (serving.want.object, serving.want.chunk);
         let Some((size, chunk_size)) = self.sizes_of(object) else {
-            if self.kept_back.contains(&object) {
+            if self.kept_back.contains(&object) || self.is_ancestor(object) {
                 // It was not in memory when it was superseded, and only its files tell its size.
                 self.job(Job::Recalled(object), DiskWish::LoadObject { object });
                 return;
@@ -92,8 +96,13 @@ impl Engine {
                     self.answer(ask, Answer::Failed);
                 }
             }
+            Standing::Beneath(node) if self.lend(ask, node, chunk) => {
+                if let Some(draft) = self.drafts.get_mut(&node) {
+                    draft.asks.insert(ask);
+                }
+            }
             Standing::Refused => self.answer(ask, Answer::Failed),
-            Standing::Absent => self.answer(ask, Answer::NotHeld),
+            Standing::Beneath(_) | Standing::Absent => self.answer(ask, Answer::NotHeld),
             Standing::Rewritten => self.answer(ask, Answer::Gone),
         }
     }
@@ -116,7 +125,7 @@ impl Engine {
                     } else if draft.overlay.is_whole(chunk, draft.beneath(&self.objects)) {
                         Standing::Here(draft.file)
                     } else {
-                        self.lend(node, chunk)
+                        Standing::Beneath(node)
                     }
                 }
                 // Of one that has not begun, what is beneath is the version.
@@ -183,24 +192,57 @@ impl Engine {
     }
 
     /// Has a chunk of what is beneath a draft fetched, or its rest where a part of it is ours:
-    /// whoever asks for it as a part of what was published may have no other way to it.
-    fn lend(&mut self, node: NodeId, chunk: ChunkIx) -> Standing {
-        let Some(draft) = self.drafts.get_mut(&node) else {
-            return Standing::Absent;
+    /// whoever asks for it as a part of what was published may have no other way to it. False if it
+    /// can't come.
+    ///
+    /// Where the attempts have run out each who asks gives it one more: who has the chunk may have come
+    /// to the host meanwhile, of which nobody tells this peer.
+    fn lend(&mut self, ask: AskId, node: NodeId, chunk: ChunkIx) -> bool {
+        let Some(draft) = self.drafts.get(&node) else {
+            return false;
         };
         let file = draft.file;
         let is_open = draft.stage == Stage::Open;
-        let may_come =
-            |kept: &object::Object| kept.stage == object::Stage::Partial && !kept.exhausted;
+        let was_lent = self.asks.get(&ask).is_none_or(|serving| serving.was_lent);
+        let may_come = |kept: &object::Object| {
+            kept.stage == object::Stage::Partial && !(kept.exhausted && was_lent)
+        };
         let is_source = self.source().is_some();
         if !is_open || !is_source || !self.objects.get(&file).is_some_and(may_come) {
-            return Standing::Absent;
+            return false;
+        }
+        if let Some(serving) = self.asks.get_mut(&ask) {
+            serving.was_lent = true;
         }
         if let Some(draft) = self.drafts.get_mut(&node) {
             draft.lent.insert(chunk);
         }
+        if let Some(kept) = self.objects.get_mut(&file) {
+            kept.exhausted = false;
+        }
         self.want_range_chunk(file, chunk);
-        Standing::Later(node)
+        true
+    }
+
+    /// A chunk of what is beneath a draft was asked for in vain: whoever waits for it is told, and asks
+    /// again, while the attempts go on. Lanes and room that others need are not kept for as long.
+    pub(crate) fn lent_in_vain(&mut self, object: ObjectId, chunk: ChunkIx) {
+        let node = self.drafted(object);
+        let Some(draft) = node.and_then(|node| self.drafts.get_mut(&node)) else {
+            return;
+        };
+        let asks = &self.asks;
+        let waits = |ask: &AskId| {
+            let serving = asks.get(ask);
+            serving.is_some_and(|serving| serving.was_lent && serving.want.chunk == chunk)
+        };
+        let waiting: Vec<AskId> = draft.asks.iter().copied().filter(waits).collect();
+        for ask in &waiting {
+            draft.asks.remove(ask);
+        }
+        for ask in waiting {
+            self.answer(ask, Answer::NotHeld);
+        }
     }
 
     /// Asks that waited for a draft are looked at again.

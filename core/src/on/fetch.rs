@@ -350,6 +350,7 @@ impl Engine {
         if let Some(link) = self.links.links.get_mut(&link) {
             link.in_flight = link.in_flight.saturating_sub(u64::from(len));
         }
+        self.has_made_room = true;
     }
 
     /// A peer has not answered a fetch, though its link lives. On a slow link a full window takes
@@ -399,6 +400,8 @@ impl Engine {
         let Some(asked) = self.fetches.remove(&fetch) else {
             return;
         };
+        // Its lanes are free, if not its room.
+        self.has_made_room = true;
         let Fetch {
             mut object,
             chunk,
@@ -553,6 +556,9 @@ impl Engine {
             self.note_gone(object, chunk);
         }
         self.want_again(object, chunk);
+        if !is_way_left {
+            self.lent_in_vain(object, chunk);
+        }
         if is_way_left {
             self.pause(object, Some(ALIAS_RETRY));
         } else if is_shown && self.is_read(object) {
@@ -646,6 +652,7 @@ impl Engine {
     /// Counts a failed attempt at a chunk.
     fn try_again(&mut self, object: ObjectId, chunk: ChunkIx) {
         self.want_again(object, chunk);
+        self.lent_in_vain(object, chunk);
         let attempts = self
             .objects
             .get(&object)
@@ -723,6 +730,7 @@ impl Engine {
     /// What was asked on a link that has ended is wanted again.
     pub(crate) fn fetches_lost(&mut self, link: LinkId) {
         self.relays_lost(link);
+        self.has_made_room = true;
         let lost: Vec<(FetchId, Fetch)> = self
             .fetches
             .iter()

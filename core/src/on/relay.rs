@@ -4,9 +4,10 @@
 //! that version around it; and joiners know no way to each other but by the host.
 //!
 //! Law (P1, P6): nothing of it is stored, and its owner's hash goes along, so that who asked proves
-//! it as any other chunk. It has its share of the window of the link over which it comes, and ends
-//! with that link, or when that brings nothing for long.
+//! it as any other chunk. It has its share of the window of the link over which it comes, waits for
+//! room there for a moment, and ends with that link, or when that brings nothing for long.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::action::Action;
@@ -17,7 +18,13 @@ use crate::limits::{CHUNK_SIZES, LANES};
 use crate::message::{Answer, Want};
 use crate::object::{Object, Stage};
 use crate::on::fetch::{Fetch, STALL};
+use crate::time::Duration;
 use crate::timers::Timer;
+
+/// How long an ask waits for room on the link over which it would be passed on. What takes the room
+/// may itself wait for this ask, where two joiners each need what the other one has: then one of
+/// the two is to give way soon. By eye.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// A chunk that was asked for on behalf of a peer.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +73,8 @@ impl Engine {
         };
         let may_be_here = match self.objects.get(&object) {
             Some(kept) => kept.whole || !kept.lacks(chunk),
-            None => self.kept.contains_key(&object),
+            // What waits to be removed is here to that moment.
+            None => self.kept.contains_key(&object) || self.discards.contains_key(&object),
         };
         may_be_here || self.fetches.values().any(is_asked) || self.is_relayed(object, chunk)
     }
@@ -95,6 +103,10 @@ impl Engine {
         if !is_possible || link == serving.link || self.is_on_its_way(object, chunk) {
             return false;
         }
+        if self.waits_for(link, serving.link, object.node, chunk) {
+            self.answer(ask, Answer::NotHeld);
+            return true;
+        }
         let node = object.node;
         let window = self.config.window;
         let has_room =
@@ -102,8 +114,16 @@ impl Engine {
                 link.in_flight == 0 || link.in_flight + u64::from(len) <= window
             });
         if !has_room || !self.has_lanes_for(link, node) {
-            return false;
+            // To say at once that it is not here would count as an attempt, and they would run out
+            // over what else is on its way.
+            if !self.unrelayed.contains(&ask) {
+                self.unrelayed.push_back(ask);
+                let timer = Timer::Unrelayed(ask);
+                self.timers.set_sooner(timer, self.now + ROOM_WAIT);
+            }
+            return true;
         }
+        self.timers.cancel(Timer::Unrelayed(ask));
         if let Some(source) = self.links.links.get_mut(&link) {
             source.in_flight += u64::from(len);
             source.lanes.insert(node);
@@ -137,6 +157,45 @@ impl Engine {
             len,
         });
         true
+    }
+
+    /// Returns whether a peer waits for what another one is to have of a chunk, through however many:
+    /// where each needs it of the next, none of them has it, and they would wait for ever.
+    fn waits_for(&self, link: LinkId, other: LinkId, node: NodeId, chunk: ChunkIx) -> bool {
+        let mut open = alloc::vec![link];
+        let mut met = BTreeSet::new();
+        while let Some(at) = open.pop() {
+            if at == other {
+                return true;
+            }
+            if !met.insert(at) {
+                continue;
+            }
+            let is_of = |relay: &&Relay| {
+                let asker = self.asks.get(&relay.ask).map(|serving| serving.link);
+                (relay.object.node, relay.chunk) == (node, chunk) && asker == Some(at)
+            };
+            open.extend(self.relays.values().filter(is_of).map(|relay| relay.link));
+        }
+        false
+    }
+
+    /// Looks again at the asks that wait for room, if there may be some.
+    pub(crate) fn pump_relays(&mut self) {
+        if !core::mem::take(&mut self.has_made_room) {
+            return;
+        }
+        for ask in core::mem::take(&mut self.unrelayed) {
+            self.serve(ask);
+        }
+    }
+
+    /// An ask has waited for room for as long as it may.
+    pub(crate) fn unrelayed_for_long(&mut self, ask: AskId) {
+        if self.unrelayed.contains(&ask) {
+            self.unrelayed.retain(|waits| *waits != ask);
+            self.answer(ask, Answer::NotHeld);
+        }
     }
 
     /// A chunk that is passed on has come, or has not.

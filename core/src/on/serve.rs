@@ -32,6 +32,8 @@ pub(crate) struct Serving {
     pub said: u32,
     /// Whether it is read from the trash.
     pub is_thrown: bool,
+    /// Whether what lies beneath a draft was fetched for it.
+    pub was_lent: bool,
 }
 
 impl Engine {
@@ -59,6 +61,7 @@ impl Engine {
             len: 0,
             said: len,
             is_thrown: false,
+            was_lent: false,
         };
         self.asks.insert(ask, serving);
         self.serve(ask);

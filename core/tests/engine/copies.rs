@@ -3,16 +3,18 @@
 use tandem_core::action::FsReply;
 use tandem_core::edit::{Edit, RenameHow, SetAttr, XattrHow};
 use tandem_core::engine::Last;
-use tandem_core::event::FsCall;
-use tandem_core::ids::{Ino, NodeId, ObjectId};
+use tandem_core::event::{Event, FsCall, LinkDown};
+use tandem_core::ids::{AskId, ChunkIx, Dot, Ino, LinkId, NodeId, ObjectId};
+use tandem_core::message::Want;
+use tandem_core::time::Duration;
 use tandem_core::tree::conflict;
 use tandem_core::tree::register::Xattrs;
 
 use crate::app::{
-    asked_on, both, close, copy_of, flush, greeting, is_done, met, newest, open, read, resize,
-    secs, size, sync, wall, written,
+    answers, asked, asked_on, both, close, copy_of, flush, greeting, is_done, met, newest, open,
+    read, resize, secs, size, sync, wall, written,
 };
-use crate::bo::Bo;
+use crate::bo::{BO, Bo};
 use crate::placing::tree;
 use crate::stage::{Held, Stage, photo};
 
@@ -507,4 +509,134 @@ fn what_the_host_has_of_an_unfinished_version_it_does_not_ask_for_again() {
     let asks = |stage: &mut Stage, chunk| asked_on(stage, ("ada", link), object, chunk);
     assert_eq!(asks(&mut stage, 0), "here it is");
     assert_ne!(asks(&mut stage, 1), "here it is");
+}
+
+/// Cleo wrote the photo anew and went before anybody had it, and bo wrote into the middle of it.
+fn cleo_is_gone() -> (Stage, Bo) {
+    let mut stage = both();
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    cleo.serves = false;
+    let node = cleo.find("photo");
+    cleo.write(node, &[9; 1_600]);
+    cleo.tell(&mut stage);
+    stage.wait(secs(1));
+    let (link, why) = (cleo.link, LinkDown::Lost);
+    stage.event("ada", Event::LinkDown { link, why });
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    (stage, cleo)
+}
+
+/// Cleo wrote the photo anew and went before anybody had it, and bo wrote into the middle of it. He
+/// asked in vain for the rest until his attempts had run out; and when she was back he said to ada, who
+/// asked for what he had made, that he had it not, for ever.
+#[test]
+fn what_a_joiner_lacked_is_tried_again_when_the_host_asks_for_it() {
+    let (mut stage, mut cleo) = cleo_is_gone();
+    stage.wait(secs(60));
+    cleo.connect(&mut stage);
+    cleo.serves = true;
+    for _ in 0..3 {
+        cleo.attend(&mut stage);
+    }
+    let mut last = vec![9; 1_600];
+    last[600..605].copy_from_slice(b"HELLO");
+    assert_eq!(tree(&mut stage)["photo"], last);
+}
+
+/// Asks ada, on this link, for the first chunk of a version, and does not wait.
+fn ask(stage: &mut Stage, link: LinkId, object: ObjectId) {
+    let want = Want {
+        object,
+        chunk: ChunkIx(0),
+        have: None,
+    };
+    let (ask, len) = (AskId(stage.draw()), 512);
+    let asked = Event::Asked {
+        link,
+        ask,
+        want,
+        len,
+    };
+    stage.trace();
+    stage.event("ada", asked);
+}
+
+/// Ada may have the lanes of one file open on a link, and waits for cleo's film. Bo needs something
+/// else of cleo's: ada said at once that it was nowhere.
+#[test]
+fn what_is_to_be_passed_on_waits_for_room_for_a_moment() {
+    let mut stage = both();
+    stage.kill("ada");
+    stage.side("ada").config.lane_files = 1;
+    stage.start("ada", Last::Killed);
+    stage.wait(secs(10));
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    cleo.serves = false;
+    let node = cleo.find("photo");
+    let old = cleo.write(node, &[8; 512]);
+    cleo.write(node, b"");
+    cleo.file(NodeId::ROOT, "film", &[7; 512]);
+    cleo.tell(&mut stage);
+    stage.wait(secs(1));
+    let (link, object) = (stage.links("ada")[0], ObjectId { node, version: old });
+    ask(&mut stage, link, object);
+    stage.wait(Duration::from_millis(900));
+    assert_eq!(answers(&mut stage, "ada"), [""; 0]);
+    stage.wait(Duration::from_millis(200));
+    assert_eq!(answers(&mut stage, "ada"), ["not held"]);
+    ask(&mut stage, link, object);
+    cleo.serves = true;
+    assert!(cleo.serve_one(&mut stage), "the film");
+    assert_eq!(answers(&mut stage, "ada"), [""; 0]);
+    assert!(cleo.serve_one(&mut stage), "the photo as it was");
+    assert_eq!(answers(&mut stage, "ada"), ["here it is"]);
+}
+
+/// Bo and cleo each said that the other one may have a chunk, and waited for each other.
+#[test]
+fn nobody_waits_for_what_only_who_waits_for_it_may_have() {
+    let mut stage = both();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.wait(secs(1));
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    stage.wait(secs(10));
+    cleo.serves = false;
+    let node = cleo.find("photo");
+    let link = stage.links("ada")[0];
+    stage.mute("bo");
+    let counter = 1_000;
+    let of = |actor| ObjectId {
+        node,
+        version: Dot { actor, counter },
+    };
+    let (bos, cleos) = (of(newest(&mut stage).version.actor), of(BO));
+    ask(&mut stage, cleo.link, bos);
+    assert_eq!(answers(&mut stage, "ada"), [""; 0], "bo is asked");
+    ask(&mut stage, link, cleos);
+    assert_eq!(answers(&mut stage, "ada"), ["not held"]);
+}
+
+/// What bo has of a version that was superseded before he had looked at it since his start he said
+/// to have no more.
+#[test]
+fn what_was_superseded_unseen_is_served_while_it_is_kept() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let old = newest(&mut stage);
+    stage.wait(secs(10));
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(5));
+    stage.side("ada").files.write("photo", &[9; 1_600]);
+    stage.hint("photo");
+    stage.wait(secs(3));
+    assert_ne!(newest(&mut stage), old);
+    assert_eq!(asked(&mut stage, old, 0), "here it is");
 }
