@@ -145,6 +145,8 @@ pub struct World {
     pub(crate) removing: Option<u64>,
     /// Which peer was removed.
     pub(crate) removed: Option<usize>,
+    /// Names of files that a mount shows in the end, and of which something can't be had.
+    pub(crate) nowhere: BTreeSet<Vec<Vec<u8>>>,
     /// Until when bytes take long, on all wires.
     pub(crate) throttled: u64,
     /// What a hostile peer picked up.
@@ -192,6 +194,7 @@ impl World {
             lost: None,
             removing: None,
             removed: None,
+            nowhere: BTreeSet::new(),
             throttled: 0,
             heard: Heard::default(),
             #[cfg(feature = "mutants")]

@@ -154,6 +154,38 @@ const FOUND: &[(u64, &str)] = &[
         0x495a9,
         "a draft that was killed before it began, and once more, was said to be lost",
     ),
+    (
+        0x138dd,
+        "a name whose file its owner renamed before it could be put out of the way stayed in use",
+    ),
+    (
+        0x13baa,
+        "a file and its conflict copy were found equal while the end was judged",
+    ),
+    (
+        0x13bfe,
+        "a guest had all of a version that the host had lost",
+    ),
+    (
+        0x496a0,
+        "what a joiner needed of another that came back later was never asked for again",
+    ),
+    (
+        0x496a3,
+        "a version that a joiner kept, and had not looked at since, was said to be gone",
+    ),
+    (
+        0x496cf,
+        "two joiners waited for each other, each for the chunk of the other's version",
+    ),
+    (
+        0x497a3,
+        "who had what lies beneath a draft came when whoever wrote that had given up",
+    ),
+    (
+        0x497be,
+        "a host had no room for what it was to pass on, and said that it was gone",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -17,6 +17,8 @@ use super::{Failure, Verdict};
 #[derive(Debug, Default)]
 pub struct Resume {
     held: BTreeMap<Want, ChunkHash>,
+    /// As what those of them were asked for that came from peers.
+    came_as: BTreeMap<Want, Want>,
     asked: BTreeMap<FetchId, (LinkId, Want)>,
     here: BTreeMap<PayloadId, (Want, ChunkHash)>,
     /// Objects on which the disk failed: their sidecars count again once they were loaded.
@@ -120,6 +122,13 @@ impl Resume {
         }
     }
 
+    /// What was held is lost, and may be fetched once more: as whatever it was asked for, and its bytes
+    /// were counted.
+    fn excuse_held(&mut self, want: Want) {
+        let asked = self.came_as.remove(&want).unwrap_or(want);
+        self.excuse(asked);
+    }
+
     /// A fetch has ended; with good bytes, if there is a payload.
     pub fn fetched(&mut self, fetch: FetchId, good: Option<(PayloadId, ChunkHash)>) {
         match (self.asked.remove(&fetch), good) {
@@ -161,6 +170,7 @@ impl Resume {
         let object = into.unwrap_or(want.object);
         if done && !self.doubtful.contains(&object) {
             self.held.insert(Want { object, ..want }, hash);
+            self.came_as.insert(Want { object, ..want }, want);
         } else {
             self.excuse(want);
         }
@@ -189,14 +199,14 @@ impl Resume {
     pub fn hashed(&mut self, want: Want, hash: ChunkHash) {
         if self.held.get(&want).is_some_and(|held| *held != hash) {
             self.held.remove(&want);
-            self.excuse(want);
+            self.excuse_held(want);
         }
     }
 
     /// A stored chunk could not be read.
     pub fn unreadable(&mut self, want: Want) {
         if self.held.remove(&want).is_some() {
-            self.excuse(want);
+            self.excuse_held(want);
         }
     }
 
@@ -216,7 +226,7 @@ impl Resume {
         let held: Vec<Want> = self.held.keys().copied().filter(is_of).collect();
         for want in held {
             self.held.remove(&want);
-            self.excuse(want);
+            self.excuse_held(want);
         }
         self.doubtful.remove(&object);
         self.refused.remove(&object);
@@ -264,8 +274,11 @@ impl Resume {
             // What made it throw something away may be lost too.
             self.thrown.clear();
             let is_lost = |want: &&Want| !complete.contains(&want.object);
-            lost.extend(self.held.keys().filter(is_lost));
+            let held: Vec<Want> = self.held.keys().filter(is_lost).copied().collect();
             self.held.retain(|want, _| complete.contains(&want.object));
+            for want in held {
+                self.excuse_held(want);
+            }
         }
         for want in lost {
             self.excuse(want);
