@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use crate::action::{FsReply, Record};
 use crate::conflicts::Settled;
-use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId, ReqId};
-use crate::message::Answer;
+use crate::ids::{Arrival, AskId, CommitId, LinkId, NodeId, ObjectId, PeerId, ReqId};
+use crate::message::{Answer, Cursor};
 use crate::on::hush::Hush;
 use crate::peers::Removed;
 use crate::version::VersionVector;
@@ -44,8 +44,10 @@ pub(crate) enum After {
     Ack {
         /// On which link.
         link: LinkId,
+        /// Whom, should it be gone meanwhile.
+        peer: PeerId,
         /// Up to where.
-        upto: Arrival,
+        cursor: Cursor,
     },
     /// Answer a peer's ask: the chunk's hash is on record.
     Answer {
@@ -273,18 +275,17 @@ mod tests {
     use super::*;
 
     fn ack(at: u64) -> After {
-        let (link, upto) = (LinkId(1), Arrival(at));
-        After::Ack { link, upto }
+        let (link, peer) = (LinkId(1), PeerId([1; 32]));
+        let (epoch, upto) = (1, Arrival(at));
+        let cursor = Cursor { epoch, upto };
+        After::Ack { link, peer, cursor }
     }
 
     fn acked(after: &[After]) -> Vec<u64> {
         let mut upto = Vec::new();
         for after in after {
-            if let After::Ack {
-                upto: Arrival(at), ..
-            } = after
-            {
-                upto.push(*at);
+            if let After::Ack { cursor, .. } = after {
+                upto.push(cursor.upto.0);
             }
         }
         upto

@@ -3,9 +3,10 @@
 //! Law: registers go out in our order of arrival, each after it was stored here, and never one
 //! that the peer is known to know. Whenever everything has gone out, and nothing waits to be stored, our knowledge of that
 //! moment goes with it, and only then: so a peer's knowledge never covers what it was not sent.
-//! At most [`BATCHES_IN_FLIGHT_MAX`] batches are unacknowledged, so a slow peer holds no memory.
+//! At most [`BATCHES_IN_FLIGHT_MAX`] batches are unacknowledged, so a slow peer holds no memory. They
+//! are acknowledged one after the other: a peer that says so of one twice has said nothing of the next.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::ids::{Arrival, Dot};
@@ -25,19 +26,26 @@ pub(crate) struct Outbox {
     /// Everything up to here the peer was told that it has had: less than `cursor` while
     /// something below is replaced and the new is not stored, since a kill would bring it back.
     pub said: Arrival,
-    /// Everything up to here was acknowledged.
+    /// Everything up to here was acknowledged, or was known.
     pub acked: Arrival,
-    /// Where `cursor` was when a batch was last sent and none before it was unacknowledged.
-    pub settled: Arrival,
     /// What the peer is known to know.
     pub theirs: VersionVector,
     /// Updates that the peer has sent on this link and that `theirs` does not cover: it has them,
     /// and is not sent them back.
     pub heard: BTreeSet<Dot>,
-    /// Batches sent and not acknowledged.
-    pub in_flight: u32,
+    /// Batches sent and not acknowledged, in their order.
+    pub in_flight: VecDeque<Sent>,
     /// Whether our knowledge of the end of the stream was ever sent on this link.
     pub told: bool,
+}
+
+/// A batch that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// Up to where it said that everything was had: so it is acknowledged.
+    said: Arrival,
+    /// Where the cursor stood behind it.
+    cursor: Arrival,
 }
 
 impl Outbox {
@@ -50,7 +58,7 @@ impl Outbox {
         upto: Arrival,
         knowledge: &VersionVector,
     ) -> Option<Batch> {
-        if self.in_flight >= BATCHES_IN_FLIGHT_MAX {
+        if self.in_flight.len() >= BATCHES_IN_FLIGHT_MAX as usize {
             return None;
         }
         let mut batch = Vec::new();
@@ -91,14 +99,17 @@ impl Outbox {
             self.cursor = reached;
             return None;
         }
-        if self.in_flight == 0 {
-            self.settled = self.cursor;
+        if self.in_flight.is_empty() {
+            self.acked = self.cursor;
         }
         self.cursor = reached;
         let hole = registers.first_hole(self.said);
         let had = hole.map_or(reached, |hole| Arrival(hole.0 - 1).min(reached));
         self.said = self.said.max(had);
-        self.in_flight += 1;
+        self.in_flight.push_back(Sent {
+            said: self.said,
+            cursor: reached,
+        });
         if news {
             // What is sent in order on one link need not be sent again on it.
             self.theirs.merge(knowledge);
@@ -126,24 +137,25 @@ impl Outbox {
 
     /// Takes in an acknowledgement; false if it acknowledges what was not sent.
     pub(crate) fn ack(&mut self, upto: Arrival) -> bool {
-        if upto > self.cursor || upto < self.acked || self.in_flight == 0 {
+        let is_it = |sent: &mut Sent| sent.said == upto;
+        let Some(sent) = self.in_flight.pop_front_if(is_it) else {
             return false;
-        }
-        self.acked = upto;
-        self.in_flight -= 1;
+        };
+        self.acked = sent.cursor;
         true
     }
 
     /// Returns whether everything up to `upto` was acknowledged, or was known.
     pub(crate) fn has_acked(&self, upto: Arrival) -> bool {
-        self.acked >= upto || (self.in_flight == 0 && self.cursor >= upto)
+        self.acked >= upto || (self.in_flight.is_empty() && self.cursor >= upto)
     }
 
     /// Returns how many registers up to `upto` are not acknowledged, at most.
     pub(crate) fn behind(&self, upto: Arrival) -> u64 {
-        let had = match self.in_flight {
-            0 => self.cursor,
-            _ => self.acked.max(self.settled),
+        let had = if self.in_flight.is_empty() {
+            self.cursor
+        } else {
+            self.acked
         };
         upto.0.saturating_sub(had.0)
     }

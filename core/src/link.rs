@@ -163,6 +163,8 @@ pub(crate) struct Peer {
     pub parted: bool,
     /// Where we stand in its stream.
     pub cursor: Option<Cursor>,
+    /// Where we do as far as it is stored.
+    pub stored: Option<Cursor>,
     /// Whether it takes changes, as it last said.
     pub takes_changes: Option<bool>,
     /// The incarnations that it has said are its own, the latest at the end.
@@ -183,6 +185,7 @@ impl Peer {
             refused: None,
             parted: false,
             cursor: None,
+            stored: None,
             takes_changes: None,
             actors: Vec::new(),
         }

@@ -75,10 +75,13 @@ impl Engine {
                 let result = Ok(removed);
                 self.act(Action::Removed { req, result });
             }
-            After::Ack { link, upto } => {
+            After::Ack { link, peer, cursor } => {
+                if let Some(known) = self.links.peers.get_mut(&peer) {
+                    known.stored = Some(cursor);
+                }
                 if let Some(sender) = self.links.links.get_mut(&link) {
                     sender.unacked = sender.unacked.saturating_sub(1);
-                    self.say(link, Message::Ack(upto));
+                    self.say(link, Message::Ack(cursor.upto));
                 }
             }
             After::Answer { ask, answer } => self.answer(ask, answer),

@@ -1,6 +1,6 @@
 //! Links come, greet, fall silent and go.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::ToString;
 
 use crate::action::Action;
@@ -75,7 +75,8 @@ impl Engine {
     }
 
     fn hello(&self, peer: PeerId, secret: Option<crate::message::Secret>) -> Hello {
-        let cursor = self.links.peers.get(&peer).and_then(|known| known.cursor);
+        // A kill could take what is not stored; and it is taken for an acknowledgement.
+        let cursor = self.links.peers.get(&peer).and_then(|known| known.stored);
         Hello {
             protocol: PROTOCOL,
             folder: self.me.folder,
@@ -313,10 +314,9 @@ impl Engine {
                 cursor: start,
                 said: start,
                 acked: start,
-                settled: start,
                 theirs: hello.knowledge,
                 heard: BTreeSet::new(),
-                in_flight: 0,
+                in_flight: VecDeque::new(),
                 told: false,
             };
         }
@@ -338,7 +338,7 @@ impl Engine {
             .cursor
             .is_some_and(|cursor| cursor.epoch != hello.epoch)
         {
-            known.cursor = None;
+            (known.cursor, known.stored) = (None, None);
         }
         if known.role == Some(Role::Full)
             && let Some(theirs) = self

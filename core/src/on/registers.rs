@@ -117,17 +117,15 @@ impl Engine {
             // What is placed has to be on record.
             self.commits.harden();
         }
+        let cursor = Cursor {
+            epoch,
+            upto: batch.upto,
+        };
         if let Some(known) = self.links.peers.get_mut(&peer) {
-            known.cursor = Some(Cursor {
-                epoch,
-                upto: batch.upto,
-            });
+            known.cursor = Some(cursor);
         }
         self.remember_peer(peer);
-        self.commits.then(After::Ack {
-            link,
-            upto: batch.upto,
-        });
+        self.commits.then(After::Ack { link, peer, cursor });
     }
 
     /// Becomes another actor if an update that is spoken of is one that we are yet to make:

@@ -51,7 +51,7 @@ impl Engine {
                     let mut met = Peer::new(false, self.now);
                     met.name = Some(known.name);
                     met.role = Some(known.role);
-                    met.cursor = known.cursor;
+                    (met.cursor, met.stored) = (known.cursor, known.cursor);
                     met.takes_changes = Some(known.takes_changes);
                     met.actors = known.actors;
                     self.links.peers.insert(peer, met);

@@ -19,7 +19,7 @@ use crate::app::{
 use crate::bo::Bo;
 use crate::held::{hears, superseded};
 use crate::placing::{ada, names, tree};
-use crate::stage::{Held, Stage, photo};
+use crate::stage::{Held, Stage, Traffic, photo};
 
 /// Returns what `name` says of itself.
 fn said(stage: &mut Stage, name: &str) -> SyncStatus {
@@ -105,6 +105,59 @@ fn what_a_peer_has_not_stored_is_waited_for() {
     assert_eq!(names(&mut stage), ["d/", "photo"]);
     assert!(is_synced(&mut stage, "bo"));
     assert_eq!(unacknowledged(&mut stage, "bo"), 0);
+}
+
+/// The link broke while ada stored what bo had told her. She came again and said up to where she had
+/// heard him, and he took that for what she has stored.
+#[test]
+fn what_a_peer_has_heard_and_not_stored_is_waited_for_on_its_next_link() {
+    let mut stage = both();
+    stage.wait(secs(2));
+    stage.hold("ada", Held::Commits);
+    make_directory(&mut stage, "d");
+    stage.wait(secs(1));
+    stage.cut();
+    stage.wait(secs(5));
+    assert_eq!(
+        said(&mut stage, "bo").peers.len(),
+        1,
+        "they are linked again"
+    );
+    assert!(unacknowledged(&mut stage, "bo") >= 2, "attributes and name");
+    assert!(!is_synced(&mut stage, "bo"));
+    stage.release("ada", Held::Commits);
+    stage.wait(secs(2));
+    assert_eq!(names(&mut stage), ["d/", "photo"]);
+    assert!(is_synced(&mut stage, "bo"));
+}
+
+/// Bo says twice that he has stored the first of two batches: the second is on its way still.
+#[test]
+fn an_acknowledgement_that_is_repeated_counts_once() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    for _ in 0..3 {
+        bo.listen(&mut stage);
+        stage.wait(Duration::from_millis(100));
+    }
+    assert!(is_synced(&mut stage, "ada"));
+    stage.traffic.clear();
+    for directory in ["d", "e"] {
+        stage.side("ada").files.mkdir(directory);
+        stage.hint(directory);
+        stage.wait(secs(1));
+    }
+    let told = std::mem::take(&mut stage.traffic).into_iter();
+    let batch = |traffic: Traffic| match traffic.message {
+        Message::Registers(batch) if traffic.is_sent && traffic.side == 0 => Some(batch.upto),
+        _ => None,
+    };
+    let told: Vec<_> = told.filter_map(batch).collect();
+    assert!(told.len() == 2 && told[0] < told[1], "{told:?}");
+    for _ in 0..2 {
+        stage.said("ada", bo.link, Message::Ack(told[0]));
+        assert!(!is_synced(&mut stage, "ada"));
+    }
 }
 
 /// Whoever joins a large folder and makes one file has one file on its way, and not as many
