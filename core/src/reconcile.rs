@@ -45,7 +45,7 @@ pub(crate) struct Estate {
     /// One of its names.
     pub spot: Spot,
     /// Whether what takes its place there is all here, if anything does: the name is not to be
-    /// without a file for long.
+    /// without a file for long. And it is its only name: one file does not stand for two nodes.
     pub is_free: bool,
 }
 
@@ -154,6 +154,9 @@ fn leave_directory(at: &Situation) -> Step {
 }
 
 fn leave_file(at: &Situation) -> Step {
+    if let (Some(_), Some(spare)) = (at.heir, at.spare()) {
+        return Step::Trash(spare);
+    }
     match (at.standing.first(), at.is_parked, at.heir) {
         (None, false, _) => Step::Rest,
         (Some(_), _, Some(heir)) => Step::Await(heir),
@@ -212,6 +215,16 @@ fn place_file(at: &Situation) -> Step {
     {
         return Step::Trash(Some(extra.clone()));
     }
+    if at.is_parked && !at.standing.is_empty() && missing().next().is_none() {
+        // It lies out of the way under a name that it is not to have any more.
+        return Step::Trash(None);
+    }
+    let is_taken = at.heir.is_some() && at.content == Content::Current;
+    if let (true, Some(spare)) = (is_taken || at.content == Content::Here, at.spare()) {
+        // A file is replaced, or taken over by its conflict copy, under one name; the others are
+        // given anew.
+        return Step::Trash(spare);
+    }
     match (at.content, at.heir, &at.standing[..]) {
         (Content::Current, _, _) => {}
         (Content::Absent, _, _) => return Step::Fetch,
@@ -219,9 +232,7 @@ fn place_file(at: &Situation) -> Step {
         (Content::Here, None, [first]) if extra.is_none() => {
             return Step::Put(first.clone(), None);
         }
-        (Content::Here, None, []) | (Content::Here, None, [_]) => return blocked(),
-        // A file is replaced under one name; the others are given anew.
-        (Content::Here, None, [.., last]) => return Step::Trash(Some(last.clone())),
+        (Content::Here, None, _) => return blocked(),
     }
     if let (Some(place), Some(first)) = (free, at.standing.first()) {
         return Step::Link(first.clone(), place.spot.clone());
@@ -263,6 +274,18 @@ fn appear(at: &Situation) -> Step {
     match open {
         Some((place, over)) => Step::Put(place.spot.clone(), over),
         None => at.wanted.first().map_or(Step::Rest, Place::clear),
+    }
+}
+
+impl Situation {
+    /// Returns a name of its file beside the first, which may be the one out of the way.
+    pub(crate) fn spare(&self) -> Option<Option<Spot>> {
+        match &self.standing[..] {
+            [] => None,
+            [_, ..] if self.is_parked => Some(None),
+            [_] => None,
+            [.., last] => Some(Some(last.clone())),
+        }
     }
 }
 

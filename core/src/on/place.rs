@@ -374,7 +374,9 @@ impl Engine {
             return None;
         }
         let spot = self.folder.standing.spots(from).next()?.clone();
-        let is_free = self.content_of(from) != Content::Absent;
+        let standing = &self.folder.standing;
+        let is_only = standing.count(from) == 1 && !standing.is_parked(from);
+        let is_free = self.content_of(from) != Content::Absent && is_only;
         Some(Estate {
             from,
             spot,

@@ -431,6 +431,38 @@ fn a_further_name_is_a_link() {
     is_quiet(&mut stage);
 }
 
+/// What lost stood under two names. The conflict copy took over one of them: the other stayed, as
+/// the file of what won, and to change the one changed the other.
+#[test]
+fn a_conflict_copy_takes_over_a_file_of_one_name() {
+    let mut stage = ada(&[("a", b"first")]);
+    stage.side("ada").files.link("a", "b");
+    stage.hint("b");
+    stage.wait(Duration::from_secs(1));
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (a, knew) = (bo.find("a"), bo.knows.clone());
+    stage.side("ada").files.write("a", b"ada's own");
+    stage.hint("a");
+    bo.listen(&mut stage);
+    bo.write_on(a, knew, b"bo's");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let found = tree(&mut stage);
+    let mut copies = found.keys().filter(|name| name.contains("conflict"));
+    let (Some(copy), None) = (copies.next(), copies.next()) else {
+        panic!("{found:?}");
+    };
+    expect(
+        &mut stage,
+        &[("a", b"bo's"), (copy, b"ada's own"), ("b", b"bo's")],
+    );
+    let files = &stage.side("ada").files;
+    assert_eq!(files.inode("a"), files.inode("b"));
+    assert_ne!(files.inode("a"), files.inode(copy));
+    is_quiet(&mut stage);
+}
+
 #[test]
 fn attributes_are_set_and_set_id_bits_are_not() {
     let mut stage = ada(&[("a", b"a")]);
@@ -649,6 +681,39 @@ fn a_file_of_two_names_is_in_the_way_twice() {
     assert_eq!(told.len(), 1, "{told:?}");
     let want: [(&str, &[u8]); 4] = [("a/", b""), ("a/x", b"a"), ("b/", b""), ("b/y", b"a")];
     expect(&mut stage, &want);
+    is_quiet(&mut stage);
+}
+
+/// One of a file's two names lay out of the way when a new version came. That was put down under
+/// the other, and the old one stayed where it lay: to throw it away was tried without end.
+#[test]
+fn a_name_that_lies_out_of_the_way_goes_before_its_file_is_replaced() {
+    let mut stage = ada(&[("a", b"a")]);
+    stage.side("ada").files.link("a", "b");
+    stage.hint("b");
+    stage.wait(Duration::from_secs(1));
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let file = bo.find("a");
+    let a = bo.directory(ROOT, "a");
+    bo.rename(file, "a", a, "x");
+    bo.rename(file, "b", a, "y");
+    let makes: fn(&DiskWish) -> bool =
+        |wish| matches!(wish, DiskWish::Place(PlaceWish::MakeDirectory { .. }));
+    stage.side("ada").failing = Some((makes, DiskError::NoSpace));
+    bo.tell(&mut stage);
+    stage.wait(Duration::from_millis(100));
+    assert_eq!(names(&mut stage), ["b"], "a lies out of the way");
+    bo.write(file, b"new");
+    bo.rename(file, "y", ROOT, "b");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let told = std::mem::take(&mut stage.side("ada").faults);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let want: [(&str, &[u8]); 3] = [("a/", b""), ("a/x", b"new"), ("b", b"new")];
+    expect(&mut stage, &want);
+    let files = &stage.side("ada").files;
+    assert_eq!(files.inode("a/x"), files.inode("b"));
     is_quiet(&mut stage);
 }
 
