@@ -111,12 +111,24 @@ const FOUND: &[(u64, &str)] = &[
         "what was written for nobody was shown when the file had a name again",
     ),
     (
+        0xea63,
+        "a file that lost had two names: its conflict copy took over one, and was one with the other",
+    ),
+    (
         0xeaad,
         "a file that was saved over before it could be put out of the way was tried without end",
     ),
     (
         0x13a75,
         "what a power loss left on a mount, and a program removed in the folder, was owed after that",
+    ),
+    (
+        0xeb9a,
+        "a file was replaced while its other name lay out of the way, and that was tried without end",
+    ),
+    (
+        0x1390a,
+        "what lay out of the way was thrown away as if it were what had come in its place",
     ),
     (
         0x13a81,
@@ -185,6 +197,22 @@ const FOUND: &[(u64, &str)] = &[
     (
         0x497be,
         "a host had no room for what it was to pass on, and said that it was gone",
+    ),
+    (
+        0x13b36,
+        "what nobody had was asked for twice a second, for ever",
+    ),
+    (
+        0x310d0,
+        "an acknowledgement that came twice was taken for that of what was told next",
+    ),
+    (
+        0x49608,
+        "a conflict copy was one file with a name of what had won",
+    ),
+    (
+        0x496d5,
+        "what was heard and not stored was taken for stored on the next link",
     ),
 ];
 

@@ -1,10 +1,10 @@
 //! Conflict copies: what lost stands beside what won, and is a file like any other.
 
-use tandem_core::action::FsReply;
+use tandem_core::action::{FsReply, WantState};
 use tandem_core::edit::{Edit, RenameHow, SetAttr, XattrHow};
 use tandem_core::engine::Last;
 use tandem_core::event::{Event, FsCall, LinkDown};
-use tandem_core::ids::{AskId, ChunkIx, Dot, Ino, LinkId, NodeId, ObjectId};
+use tandem_core::ids::{AskId, ChunkIx, Dot, Ino, LinkId, NodeId, ObjectId, ReqId};
 use tandem_core::message::Want;
 use tandem_core::time::Duration;
 use tandem_core::tree::conflict;
@@ -16,7 +16,7 @@ use crate::app::{
 };
 use crate::bo::{BO, Bo};
 use crate::placing::tree;
-use crate::stage::{Held, Stage, photo};
+use crate::stage::{Held, Stage, path, photo};
 
 /// Bo has a photo open, of which he has no more than what he wrote into it, when he hears that
 /// cleo's version has won; nobody has that yet. What he writes on goes on hers, at once; and what
@@ -122,6 +122,33 @@ fn what_is_beneath_and_gone_is_asked_for_a_few_times() {
     let asked = asked.lines().filter(|line| line.contains("ask for #"));
     let asked = asked.count();
     assert!((4..200).contains(&asked), "{asked}");
+}
+
+/// Cleo told of a file and was gone before anybody had it. Bo wants all of it: he asked ada for it
+/// twice a second, for ever, since a newer version might have been on its way.
+#[test]
+fn what_nobody_has_is_asked_for_no_longer_than_a_read_waits() {
+    let mut stage = both();
+    let mut cleo = Bo::join(&mut stage);
+    cleo.serves = false;
+    cleo.file(NodeId::ROOT, "lost", b"cleo's");
+    cleo.tell(&mut stage);
+    stage.wait(secs(1));
+    stage.cut();
+    stage.wait(secs(5));
+    let (req, path) = (ReqId(stage.draw()), path("lost"));
+    stage.event("bo", Event::Want { req, path });
+    stage.wait(secs(90));
+    let last = stage.side("bo").wanted.last().copied();
+    assert_eq!(last, Some((req, WantState::Failed)));
+    stage.trace();
+    stage.wait(secs(60));
+    assert!(!stage.trace().contains("ask for #"));
+    // Cleo comes, and has it still.
+    cleo.serves = true;
+    cleo.connect(&mut stage);
+    cleo.attend(&mut stage);
+    assert_eq!(read(&mut stage, "lost"), b"cleo's");
 }
 
 /// Ada and bo have both written to the photo while apart; returns the conflict copy's name.
