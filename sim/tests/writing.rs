@@ -22,10 +22,6 @@ const FOUND: &[(u64, &str)] = &[
         "what was written beside an append was taken for what lies beneath it",
     ),
     (
-        0x1dc,
-        "a draft of a conflict copy that a peer wrote anew neither ended nor made room",
-    ),
-    (
         0x20e,
         "a host asked one peer for a chunk as one version, and another as another, round after round",
     ),

@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Notes that nothing is under way any more about nodes and names.
-    pub(crate) fn end_deed(&mut self, nodes: &[NodeId], spots: &[Spot]) {
+    fn end_deed(&mut self, nodes: &[NodeId], spots: &[Spot]) {
         let now = self.now;
         for spot in spots {
             self.folder.outdate(spot);
