@@ -563,6 +563,7 @@ impl World {
         peer.handles.crash(power);
         peer.retries.crash();
         peer.ended.clear();
+        peer.unplaced.clear();
         peer.live.crash();
         peer.bounds.crash();
         peer.truth.crash(power);

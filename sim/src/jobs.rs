@@ -43,6 +43,24 @@ pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
     }
 }
 
+/// Returns the objects of which a failed job leaves open whether they are still what they were.
+fn unplaced(wish: &DiskWish, outcome: &Result<DiskDone, DiskError>) -> Vec<ObjectId> {
+    match (wish, outcome) {
+        (DiskWish::Place(PlaceWish::Prepare { files }), Ok(DiskDone::Prepared(found))) => {
+            let each = files.iter().zip(found);
+            let failed = each.filter(|(_, found)| found.is_err());
+            failed.map(|(ready, _)| ready.object).collect()
+        }
+        (DiskWish::Place(PlaceWish::Prepare { files }), Err(_)) => {
+            files.iter().map(|ready| ready.object).collect()
+        }
+        (DiskWish::Place(PlaceWish::Put { object, .. }), Err(DiskError::NotFound)) => {
+            vec![*object]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Returns the other object that a wish is about, if it has a second.
 pub(crate) fn becomes(wish: &DiskWish) -> Option<ObjectId> {
     let DiskWish::Draft {
@@ -161,6 +179,10 @@ impl World {
             && let Some(ended) = self.meaning(p, object, &job.wish, outcome.is_ok())
         {
             self.peers[p].ended.insert(id, (object, ended));
+        }
+        let unplaced = unplaced(&job.wish, &outcome);
+        if !unplaced.is_empty() {
+            self.peers[p].unplaced.insert(id, unplaced);
         }
         // Equal for all, so that the ends keep the order of the jobs.
         let delay = self.config.disk_time / 4 + 1;

@@ -225,6 +225,8 @@ pub struct Peer {
     pub retries: Retries,
     /// Jobs on objects that have ended and whose engine was not told yet.
     pub ended: BTreeMap<JobId, (ObjectId, Ended)>,
+    /// Objects of which the engine is about to be told that they could not be placed.
+    pub unplaced: BTreeMap<JobId, Vec<ObjectId>>,
     /// See `truth`.
     pub bounds: Bounds,
     /// See `truth`.

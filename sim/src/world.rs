@@ -321,6 +321,7 @@ impl World {
             live: Live::new(self.config.read_deadline, slack),
             retries: Retries::default(),
             ended: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
             bounds: Bounds::default(),
             caused: Caused::default(),
             ticks: (0, 0),
@@ -614,6 +615,9 @@ impl World {
         }
         let peer = &mut self.peers[p];
         if let Event::Disk { job, .. } = &event {
+            for object in peer.unplaced.remove(job).unwrap_or_default() {
+                peer.resume.not_placed(object);
+            }
             match peer.ended.remove(job) {
                 Some((object, Ended::Stored)) => peer.retries.progress(object),
                 Some((object, Ended::Failed)) => {

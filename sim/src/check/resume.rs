@@ -26,6 +26,9 @@ pub struct Resume {
     /// Objects on which the disk failed, as the engine was told, and which it has not looked at
     /// since.
     refused: BTreeSet<ObjectId>,
+    /// Objects of which the engine was told that they could not be put into the folder, and which
+    /// it has not looked at since.
+    unplaced: BTreeSet<ObjectId>,
     /// Objects of which the engine was told what is there.
     known: BTreeSet<ObjectId>,
     fetches: u64,
@@ -73,15 +76,15 @@ impl Resume {
             let what = format!("{want:?} is being stored and asked for again");
             return Err(Failure::safety("P5", what));
         }
-        // And is asked for once more, if what there was of it is on its way out: nobody here but the
-        // engine knows when it lets go of a version that another one took the place of.
-        if is_passed_on && self.held.contains_key(&want) {
+        // While nobody knows what became of it, another peer need not wait for that.
+        let is_held = self.held.contains_key(&want);
+        if is_held && is_passed_on && self.unplaced.contains(&want.object) {
             self.excuse(want);
-        } else if self.held.contains_key(&want) {
+        } else if is_held {
             let what = format!("{want:?} is held and fetched again");
             return Err(Failure::safety("P5", what));
         }
-        if !is_passed_on && self.thrown.contains(&want) {
+        if self.thrown.contains(&want) {
             let what = format!("{want:?} was held, thrown away, and is fetched again");
             return Err(Failure::safety("P5", what));
         }
@@ -230,6 +233,7 @@ impl Resume {
         }
         self.doubtful.remove(&object);
         self.refused.remove(&object);
+        self.unplaced.remove(&object);
         self.known.remove(&object);
     }
 
@@ -241,7 +245,13 @@ impl Resume {
     /// The engine was told what is there of an object.
     pub fn found(&mut self, object: ObjectId) {
         self.refused.remove(&object);
+        self.unplaced.remove(&object);
         self.known.insert(object);
+    }
+
+    /// The engine was told that an object could not be put into the folder.
+    pub fn not_placed(&mut self, object: ObjectId) {
+        self.unplaced.insert(object);
     }
 
     /// Tells whether the disk failed on an object that was not loaded since.
@@ -269,6 +279,7 @@ impl Resume {
         self.here.clear();
         self.doubtful.clear();
         self.refused.clear();
+        self.unplaced.clear();
         self.known.clear();
         if let Some(complete) = complete {
             // What made it throw something away may be lost too.
