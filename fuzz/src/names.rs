@@ -20,9 +20,10 @@ pub fn names(bytes: &[u8]) {
     let target = TargetPath::parse(bytes);
     assert_eq!(target.is_ok(), (1..=4095).contains(&bytes.len()) && !nul);
     let xattr = XattrName::parse(bytes);
+    let ours = bytes.starts_with(b"user.tandem.");
     assert_eq!(
         xattr.is_ok(),
-        plain && bytes.starts_with(b"user.") && bytes.len() > 5
+        plain && bytes.starts_with(b"user.") && bytes.len() > 5 && !ours
     );
 
     let stored = postcard::to_allocvec(bytes).expect("bytes can be stored");
