@@ -173,7 +173,7 @@ pub(crate) struct Folder {
     /// The files seen last that have more names than are known, the latest at the end.
     linked: VecDeque<NodeId>,
     /// Files whose last names are gone, by what they are.
-    departed: BTreeMap<FileKey, (NodeId, Dot)>,
+    departed: BTreeMap<FileKey, (NodeId, Placed)>,
     /// The order in which they went.
     departures: VecDeque<FileKey>,
     /// Whether the scan at the start has been finished.
@@ -217,9 +217,9 @@ impl Folder {
 
     /// Forgets a node's file, whose last name is gone, but for who it was.
     pub(crate) fn depart(&mut self, node: NodeId) {
-        if let Some(placed) = self.placed.get(&node) {
+        if let Some(placed) = self.placed.get(&node).copied() {
             let key = file_key(&placed.print);
-            if self.departed.insert(key, (node, placed.version)).is_none() {
+            if self.departed.insert(key, (node, placed)).is_none() {
                 self.departures.push_back(key);
             }
             while self.departures.len() > DEPARTED_MAX {
@@ -230,8 +230,8 @@ impl Folder {
         self.forget(node);
     }
 
-    /// Returns who a file was whose last name was gone, and which version it held.
-    pub(crate) fn returned(&mut self, key: FileKey) -> Option<(NodeId, Dot)> {
+    /// Returns who a file was whose last name was gone, which version it held, and as what.
+    pub(crate) fn returned(&mut self, key: FileKey) -> Option<(NodeId, Placed)> {
         let was = self.departed.remove(&key)?;
         self.departures.retain(|departed| *departed != key);
         Some(was)

@@ -210,6 +210,10 @@ const FOUND: &[(u64, &str)] = &[
         0x496d5,
         "what was heard and not stored was taken for stored on the next link",
     ),
+    (
+        0x4947e,
+        "a moved file was told anew, and what a peer had begun to make of it before was refused him",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -14,6 +14,7 @@ use crate::event::{DiskDone, Fingerprint};
 use crate::fetch::download::Download;
 use crate::fetch::record::Record;
 use crate::fetch::sidecar::Sidecar;
+use crate::folder::file_key;
 use crate::ids::{AskId, ChunkHash, ChunkIx, Dot, NodeId, ObjectId, PayloadId};
 use crate::limits::COPIES_MAX;
 use crate::message::{Answer, Have, Role};
@@ -413,17 +414,26 @@ impl Engine {
         })
     }
 
-    /// Returns the plain file that holds a version: one that stands in the shared folder, or one
-    /// that lies in the trash.
+    /// Returns the plain file that holds a version: one that stands in the shared folder, also as
+    /// a newer version of the same bytes, or one that lies in the trash.
     pub(crate) fn plain_file_of(&self, object: ObjectId) -> Option<(PlainFile, Fingerprint)> {
-        if let Some(holder) = self.holder_of(object) {
-            let print = self.folder.placed(holder)?.print;
-            let path = self.folder.standing.path(holder)?;
-            let is_sure = !self.folder.rechecks.contains_key(&holder);
-            return is_sure.then_some((PlainFile::Stands(path), print));
-        }
-        let print = *self.thrown.print(object.version)?;
-        Some((PlainFile::Thrown(FileKey::from(&print)), print))
+        let thrown = self.thrown.print(object.version);
+        let Some(holder) = self.holder_of(object).or_else(|| self.told_anew(thrown?)) else {
+            let print = *thrown?;
+            return Some((PlainFile::Thrown(FileKey::from(&print)), print));
+        };
+        let print = self.folder.placed(holder)?.print;
+        let path = self.folder.standing.path(holder)?;
+        let is_sure = !self.folder.rechecks.contains_key(&holder);
+        is_sure.then_some((PlainFile::Stands(path), print))
+    }
+
+    /// Returns the node whose file this is and stands: it holds what it held then, as a newer
+    /// version.
+    fn told_anew(&self, print: &Fingerprint) -> Option<NodeId> {
+        let node = self.folder.node_of(file_key(print))?;
+        let placed = self.folder.placed(node)?;
+        same_content(&placed.print, print).then_some(node)
     }
 
     /// Returns the plain file of a node, if it holds a version that is known to lie between one

@@ -15,6 +15,7 @@ use crate::folder::{Spot, Worn, file_key};
 use crate::ids::{Dot, EntryId, NodeId, ObjectId};
 use crate::limits::FILE_SIZE_MAX;
 use crate::mutant::Mutant;
+use crate::on::placed::same_content;
 use crate::records;
 use crate::time::WallTime;
 use crate::tree::name::Name;
@@ -230,18 +231,24 @@ impl Engine {
                 && !self.folder.standing.is_parked(*node)
                 && self.folder.placed(*node).is_none()
         });
-        let Some((node, version)) = was else {
+        let Some((node, was)) = was else {
             self.create(dir, name, kind, sighting, wall);
             return;
         };
+        let version = was.version;
         // The name comes first: while none counts, whatever is told of a file brings back all that
         // were deleted.
         self.name_again(node, dir, name);
         self.update_attrs(node, sighting);
         match kind {
             // Its hashes were forgotten with its name, and it may have changed on its way: what it
-            // holds is told anew.
-            Kind::File | Kind::Symlink => self.new_version(node, sighting, wall, Some(version)),
+            // holds is told anew. What a peer had begun to make of the old version it still gets.
+            Kind::File | Kind::Symlink => {
+                self.new_version(node, sighting, wall, Some(version));
+                if same_content(&was.print, &sighting.print) {
+                    self.note_thrown(was);
+                }
+            }
             Kind::Directory => self.place(node, version, sighting),
         }
         if kind == Kind::Directory {

@@ -176,7 +176,7 @@ impl Engine {
                     return;
                 }
                 let holder = self.holder_of(object);
-                if holder.is_none() {
+                if holder.is_none() && serving.is_thrown {
                     self.thrown.forget(object.version);
                     self.commits.remove(records::thrown(object.version));
                 }
@@ -252,9 +252,8 @@ impl Engine {
 
     /// Returns whether a file went to the trash while it was read under its name: it is there.
     fn went_to_trash(&self, serving: Serving) -> bool {
-        let object = serving.want.object;
-        let is_thrown = self.thrown.print(object.version).is_some();
-        is_thrown && !serving.is_thrown && self.holder_of(object).is_none()
+        let found = self.plain_file_of(serving.want.object);
+        !serving.is_thrown && matches!(found, Some((PlainFile::Thrown(_), _)))
     }
 
     /// Puts a chunk's first hash on record, and the digest with the last of them.

@@ -296,6 +296,71 @@ fn what_goes_to_the_trash_while_it_is_read_is_read_there() {
     assert_eq!(asked_on(&mut stage, own, first, 0), "here it is");
 }
 
+/// A file that is moved may be seen late, and is told anew then, as a version of the same bytes.
+/// Who was making something of the one before was refused what he lacked of it, for ever.
+#[test]
+fn a_host_serves_the_version_that_a_moved_file_was() {
+    let mut stage = ada(&[("a", &[7; 700])]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("a");
+    let version = bo.version_of(node);
+    let first = ObjectId { node, version };
+    let own = ("ada", bo.link);
+    stage.side("ada").files.rename("a", "b");
+    stage.hint("a");
+    stage.wait(secs(2));
+    stage.hint("b");
+    bo.listen(&mut stage);
+    assert_ne!(bo.version_of(node), version, "it is told anew");
+    assert_eq!(asked_on(&mut stage, own, first, 1), "here it is");
+    // It moves on, and is not where it was, and there again.
+    stage.side("ada").files.rename("b", "c");
+    assert_eq!(asked_on(&mut stage, own, first, 1), "gone");
+    stage.wait(secs(2));
+    stage.hint("c");
+    stage.wait(secs(2));
+    assert_eq!(asked_on(&mut stage, own, first, 1), "here it is");
+    // Now it goes to the trash, and is served from there.
+    bo.listen(&mut stage);
+    bo.remove(node, "c");
+    bo.tell(&mut stage);
+    assert_eq!(names(&mut stage), [""; 0]);
+    assert_eq!(asked_on(&mut stage, own, first, 1), "here it is");
+    stage.side("ada").files.empty_trash();
+    assert_eq!(asked_on(&mut stage, own, first, 1), "gone");
+}
+
+/// What was written to a moved file before it was seen is not what the version before holds.
+#[test]
+fn a_host_does_not_serve_what_a_moved_file_became_as_what_it_was() {
+    let mut stage = ada(&[("a", &[7; 700])]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("a");
+    let version = bo.version_of(node);
+    let first = ObjectId { node, version };
+    let own = ("ada", bo.link);
+    stage.side("ada").files.rename("a", "b");
+    stage.hint("a");
+    stage.wait(secs(2));
+    stage.side("ada").files.write("b", &[8; 700]);
+    stage.hint("b");
+    bo.listen(&mut stage);
+    assert_eq!(asked_on(&mut stage, own, first, 1), "gone");
+    // Nor when it changes after it was seen.
+    let version = bo.version_of(node);
+    let second = ObjectId { node, version };
+    stage.side("ada").files.rename("b", "c");
+    stage.hint("b");
+    stage.wait(secs(2));
+    stage.hint("c");
+    stage.wait(secs(2));
+    assert_eq!(asked_on(&mut stage, own, second, 1), "here it is");
+    stage.side("ada").files.write("c", &[9; 700]);
+    assert_eq!(asked_on(&mut stage, own, second, 1), "gone");
+}
+
 /// Ada's own version lost to bo's, and stands beside it under another name and as another node.
 #[test]
 fn a_host_serves_a_version_that_stands_as_a_conflict_copy() {
