@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tandem_core::action::WantState;
 use tandem_core::event::{Event, Hint};
+use tandem_core::fetch::backoff::DIAL_CAP;
 use tandem_core::ids::ReqId;
 
 use crate::chaos;
@@ -302,11 +303,12 @@ impl World {
         self.hostile_comes(chance);
     }
 
-    /// Lets applications rest, and time pass until nothing but heartbeats goes on.
+    /// Lets applications rest, and time pass until nothing but heartbeats goes on, for longer than
+    /// anybody waits between two attempts.
     pub fn settle(&mut self) -> Verdict {
         self.resting = true;
         let end = self.now + self.patience();
-        let quiet = 15 * SEC;
+        let quiet = (DIAL_CAP.as_secs() + 5) * SEC;
         self.run_for(SEC)?;
         self.busy_at = self.now;
         while self.now < end {
