@@ -163,6 +163,11 @@ pub enum PlaceWish {
         /// Where.
         at: Whereabouts,
     },
+    /// List a directory that lies out of the way, or below what does. Brings `DiskDone::Listed`.
+    List {
+        /// Where.
+        at: Whereabouts,
+    },
     /// Have all that was done so far survive power loss. Brings `DiskDone::Done`.
     Harden,
 }

@@ -3,7 +3,7 @@
 //! Law: nothing here decides. What takes time goes into the queue and comes back as an event of
 //! the same start of the process, or never.
 
-use tandem_core::action::{Action, FsReply, Invalidation, Stored, WantState};
+use tandem_core::action::{Action, DiskWish, FsReply, Invalidation, Stored, WantState};
 use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, PeerId, ReqId};
@@ -306,7 +306,7 @@ impl World {
         }
     }
 
-    fn disk(&mut self, p: usize, job: JobId, wish: tandem_core::action::DiskWish) -> Verdict {
+    fn disk(&mut self, p: usize, job: JobId, wish: DiskWish) -> Verdict {
         let now = self.now;
         let typical = self.config.disk_time;
         let object = crate::jobs::object(&wish);
@@ -322,6 +322,9 @@ impl World {
             None => None,
         };
         peer.bounds.begin(&wish);
+        if let DiskWish::RemoveObject { object } = wish {
+            peer.resume.let_go(object);
+        }
         let took = peer.disk_delay(now, typical);
         let at = match object {
             Some(object) => {

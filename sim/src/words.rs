@@ -191,6 +191,7 @@ fn place(wish: &PlaceWish) -> String {
         PlaceWish::RemoveDirectory { at, .. } => format!("remove {}/", joined(&at.names)),
         PlaceWish::Dress { at, .. } => format!("dress {}", joined(&at.names)),
         PlaceWish::Look { at } => format!("look for {}", joined(&at.names)),
+        PlaceWish::List { at } => format!("list {}/ out of the way", joined(&at.names)),
         PlaceWish::Harden => "sync the folder".to_owned(),
     }
 }

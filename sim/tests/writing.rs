@@ -214,6 +214,10 @@ const FOUND: &[(u64, &str)] = &[
         0x4947e,
         "a moved file was told anew, and what a peer had begun to make of it before was refused him",
     ),
+    (
+        0xdc348,
+        "what a program made in a directory that went out of the way stayed there, unseen",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

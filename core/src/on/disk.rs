@@ -100,6 +100,8 @@ pub(crate) enum Job {
     Finished(ObjectId),
     /// An object's files are removed.
     Removed(ObjectId),
+    /// A directory out of the way is listed.
+    Strays(NodeId),
     /// Something is done to the shared folder.
     Place(Deed),
     /// The files of an object that can't be read are removed, to be made anew.
@@ -116,6 +118,7 @@ impl Engine {
         match what {
             Job::Place(deed) => self.on_placed(deed, outcome),
             Job::Listed(dir) => self.on_listed(job, dir, outcome),
+            Job::Strays(dir) => self.on_strays(dir, outcome),
             Job::RootLooked => self.on_root_looked(outcome),
             Job::Looked(dir, name) => self.on_looked(dir, name, outcome),
             Job::Serve(ask) => self.on_served(ask, outcome),

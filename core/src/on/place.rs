@@ -489,7 +489,11 @@ impl Engine {
         None
     }
 
-    fn whereabouts_or_parked(&self, node: NodeId, spot: Option<&Spot>) -> Option<Whereabouts> {
+    pub(crate) fn whereabouts_or_parked(
+        &self,
+        node: NodeId,
+        spot: Option<&Spot>,
+    ) -> Option<Whereabouts> {
         match spot {
             Some(spot) => self.whereabouts(spot),
             None => Some(Self::out_of_the_way(node)),

@@ -464,7 +464,7 @@ impl Engine {
             // Somebody else was there, or what it is in has moved: that is seen first.
             DiskError::Changed => self.look_at_node(node),
             DiskError::NotFound | DiskError::Exists | DiskError::WrongKind => {}
-            DiskError::NotEmpty => self.folder.list(node),
+            DiskError::NotEmpty => self.list_where_it_is(node),
             DiskError::NoSpace | DiskError::Denied | DiskError::Io => {
                 if is_news {
                     let path = self.shown_path(node);

@@ -12,6 +12,7 @@ use crate::folder::{Spot, file_key};
 use crate::ids::{JobId, NodeId};
 use crate::limits::{LISTS_IN_FLIGHT_MAX, MISSING_GRACE, MISSING_UNASKED_MAX};
 use crate::on::disk::Job;
+use crate::place_wish::PlaceWish;
 use crate::time::WallTime;
 use crate::timers::Timer;
 use crate::tree::name::Name;
@@ -223,6 +224,42 @@ impl Engine {
                     self.fault(Fault::Disk { what, why });
                 }
             }
+        }
+    }
+
+    /// Has a directory listed, in the folder or out of the way.
+    pub(crate) fn list_where_it_is(&mut self, dir: NodeId) {
+        if self.folder.standing.path(dir).is_some() {
+            self.folder.list(dir);
+            return;
+        }
+        let spot = self.folder.standing.spots(dir).next().cloned();
+        if let Some(at) = self.whereabouts_or_parked(dir, spot.as_ref()) {
+            let wish = DiskWish::Place(PlaceWish::List { at });
+            self.job(Job::Strays(dir), wish);
+        }
+    }
+
+    /// A directory that lies out of the way was listed. What is in it and nobody knows of was made
+    /// by a program that was in there, or just before it went: for that it comes back. All else is
+    /// where it is known to be, or found missing when it is moved.
+    pub(crate) fn on_strays(&mut self, dir: NodeId, outcome: Result<DiskDone, DiskError>) {
+        match outcome {
+            Ok(DiskDone::Listed {
+                this, items, wall, ..
+            }) => {
+                if !self.is_listing_of(dir, &this) {
+                    return;
+                }
+                for (name, sighting) in items {
+                    if self.folder.standing.lookup(dir, &name).is_none() {
+                        self.seen(dir, &name, &sighting, wall);
+                    }
+                }
+            }
+            // What is wrong is found again when the directory is tried to be removed again.
+            Ok(other) => self.drop_payload(Ok(other)),
+            Err(_) => {}
         }
     }
 

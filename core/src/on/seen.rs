@@ -46,7 +46,8 @@ impl Engine {
         if self.folder.placing.defers(&(dir, name.clone())) {
             return;
         }
-        if !self.is_directory(dir) || !self.folder.standing.stands(dir) {
+        let standing = &self.folder.standing;
+        if !self.is_directory(dir) || !(standing.stands(dir) || standing.is_parked(dir)) {
             // What stood there was a directory when it was looked into, and is none here.
             return;
         }

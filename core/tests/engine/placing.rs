@@ -634,6 +634,32 @@ fn a_directory_with_a_pipe_in_it_is_kept() {
     is_quiet(&mut stage);
 }
 
+/// A program made a file in a directory just before that went out of the way of another one. Ada
+/// could not remove it, tried again for ever, and nobody saw the file.
+#[test]
+fn what_is_made_in_a_directory_that_goes_out_of_the_way_comes_back() {
+    let mut stage = ada(&[]);
+    stage.side("ada").files.mkdir("d");
+    stage.side("ada").files.write("d/old", b"old");
+    stage.hint("d");
+    stage.wait(Duration::from_secs(1));
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (d, old) = (bo.find("d"), bo.find("old"));
+    bo.remove(old, "old");
+    bo.remove(d, "d");
+    let d = bo.directory(ROOT, "d");
+    bo.file(d, "other", b"other");
+    stage.side("ada").files.mkdir("d/sub");
+    stage.side("ada").files.write("d/sub/new", b"new");
+    stage.side("ada").files.mkfifo("d/sub/pipe");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let there = ["d/", "d/other", "d/sub/", "d/sub/new", "d/sub/pipe"];
+    assert_eq!(names(&mut stage), there);
+    is_quiet(&mut stage);
+}
+
 #[test]
 fn what_the_disk_refuses_is_told_once_and_tried_again() {
     let makes: fn(&DiskWish) -> bool =

@@ -109,14 +109,18 @@ impl Folder {
     /// A directory that changes meanwhile may hide a name that is renamed within it, so it is
     /// listed again, up to three times; when it never holds still, the listing is not complete.
     pub fn list(&self, path: &[Name]) -> Result<DiskDone, DiskError> {
-        let fd = self.open_to_list(path).map_err(disk_error)?;
+        self.list_open(&self.open_to_list(path).map_err(disk_error)?)
+    }
+
+    /// Lists an open directory, likewise.
+    pub(super) fn list_open(&self, fd: &OwnedFd) -> Result<DiskDone, DiskError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
             let wall = wall_clock();
-            let before = stat(&fd).map_err(disk_error)?;
-            let (items, whole) = self.list_once(&fd).map_err(disk_error)?;
-            let after = stat(&fd).map_err(disk_error)?;
+            let before = stat(fd).map_err(disk_error)?;
+            let (items, whole) = self.list_once(fd).map_err(disk_error)?;
+            let after = stat(fd).map_err(disk_error)?;
             // A directory that was removed while we held it is empty, and says nothing.
             let still = fingerprint(&before) == fingerprint(&after) && after.stx_nlink > 0;
             if still || attempts == 3 {
@@ -127,7 +131,7 @@ impl Folder {
                     wall,
                 });
             }
-            rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0)).map_err(disk_error)?;
+            rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(0)).map_err(disk_error)?;
         }
     }
 
@@ -399,7 +403,7 @@ fn leg(path: &[Name]) -> (Vec<u8>, &[Name]) {
 
 /// Opens for reading what a handle is of, which was found to be a regular file or a directory;
 /// without moving its access time, where that is permitted.
-fn reopen(found: &OwnedFd, more: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(super) fn reopen(found: &OwnedFd, more: OFlags) -> rustix::io::Result<OwnedFd> {
     let path = own_path(found);
     // Non-blocking, so that a lease held by another program is an error and no wait.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | more;

@@ -25,7 +25,7 @@ use tandem_core::place_wish::{Dress, FileKey, PlaceWish, Ready, Whereabouts};
 use tandem_core::time::WallTime;
 use tandem_core::tree::name::TargetPath;
 
-use crate::disk::folder::Folder;
+use crate::disk::folder::{Folder, reopen};
 use crate::disk::places::object_name;
 use crate::disk::sight::{fingerprint, xattrs};
 use crate::disk::{disk_error, open_directory, own_path, stat, wall_clock};
@@ -297,6 +297,11 @@ impl Folder {
                 },
                 Err(why) => Err(why),
             },
+            PlaceWish::List { at } => {
+                let at = self.spot(beside, &at)?;
+                let dir = open_directory_at(&at.dir, &at.name).map_err(disk_error)?;
+                self.list_open(&reopen(&dir, OFlags::DIRECTORY).map_err(disk_error)?)
+            }
             PlaceWish::Harden => {
                 rustix::fs::syncfs(&beside.home).map_err(disk_error)?;
                 Ok(DiskDone::Done)

@@ -258,6 +258,23 @@ fn names_move_out_of_the_way_and_back() {
         at: parked(&[b"f"]),
     });
     let file = FileKey::from(&looked(found).unwrap().print);
+    let Ok(DiskDone::Listed { this, items, .. }) = share.place(PlaceWish::List { at: parked(&[]) })
+    else {
+        panic!("it can be listed there");
+    };
+    let names = items.iter().map(|(name, _)| name.as_bytes());
+    assert!(FileKey::from(&this) == key && names.eq([b"f"]));
+    let nothing = share.place(PlaceWish::List {
+        at: parked(&[b"no"]),
+    });
+    assert!(matches!(nothing, Err(DiskError::NotFound)), "{nothing:?}");
+    let no_directory = share.place(PlaceWish::List {
+        at: parked(&[b"f"]),
+    });
+    assert!(
+        matches!(no_directory, Err(DiskError::WrongKind)),
+        "{no_directory:?}"
+    );
     looked(share.place(wish(parked(&[b"f"]), whereabouts(&[b"f"]), file))).unwrap();
     fs::write(share.at("g"), "in the way").unwrap();
     let taken = share.place(wish(parked(&[]), whereabouts(&[b"g"]), key));

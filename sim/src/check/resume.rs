@@ -27,7 +27,7 @@ pub struct Resume {
     /// since.
     refused: BTreeSet<ObjectId>,
     /// Objects of which the engine was told that they could not be put into the folder, and which
-    /// it has not looked at since.
+    /// it has not looked at since; and those that it has removed.
     unplaced: BTreeSet<ObjectId>,
     /// Objects of which the engine was told what is there.
     known: BTreeSet<ObjectId>,
@@ -76,7 +76,8 @@ impl Resume {
             let what = format!("{want:?} is being stored and asked for again");
             return Err(Failure::safety("P5", what));
         }
-        // While nobody knows what became of it, another peer need not wait for that.
+        // While nobody knows what became of it, or it is on its way out, another peer need not wait
+        // for that.
         let is_held = self.held.contains_key(&want);
         if is_held && is_passed_on && self.unplaced.contains(&want.object) {
             self.excuse(want);
@@ -251,6 +252,11 @@ impl Resume {
 
     /// The engine was told that an object could not be put into the folder.
     pub fn not_placed(&mut self, object: ObjectId) {
+        self.unplaced.insert(object);
+    }
+
+    /// The engine has an object removed.
+    pub fn let_go(&mut self, object: ObjectId) {
         self.unplaced.insert(object);
     }
 

@@ -176,6 +176,22 @@ impl Folder {
                 let found = self.there(&at);
                 Ok(self.looked(found, wall))
             }
+            PlaceWish::List { at } => {
+                let at = self.slot(at)?;
+                let dir = self.there(&at).ok_or(DiskError::NotFound)?;
+                let Node::Dir(names) = &self.inode(dir).node else {
+                    return Err(DiskError::WrongKind);
+                };
+                let items = names.iter();
+                Ok(DiskDone::Listed {
+                    this: self.print(dir),
+                    items: items
+                        .map(|(name, id)| (name.clone(), self.sighting(*id)))
+                        .collect(),
+                    complete: true,
+                    wall,
+                })
+            }
             PlaceWish::Harden => Ok(DiskDone::Done),
         }
     }

@@ -355,7 +355,8 @@ impl Side {
             | PlaceWish::Trash { .. }
             | PlaceWish::RemoveDirectory { .. }
             | PlaceWish::Dress { .. }
-            | PlaceWish::Look { .. } => self.files.perform(wish),
+            | PlaceWish::Look { .. }
+            | PlaceWish::List { .. } => self.files.perform(wish),
         }
     }
 }

@@ -420,6 +420,10 @@ impl Files {
                 let found = self.at(&path).map(|file| self.sighting(file));
                 Ok(self.seen_as(found))
             }
+            PlaceWish::List { at } => {
+                let path = self.place(at)?;
+                self.list_at(&path)
+            }
             PlaceWish::Harden => {
                 self.harden();
                 Ok(DiskDone::Done)
@@ -523,8 +527,11 @@ impl Files {
     }
 
     pub(super) fn list(&self, dir: &[Name]) -> Result<DiskDone, DiskError> {
-        let at = text(dir);
-        let this = self.at(&at).ok_or(DiskError::NotFound)?;
+        self.list_at(&text(dir))
+    }
+
+    fn list_at(&self, at: &str) -> Result<DiskDone, DiskError> {
+        let this = self.at(at).ok_or(DiskError::NotFound)?;
         let here = |path: &str| match path.rsplit_once('/') {
             Some((parent, name)) => (parent == at).then(|| name.to_owned()),
             None => (at.is_empty() && !path.is_empty()).then(|| path.to_owned()),

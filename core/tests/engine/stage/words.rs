@@ -284,6 +284,7 @@ pub(super) fn place(wish: &PlaceWish) -> String {
         PlaceWish::RemoveDirectory { at: from, .. } => format!("remove {}", at(from)),
         PlaceWish::Dress { at: on, .. } => format!("dress {}", at(on)),
         PlaceWish::Look { at: on } => format!("look for {}", at(on)),
+        PlaceWish::List { at: on } => format!("list {}", at(on)),
         PlaceWish::Harden => "sync the folder".to_owned(),
     }
 }
