@@ -218,6 +218,10 @@ const FOUND: &[(u64, &str)] = &[
         0xdc348,
         "what a program made in a directory that went out of the way stayed there, unseen",
     ),
+    (
+        0xdc735,
+        "the kernel took a name for gone that its delete had left to an edit that was not seen",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

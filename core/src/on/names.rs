@@ -281,6 +281,11 @@ impl Engine {
         self.hush(&[(dir, &name)], &[node]);
         let stamp = self.stamp();
         self.unname(dir, &name, node, stamp);
+        if self.tree.lookup(dir, name.as_bytes()).is_some() {
+            // What a peer made of it, and nobody here has seen, stands there: the kernel takes the
+            // name for gone.
+            self.act(Action::Invalidate(Invalidation::Entry { parent, name }));
+        }
         self.reply_stored(req, FsReply::Done);
         Ok(())
     }

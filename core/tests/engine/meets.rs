@@ -351,3 +351,26 @@ fn what_was_written_in_secret_before_a_move_or_a_link_is_found() {
         assert!(read(&mut stage, "other") == edited);
     }
 }
+
+/// Ada's version came while bo was writing, and he has not seen it: his delete leaves it under that
+/// name, and the kernel, which took the name for gone, is told to look again.
+#[test]
+fn a_name_that_its_delete_leaves_to_what_was_not_seen_is_looked_up_again() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    stage.side("ada").files.write("photo", b"ada's");
+    stage.hint("photo");
+    stage.wait(Duration::from_millis(300));
+    stage.trace();
+    unlink(&mut stage, "photo");
+    stage.wait(Duration::from_millis(10));
+    assert_eq!(stage.shown("bo"), ["/photo".to_owned()].into());
+    let trace = stage.trace();
+    assert!(trace.contains("forget the name photo in ino1"), "{trace}");
+    close(&mut stage, fh);
+    stage.wait(secs(5));
+    let files = tree(&mut stage);
+    assert!(files.values().any(|bytes| bytes == b"ada's"), "{files:?}");
+}
