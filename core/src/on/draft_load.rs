@@ -150,6 +150,8 @@ impl Engine {
             self.kept.remove(&file);
             self.commits.remove(crate::records::object(file));
         }
+        // What was known of the file that it was written to is true of nothing that is there.
+        let readers = self.drop_object(file);
         if has_journal {
             if let Some(draft) = self.drafts.get_mut(&node) {
                 draft.keeps_base = true;
@@ -159,6 +161,9 @@ impl Engine {
             self.draft_goes(node);
         } else {
             self.forget_draft(node);
+        }
+        for req in readers {
+            self.read_again(req);
         }
     }
 

@@ -643,6 +643,33 @@ fn an_ask_for_what_the_disk_can_not_find_fails_at_once() {
     assert_eq!(asked(&mut stage, made, 0), "here it is");
 }
 
+/// The disk had refused to have a draft settle, and had done it. What was known of the file on which it
+/// had been written was kept, and some seconds later the disk was asked to sync that.
+#[test]
+fn a_draft_whose_end_was_refused_and_done_leaves_nothing_to_sync() {
+    let is_settle = |wish: &DiskWish| {
+        let DiskWish::Draft { wish, .. } = wish else {
+            return false;
+        };
+        matches!(wish, DraftWish::Settle { .. })
+    };
+    let mut stage = met();
+    let (_, fh) = open(&mut stage, "photo");
+    for from in [0, 1_024, 1_536] {
+        stage.read("bo", fh, from, 10);
+    }
+    stage.side("bo").done_in_vain = Some((is_settle, DiskError::Io));
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.wait(secs(20));
+    assert!(stage.side("bo").done_in_vain.is_none());
+    assert_eq!(stage.side("bo").objects.drafts(), 0, "it has settled");
+    assert_eq!(stage.side("bo").faults.len(), 1, "that it was refused");
+    let mut want = photo();
+    want[600..605].copy_from_slice(b"HELLO");
+    assert_eq!(read(&mut stage, "photo"), want);
+}
+
 /// While the disk could not find what had been written, each time that it was asked anew all calls waited
 /// for it once more, as at the start.
 #[test]

@@ -56,6 +56,8 @@ pub(crate) struct Side {
     pub(crate) payloads: BTreeMap<PayloadId, Vec<u8>>,
     /// The next disk job that it picks fails.
     pub(crate) failing: Option<Failing>,
+    /// The next disk job that it picks is done, and fails all the same.
+    pub(crate) done_in_vain: Option<Failing>,
     /// So many commits fail.
     pub(crate) full: u32,
     /// So many chunks reach it spoilt.
@@ -84,6 +86,7 @@ impl Side {
             objects: Objects::default(),
             payloads: BTreeMap::new(),
             failing: None,
+            done_in_vain: None,
             full: 0,
             spoil: 0,
             replies: BTreeMap::new(),
@@ -189,6 +192,10 @@ impl Side {
 
     /// Does a disk job. A chunk that is read is parked under a number of no meaning.
     pub(crate) fn disk(&mut self, wish: DiskWish) -> Result<DiskDone, DiskError> {
+        if let Some((_, why)) = self.done_in_vain.take_if(|(picks, _)| picks(&wish)) {
+            self.disk(wish)?;
+            return Err(why);
+        }
         if let Some((_, why)) = self.failing.take_if(|(picks, _)| picks(&wish)) {
             let payload = match &wish {
                 DiskWish::StoreChunk { payload, .. } => Some(*payload),
