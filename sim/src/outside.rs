@@ -171,6 +171,9 @@ impl World {
         };
         let went = before.iter().filter(|(id, bytes)| !same(&after, id, bytes));
         let went: Vec<_> = went.map(|(_, bytes)| bytes.clone()).collect();
+        for peer in &mut self.peers {
+            went.iter().for_each(|bytes| peer.bodies.taken(bytes));
+        }
         let came = after.iter().filter(|(id, bytes)| !same(before, id, bytes));
         let time = |id: &Id| wall(self.folder.inode(*id).mtime);
         let came: Vec<_> = came.map(|(id, bytes)| (bytes.clone(), time(id))).collect();

@@ -221,6 +221,10 @@ const FOUND: &[(u64, &str)] = &[
     (
         0xdc735,
         "the kernel took a name for gone that its delete had left to an edit that was not seen",
+        0x61d66,
+        "what a program took away while its author lay without power was owed when that was back",
+    ),
+    (
         0xaaeab,
         "the disk refused a draft's end, and had done it: what it was written over was to be synced",
     ),

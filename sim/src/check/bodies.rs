@@ -169,6 +169,10 @@ pub struct Body {
     nameless: bool,
     /// Whether the kernel has forgotten it since: then nobody is told when another version shows.
     forgotten: bool,
+    /// Its versions since it was last synced.
+    told: Vec<Made>,
+    /// Whether it is as a power loss has left it.
+    lost_power: bool,
 }
 
 /// A content that was closed or synced: its cells, and of what the version beneath may have been.
@@ -377,6 +381,7 @@ impl Bodies {
                 // What was not acknowledged is not owed.
                 body.owed &= !good;
                 body.forgotten = false;
+                body.lost_power = false;
                 return Answered::Changed(ino);
             }
             Pending::Crossed(ino, op, before) if good || torn => {
@@ -392,6 +397,7 @@ impl Bodies {
                         op.lengthen(&mut body.hard_sizes);
                     }
                     body.synced = true;
+                    body.told = body.contents();
                     return body.left(ino, history);
                 }
             }
@@ -476,6 +482,8 @@ impl Bodies {
             synced: false,
             nameless: false,
             forgotten: false,
+            told: Vec::new(),
+            lost_power: false,
         };
         history.emptied();
         self.files.insert(ino, body);
@@ -496,6 +504,15 @@ impl Bodies {
                     history.written(made);
                 }
             }
+        }
+    }
+
+    /// A program took this content away from the shared folder. If it is a version that a mount
+    /// has told of before it lost its power, that is settled: what is found of it later is that
+    /// version, or one before it, and owed to nobody who replaced it where it had come to.
+    pub fn taken(&mut self, bytes: &[u8]) {
+        for body in self.files.values_mut().filter(|body| body.lost_power) {
+            body.owed |= body.told.iter().any(|made| made.may_be(bytes));
         }
     }
 
@@ -737,6 +754,8 @@ impl Body {
             synced: false,
             nameless: false,
             forgotten: false,
+            told: Vec::new(),
+            lost_power: false,
         }
     }
 
@@ -761,6 +780,9 @@ impl Body {
             return;
         }
         for made in self.contents() {
+            if !self.lost_power {
+                self.told.push(made.clone());
+            }
             history.written(made);
         }
     }
@@ -813,6 +835,7 @@ impl Body {
         self.hard_sizes = self.sizes;
         self.noted = false;
         self.owed = false;
+        self.lost_power = true;
     }
 
     fn read(&mut self, piece: &Piece<'_>) -> Verdict {

@@ -47,6 +47,13 @@ pub struct Made {
     pub after: Vec<Arc<Vec<u16>>>,
 }
 
+impl Made {
+    /// Tells whether these may be its bytes, all of them.
+    pub fn may_be(&self, bytes: &[u8]) -> bool {
+        (self.shortest..=self.cells.len()).contains(&bytes.len()) && fits(&self.cells, bytes)
+    }
+}
+
 impl History {
     /// Notes the content that a file has from here on.
     pub fn note(&mut self, file: Id, bytes: Arc<Vec<u8>>) {
@@ -103,10 +110,7 @@ impl History {
 
     /// Returns the file whose content some mount wrote over, and so made this one.
     fn written_over(&self, file: Id, bytes: &[u8]) -> Option<Id> {
-        let is_it = |made: &&Made| {
-            (made.shortest..=made.cells.len()).contains(&bytes.len()) && fits(&made.cells, bytes)
-        };
-        let made = self.written.iter().rfind(is_it)?;
+        let made = self.written.iter().rfind(|made| made.may_be(bytes))?;
         let after = made.after.iter();
         let mut origins = self.origins(&made.cells);
         origins.extend(after.flat_map(|content| self.origins(content)));
@@ -154,9 +158,7 @@ impl History {
     /// Tells whether `bytes` is the whole of a content that was written through a mount.
     pub fn was_written(&self, bytes: &[u8]) -> bool {
         let mut written = self.written.iter();
-        written.any(|made| {
-            (made.shortest..=made.cells.len()).contains(&bytes.len()) && fits(&made.cells, bytes)
-        })
+        written.any(|made| made.may_be(bytes))
     }
 
     /// Says where bytes that nobody wrote begin to differ from the content of as many bytes that
