@@ -286,6 +286,9 @@ impl Kernel {
 
     /// What was written lies in pages, unless these were dropped meanwhile.
     fn knows(&mut self, shown: &Shown) {
+        if !self.holds(shown.ino) {
+            return;
+        }
         self.attrs.insert(shown.ino, *shown);
         self.ends.insert(shown.ino, shown.size);
     }
@@ -419,6 +422,24 @@ impl Kernel {
                 self.entries.remove(&(*parent, name.as_bytes().to_vec()));
             }
         }
+    }
+
+    /// Tells whether it has anything to do with an inode: what it was given back is nobody's.
+    fn holds(&self, ino: Ino) -> bool {
+        self.known.contains_key(&ino) || self.open.values().any(|opened| opened.ino == ino)
+    }
+
+    /// A handle is closed. Returns what it was, and whether the inode goes with it: a program that
+    /// opened it had it from before it was given back.
+    pub fn release(&mut self, fh: Fh) -> Option<(Opened, bool)> {
+        let closed = self.open.remove(&fh)?;
+        let goes = !self.holds(closed.ino);
+        if goes {
+            self.attrs.remove(&closed.ino);
+            self.ends.remove(&closed.ino);
+            self.pages.remove(&closed.ino);
+        }
+        Some((closed, goes))
     }
 
     /// Gives an inode back, if nothing hangs on it; returns the call.

@@ -743,7 +743,9 @@ impl World {
         }
         let peer = &mut self.peers[p];
         if let FsCall::Release { fh } | FsCall::ReleaseDir { fh } = &call {
-            let closed = peer.kernel.open.remove(fh);
+            let closed = peer.kernel.release(*fh);
+            let goes = closed.is_some_and(|(_, goes)| goes);
+            let closed = closed.map(|(closed, _)| closed);
             let ino = closed.filter(|closed| !closed.dir).map(|closed| closed.ino);
             let is_written = |ino| {
                 let mut open = peer.kernel.open.values();
@@ -755,6 +757,9 @@ impl World {
             {
                 let author = Author::Mount(p, ino);
                 self.kept.published(self.now, author, cells, beneath, false);
+            }
+            if let Some(ino) = ino.filter(|_| goes) {
+                peer.bodies.forgotten(ino);
             }
         }
         if caller != Caller::Nobody {

@@ -228,6 +228,10 @@ const FOUND: &[(u64, &str)] = &[
         0xaaeab,
         "the disk refused a draft's end, and had done it: what it was written over was to be synced",
     ),
+    (
+        0xc5ce0,
+        "a kernel kept pages of what it had given back, and never heard that they were old",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.
