@@ -232,6 +232,10 @@ const FOUND: &[(u64, &str)] = &[
         0xc5ce0,
         "a kernel kept pages of what it had given back, and never heard that they were old",
     ),
+    (
+        0xc3bff,
+        "a conflict copy that was written after its name was gone had the attributes of nobody",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -10,23 +10,27 @@ use alloc::vec::Vec;
 use crate::engine::Engine;
 use crate::ids::{EntryId, NodeId};
 use crate::message::Role;
+use crate::on::fs::Open;
 use crate::tree::conflict;
-use crate::tree::register::{Attrs, Entry, Register};
+use crate::tree::register::{Attrs, Entry, Register, Stamp, Xattrs};
 
 impl Engine {
-    /// Gives a conflict copy that is about to be changed the name that it is shown under; does
-    /// nothing for anything else.
+    /// Gives a conflict copy that is about to be changed the name that it is shown under, and
+    /// attributes; does nothing for anything else.
     pub(crate) fn stand_alone(&mut self, node: NodeId) {
-        let is_own = self.tree.registers().entries_of(node).next().is_some();
-        if conflict::copied(node).is_none() || is_own {
+        if conflict::copied(node).is_none() {
+            return;
+        }
+        if self.tree.registers().entries_of(node).next().is_some() {
+            if self.tree.node(node).is_some() {
+                self.own_attrs(node);
+            }
             return;
         }
         let place = self.tree.places(node).next();
         let Some((parent, name)) = place.map(|(dir, name)| (dir, name.clone())) else {
             return;
         };
-        let object = self.tree.node(node).and_then(|view| view.object);
-        let attrs = object.and_then(|object| self.tree.registers().attrs(object.node).cloned());
         let stamp = self.stamp();
         let entry = Register::Entry(Entry {
             id: EntryId(stamp.dot),
@@ -37,15 +41,51 @@ impl Engine {
             previous: None,
             deleted: None,
         });
+        let attrs = self.attrs_of_copy(node);
         self.make_on_any_side(entry);
         if let Some(attrs) = attrs {
             let stamp = self.stamp_beside(stamp);
-            self.make_on_any_side(Register::Attrs(Attrs {
-                node,
-                stamp,
-                ..attrs
-            }));
+            self.make_on_any_side(Register::Attrs(Attrs { stamp, ..attrs }));
         }
+    }
+
+    /// Gives a conflict copy with a name of its own attributes, if it has none. Where that name was
+    /// deleted it shows again by that: only for whoever knows that it is owed one.
+    pub(crate) fn own_attrs(&mut self, node: NodeId) {
+        let has = self.tree.registers().attrs(node).is_some();
+        if conflict::copied(node).is_none() || has {
+            return;
+        }
+        if let Some(attrs) = self.attrs_of_copy(node) {
+            let stamp = self.stamp();
+            self.make_on_any_side(Register::Attrs(Attrs { stamp, ..attrs }));
+        }
+    }
+
+    /// Returns the attributes that a conflict copy without own ones has: those of the file that it
+    /// was made of; where that has the version no more, what whoever has it open was last shown.
+    fn attrs_of_copy(&self, node: NodeId) -> Option<Attrs> {
+        if let Some(attrs) = self.tree.attrs_shown(node) {
+            return Some(Attrs {
+                node,
+                ..attrs.clone()
+            });
+        }
+        let ino = self.inodes.get(node)?;
+        let last = self.handles.on(ino).find_map(|(_, open)| match open {
+            Open::File { last, .. } => Some(*last),
+            Open::Directory { .. } => None,
+        })?;
+        Some(Attrs {
+            node,
+            stamp: Stamp::ZERO,
+            kind: last.kind,
+            mode: last.mode,
+            uid: last.uid,
+            gid: last.gid,
+            mtime: None,
+            xattrs: Xattrs::new(),
+        })
     }
 
     /// Returns the further entries by which a node has the name of this one: two who change a

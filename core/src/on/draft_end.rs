@@ -62,6 +62,7 @@ impl Engine {
         let can_say = runs.len() <= CHANGED_RUNS_MAX && is_of_node;
         let changed = can_say.then(|| Runs::parse(runs).ok()).flatten();
         self.stand_alone(node);
+        self.own_attrs(node);
         let last = self.drafts.get(&node).map(crate::draft::Draft::last);
         let is_held = last.is_some_and(|last| last.node == node && self.is_held(last));
         let (context, beside) = self.tree.registers().context_for(node, Some(base));

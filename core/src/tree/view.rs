@@ -15,7 +15,7 @@ use crate::tree::arena::Arena;
 use crate::tree::cycle::Level;
 use crate::tree::facts::{self, Version};
 use crate::tree::name::Name;
-use crate::tree::register::{Body, Content, Kind, Xattrs};
+use crate::tree::register::{Attrs, Body, Content, Kind, Xattrs};
 use crate::tree::seat::{Derived, Dir, Seat};
 use crate::tree::settle::Work;
 use crate::tree::store::{Ix, Registers, kind_of};
@@ -202,6 +202,12 @@ impl Tree {
             object: content.map(Content::object),
             body: content.map(|content| &content.body),
         })
+    }
+
+    /// Returns the attributes of `node`, whether it is visible or not: a conflict copy that has
+    /// none of its own has those of the file that it comes from.
+    pub(crate) fn attrs_shown(&self, node: NodeId) -> Option<&Attrs> {
+        facts::attrs(&self.registers, self.registers.ix(node)?)
     }
 
     /// Returns the visible places of `node`: one of a directory, one for each name of a file,

@@ -424,6 +424,34 @@ fn a_conflict_copy_has_further_names() {
     is_linked(&mut stage);
 }
 
+/// Bo has the copy open when ada removes it, and the file that it was a copy of goes on without it.
+/// What he then writes beats that; but the copy's attributes had been those of a version that nobody
+/// held any more, and it was nowhere.
+#[test]
+fn a_conflict_copy_that_is_written_after_it_was_removed_has_attributes() {
+    for is_renamed in [false, true] {
+        let (mut stage, copy) = apart();
+        let before = mode(&mut stage, &copy);
+        if is_renamed {
+            stage.side("ada").files.rename(&copy, "other");
+            stage.hint(&copy);
+            seen(&mut stage, "other");
+        }
+        let name = if is_renamed { "other" } else { copy.as_str() };
+        let (_, fh) = open(&mut stage, name);
+        stage.side("ada").files.remove(name);
+        seen(&mut stage, name);
+        stage.side("ada").files.write("photo", b"anew");
+        seen(&mut stage, "photo");
+        written(&mut stage, fh, 0, b"EDITED", 103);
+        close(&mut stage, fh);
+        stage.wait(secs(3));
+        assert_eq!(mode(&mut stage, name), before);
+        assert_eq!(tree(&mut stage)[name][..6], *b"EDITED");
+        assert_eq!(tree(&mut stage).len(), 2);
+    }
+}
+
 /// Bo removes a name through his mount.
 fn unlink(stage: &mut Stage, name: &str) {
     let (parent, name) = (Ino::ROOT, name.as_bytes().to_vec());
