@@ -236,6 +236,10 @@ const FOUND: &[(u64, &str)] = &[
         0xc3bff,
         "a conflict copy that was written after its name was gone had the attributes of nobody",
     ),
+    (
+        0xc3c61,
+        "a file that was removed while it was written was there again, as its conflict copy",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -281,11 +281,8 @@ impl Engine {
         self.hush(&[(dir, &name)], &[node]);
         let stamp = self.stamp();
         self.unname(dir, &name, node, stamp);
-        if self.tree.lookup(dir, name.as_bytes()).is_some() {
-            // What a peer made of it, and nobody here has seen, stands there: the kernel takes the
-            // name for gone.
-            self.act(Action::Invalidate(Invalidation::Entry { parent, name }));
-        }
+        // A version that a draft hid, or an equal name of another file, may show there from here on.
+        self.tell_other((dir, &name), None);
         self.reply_stored(req, FsReply::Done);
         Ok(())
     }
@@ -408,18 +405,22 @@ impl Engine {
     }
 
     /// Returns the versions that whoever looks at a file does not see, since what is being
-    /// written to it shows in their place.
+    /// written to it shows in their place. What lost to the version that is written to is a conflict
+    /// copy, and no part of what shows here: a delete that did not know it would be none of the file.
     fn hidden_by_draft(&self, node: NodeId) -> Vec<Dot> {
         let Some(draft) = self.drafts.get(&node) else {
             return Vec::new();
         };
-        if !draft.overlay.is_changed() || draft.is_nobodys() {
+        let shows = self.tree.node(node).and_then(|view| view.version);
+        if !draft.overlay.is_changed() || draft.is_nobodys() || shows == Some(draft.version) {
             return Vec::new();
         }
-        let versions = self.tree.registers().versions_of(node);
+        let registers = self.tree.registers();
+        let ours = registers.content(draft.last()).map(|ours| ours.stamp);
+        let versions = registers.versions_of(node).map(|content| content.stamp);
         versions
-            .map(|content| content.stamp.dot)
-            .filter(|dot| *dot != draft.version)
+            .filter(|stamp| ours.map_or(stamp.dot != draft.version, |ours| *stamp > ours))
+            .map(|stamp| stamp.dot)
             .collect()
     }
 

@@ -458,6 +458,55 @@ fn unlink(stage: &mut Stage, name: &str) {
     edit(stage, Edit::Unlink { parent, name });
 }
 
+/// Bo has written to the photo when he removes it. The delete was taken to know nothing of the conflict
+/// copy, since that is another version of the file, and the photo was there again, as that.
+#[test]
+fn a_file_that_is_removed_while_it_is_written_leaves_its_conflict_copy_alone() {
+    for is_won in [false, true] {
+        let (mut stage, copy) = if is_won {
+            let mut stage = both();
+            assert_eq!(read(&mut stage, "photo"), photo());
+            stage.mute("ada");
+            stage.side("ada").files.write("photo", b"ada's");
+            stage.hint("photo");
+            let copy = bo_wins(&mut stage);
+            (stage, copy)
+        } else {
+            apart()
+        };
+        let kept = tree(&mut stage)[&copy].clone();
+        let (_, fh) = open(&mut stage, "photo");
+        written(&mut stage, fh, 0, b"BYE", 103);
+        unlink(&mut stage, "photo");
+        close(&mut stage, fh);
+        stage.wait(secs(3));
+        let left = |stage: &mut Stage| tree(stage).into_keys().collect::<Vec<_>>();
+        assert_eq!(left(&mut stage), [copy.clone()]);
+        assert_eq!(stage.shown("bo").len(), 1);
+        assert_eq!(tree(&mut stage)[&copy], kept);
+    }
+}
+
+/// Ada's version came while bo was writing, and he had not seen it when he removed the file: it stays,
+/// and his kernel took it that nothing was there.
+#[test]
+fn what_a_draft_hid_is_told_of_when_the_file_is_removed() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 0, b"BYE", 103);
+    stage.side("ada").files.write("photo", b"ada's");
+    stage.hint("photo");
+    stage.wait(Duration::from_millis(300));
+    stage.trace();
+    unlink(&mut stage, "photo");
+    let trace = stage.trace();
+    assert!(trace.contains("kernel, forget the name photo"), "{trace}");
+    let files = tree(&mut stage);
+    assert!(files.values().any(|bytes| bytes == b"ada's"), "{files:?}");
+    close(&mut stage, fh);
+}
+
 /// Each of the two deletes made an entry of its own, and neither knew of the other: they were taken
 /// for those of two names of one file, and it came back.
 #[test]
