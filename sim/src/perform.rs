@@ -67,10 +67,10 @@ impl World {
                 if lane >= tandem_core::limits::LANES {
                     return Err(Failure::safety("the door", format!("lane {lane}")));
                 }
-                let bounds = (self.config.lane_files, self.config.window);
+                let (now, bounds) = (self.now, (self.config.lane_files, self.config.window));
                 let bytes = u64::from(len);
                 let node = want.object.node;
-                let full = (self.peers[p].bounds).asked(fetch, link, node, bytes, bounds)?;
+                let full = (self.peers[p].bounds).asked(now, fetch, (link, node), bytes, bounds)?;
                 if full.0 {
                     reach!(self.reach, "link: lanes of as many files as may be");
                 }

@@ -20,6 +20,7 @@ use crate::object::{Object, Stage};
 use crate::on::fetch::{Fetch, STALL};
 use crate::time::Duration;
 use crate::timers::Timer;
+use crate::tree::conflict;
 
 /// How long an ask waits for room on the link over which it would be passed on. What takes the room
 /// may itself wait for this ask, where two joiners each need what the other one has: then one of
@@ -103,7 +104,7 @@ impl Engine {
         if !is_possible || link == serving.link || self.is_on_its_way(object, chunk) {
             return false;
         }
-        if self.waits_for(link, serving.link, object.node, chunk) {
+        if self.waits_for(link, serving.link, object, chunk) {
             self.answer(ask, Answer::NotHeld);
             return true;
         }
@@ -161,7 +162,7 @@ impl Engine {
 
     /// Returns whether a peer waits for what another one is to have of a chunk, through however many:
     /// where each needs it of the next, none of them has it, and they would wait for ever.
-    fn waits_for(&self, link: LinkId, other: LinkId, node: NodeId, chunk: ChunkIx) -> bool {
+    fn waits_for(&self, link: LinkId, other: LinkId, object: ObjectId, chunk: ChunkIx) -> bool {
         let mut open = alloc::vec![link];
         let mut met = BTreeSet::new();
         while let Some(at) = open.pop() {
@@ -173,7 +174,7 @@ impl Engine {
             }
             let is_of = |relay: &&Relay| {
                 let asker = self.asks.get(&relay.ask).map(|serving| serving.link);
-                (relay.object.node, relay.chunk) == (node, chunk) && asker == Some(at)
+                is_kin(relay.object, object) && relay.chunk == chunk && asker == Some(at)
             };
             open.extend(self.relays.values().filter(is_of).map(|relay| relay.link));
         }
@@ -256,4 +257,11 @@ impl Engine {
             self.answer(relay.ask, Answer::Failed);
         }
     }
+}
+
+/// Returns whether one of two may need the bytes of the other one: versions of one file, or what was
+/// made of a conflict copy and the version that this is a copy of.
+fn is_kin(a: ObjectId, b: ObjectId) -> bool {
+    let is_made_of = |a: ObjectId, b: ObjectId| conflict::copied(a.node) == Some(b.version);
+    a.node == b.node || is_made_of(a, b) || is_made_of(b, a)
 }

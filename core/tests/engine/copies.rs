@@ -703,6 +703,20 @@ fn what_is_to_be_passed_on_waits_for_room_for_a_moment() {
 /// Bo and cleo each said that the other one may have a chunk, and waited for each other.
 #[test]
 fn nobody_waits_for_what_only_who_waits_for_it_may_have() {
+    each_waits_for_the_other(|bos, _| bos);
+}
+
+/// The same, where bo had written to the conflict copy that cleo's version is: for two minutes.
+#[test]
+fn nobody_waits_for_what_a_conflict_copy_was_made_of_either() {
+    each_waits_for_the_other(|bos, cleos| ObjectId {
+        node: conflict::copy_of(cleos.version),
+        ..bos
+    });
+}
+
+/// Cleo asks for what bo made, and bo for what cleo did.
+fn each_waits_for_the_other(made: fn(ObjectId, ObjectId) -> ObjectId) {
     let mut stage = both();
     let (_, fh) = open(&mut stage, "photo");
     written(&mut stage, fh, 600, b"HELLO", 101);
@@ -721,7 +735,7 @@ fn nobody_waits_for_what_only_who_waits_for_it_may_have() {
         version: Dot { actor, counter },
     };
     let (bos, cleos) = (of(newest(&mut stage).version.actor), of(BO));
-    ask(&mut stage, cleo.link, bos);
+    ask(&mut stage, cleo.link, made(bos, cleos));
     assert_eq!(answers(&mut stage, "ada"), [""; 0], "bo is asked");
     ask(&mut stage, link, cleos);
     assert_eq!(answers(&mut stage, "ada"), ["not held"]);

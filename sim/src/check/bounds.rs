@@ -10,6 +10,7 @@ use tandem_core::ids::{FetchId, LinkId, NodeId};
 use tandem_core::message::Message;
 
 use super::{Failure, Verdict};
+use crate::config::SEC;
 
 /// Registers in one batch.
 const BATCH_REGISTERS_MAX: usize = 2_048;
@@ -23,6 +24,10 @@ const LOOKS_IN_FLIGHT_MAX: usize = 64;
 /// Actions after one event, at most: far above a full rescan of a simulated folder.
 const ACTIONS_MAX: u64 = 200_000;
 
+/// How long what was asked for counts, in nanoseconds: the room of a chunk for which a link that
+/// lives has brought nothing for so long is given back.
+const STALL: u64 = 120 * SEC;
+
 /// The account of one peer.
 #[derive(Debug, Default)]
 pub struct Bounds {
@@ -31,8 +36,8 @@ pub struct Bounds {
     looks: usize,
     /// Files whose lanes are open.
     lanes: BTreeMap<LinkId, BTreeSet<NodeId>>,
-    /// What was asked for and was not answered.
-    asked: BTreeMap<FetchId, (LinkId, u64)>,
+    /// What was asked for and was not answered: on which link, how many bytes, when.
+    asked: BTreeMap<FetchId, (LinkId, u64, u64)>,
 }
 
 fn over(what: &str, count: impl std::fmt::Display) -> Failure {
@@ -69,9 +74,9 @@ impl Bounds {
     /// such has no room.
     pub fn asked(
         &mut self,
+        now: u64,
         fetch: FetchId,
-        link: LinkId,
-        node: NodeId,
+        (link, node): (LinkId, NodeId),
         bytes: u64,
         (files, window): (usize, u64),
     ) -> Result<(bool, bool), Failure> {
@@ -80,9 +85,14 @@ impl Bounds {
         if lanes.len() > files {
             return Err(over("files whose lanes are open", lanes.len()));
         }
-        self.asked.insert(fetch, (link, bytes));
-        let on = self.asked.values().filter(|(on, _)| *on == link);
-        let under_way: u64 = on.map(|(_, bytes)| bytes).sum();
+        self.asked.insert(fetch, (link, bytes, now));
+        let counts = |(on, _, at): &&(LinkId, u64, u64)| *on == link && now < *at + STALL;
+        let under_way: u64 = self
+            .asked
+            .values()
+            .filter(counts)
+            .map(|asked| asked.1)
+            .sum();
         if under_way > window.max(bytes) {
             return Err(over("bytes that are asked for", under_way));
         }
@@ -105,7 +115,7 @@ impl Bounds {
     pub fn link_down(&mut self, link: LinkId) {
         self.unacked.remove(&link);
         self.lanes.remove(&link);
-        self.asked.retain(|_, (on, _)| *on != link);
+        self.asked.retain(|_, (on, ..)| *on != link);
     }
 
     /// A disk job was given.
