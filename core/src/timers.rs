@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Fetch(FetchId),
     /// An ask has waited for room on the link over which it would be passed on for long enough.
     Unrelayed(AskId),
+    /// An ask has waited for what lies beneath a draft for long.
+    Lent(AskId),
     /// What failed of an object may be asked for again.
     Retry(ObjectId),
     /// Stored chunks of an object are to be made durable.

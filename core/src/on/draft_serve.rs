@@ -19,6 +19,7 @@ use crate::object;
 use crate::on::disk::Job;
 use crate::on::serve::{besides, shape};
 use crate::records;
+use crate::timers::Timer;
 
 /// Where a chunk that is asked for stands.
 enum Standing {
@@ -99,6 +100,8 @@ impl Engine {
             Standing::Beneath(node) if self.lend(ask, node, chunk) => {
                 if let Some(draft) = self.drafts.get_mut(&node) {
                     draft.asks.insert(ask);
+                    let due = self.now + self.config.read_deadline;
+                    self.timers.set_sooner(Timer::Lent(ask), due);
                 }
             }
             Standing::Refused => self.answer(ask, Answer::Failed),
@@ -241,6 +244,15 @@ impl Engine {
             draft.asks.remove(ask);
         }
         for ask in waiting {
+            self.answer(ask, Answer::NotHeld);
+        }
+    }
+
+    /// An ask has waited for what lies beneath a draft for as long as anybody waits for a read. What it
+    /// waits for may itself wait for it, through the room that both take on links between them.
+    pub(crate) fn lent_for_long(&mut self, ask: AskId) {
+        let waited = self.drafts.values_mut();
+        if waited.filter_map(|draft| draft.asks.take(&ask)).count() > 0 {
             self.answer(ask, Answer::NotHeld);
         }
     }

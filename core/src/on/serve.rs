@@ -16,6 +16,7 @@ use crate::on::copy::PlainFile;
 use crate::on::disk::Job;
 use crate::on::placed::same_content;
 use crate::records;
+use crate::timers::Timer;
 use crate::tree::conflict;
 use crate::tree::register::Body;
 
@@ -281,6 +282,7 @@ impl Engine {
 
     /// Answers an ask, if its link is still there.
     pub(crate) fn answer(&mut self, ask: AskId, answer: Answer) {
+        self.timers.cancel(Timer::Lent(ask));
         let Some(serving) = self.asks.remove(&ask) else {
             if let Some(payload) = answer.payload() {
                 self.act(Action::Drop { payload });

@@ -650,8 +650,27 @@ fn what_a_joiner_lacked_is_tried_again_when_the_host_asks_for_it() {
     assert_eq!(tree(&mut stage)["photo"], last);
 }
 
-/// Asks ada, on this link, for the first chunk of a version, and does not wait.
-fn ask(stage: &mut Stage, link: LinkId, object: ObjectId) {
+/// What bo made of ada's photo lacks the rest of it, and ada's disk says nothing: whoever asks him for
+/// that asks again, and takes no room on the links between them for two minutes.
+#[test]
+fn what_is_lacking_beneath_is_waited_for_no_longer_than_a_read() {
+    let mut stage = both();
+    let (_, fh) = open(&mut stage, "photo");
+    stage.hold("ada", Held::Disk);
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.wait(secs(1));
+    let link = stage.links("bo")[0];
+    let bos = newest(&mut stage);
+    ask(&mut stage, ("bo", link), bos);
+    stage.wait(secs(29));
+    assert_eq!(answers(&mut stage, "bo"), [""; 0]);
+    stage.wait(secs(2));
+    assert_eq!(answers(&mut stage, "bo"), ["not held"]);
+}
+
+/// Asks somebody, on this link, for the first chunk of a version, and does not wait.
+fn ask(stage: &mut Stage, (who, link): (&str, LinkId), object: ObjectId) {
     let want = Want {
         object,
         chunk: ChunkIx(0),
@@ -665,7 +684,7 @@ fn ask(stage: &mut Stage, link: LinkId, object: ObjectId) {
         len,
     };
     stage.trace();
-    stage.event("ada", asked);
+    stage.event(who, asked);
 }
 
 /// Ada may have the lanes of one file open on a link, and waits for cleo's film. Bo needs something
@@ -687,12 +706,12 @@ fn what_is_to_be_passed_on_waits_for_room_for_a_moment() {
     cleo.tell(&mut stage);
     stage.wait(secs(1));
     let (link, object) = (stage.links("ada")[0], ObjectId { node, version: old });
-    ask(&mut stage, link, object);
+    ask(&mut stage, ("ada", link), object);
     stage.wait(Duration::from_millis(900));
     assert_eq!(answers(&mut stage, "ada"), [""; 0]);
     stage.wait(Duration::from_millis(200));
     assert_eq!(answers(&mut stage, "ada"), ["not held"]);
-    ask(&mut stage, link, object);
+    ask(&mut stage, ("ada", link), object);
     cleo.serves = true;
     assert!(cleo.serve_one(&mut stage), "the film");
     assert_eq!(answers(&mut stage, "ada"), [""; 0]);
@@ -735,9 +754,9 @@ fn each_waits_for_the_other(made: fn(ObjectId, ObjectId) -> ObjectId) {
         version: Dot { actor, counter },
     };
     let (bos, cleos) = (of(newest(&mut stage).version.actor), of(BO));
-    ask(&mut stage, cleo.link, made(bos, cleos));
+    ask(&mut stage, ("ada", cleo.link), made(bos, cleos));
     assert_eq!(answers(&mut stage, "ada"), [""; 0], "bo is asked");
-    ask(&mut stage, link, cleos);
+    ask(&mut stage, ("ada", link), cleos);
     assert_eq!(answers(&mut stage, "ada"), ["not held"]);
 }
 
