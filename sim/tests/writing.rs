@@ -240,6 +240,9 @@ const FOUND: &[(u64, &str)] = &[
         0xc3c61,
         "a file that was removed while it was written was there again, as its conflict copy",
     ),
+        0xaaeab,
+        "the disk refused a draft's end, and had done it: what it was written over was to be synced",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.
