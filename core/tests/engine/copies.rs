@@ -499,7 +499,9 @@ fn what_a_draft_hid_is_told_of_when_the_file_is_removed() {
     stage.hint("photo");
     stage.wait(Duration::from_millis(300));
     stage.trace();
-    unlink(&mut stage, "photo");
+    let (parent, name) = (Ino::ROOT, b"photo".to_vec());
+    let req = stage.call("bo", FsCall::Edit(Edit::Unlink { parent, name }));
+    assert!(is_done(&mut stage, req));
     let trace = stage.trace();
     assert!(trace.contains("kernel, forget the name photo"), "{trace}");
     let files = tree(&mut stage);
