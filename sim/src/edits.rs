@@ -48,7 +48,13 @@ impl World {
     ) -> Verdict {
         let peer = &mut self.peers[p];
         if peer.kernel.must_wait(&call) {
-            peer.held_back.push_back((caller, call, bytes));
+            let seen = if let FsCall::Edit(Edit::SetAttr { ino, .. }) = &call {
+                peer.kernel.attrs.get(ino).copied()
+            } else {
+                None
+            };
+            let seen = seen.or(peer.seen_before.take());
+            peer.held_back.push_back((caller, call, bytes, seen));
             return Ok(());
         }
         self.look_first(p, &call)?;
@@ -94,11 +100,13 @@ impl World {
         if self.peers[p].boot != boot || self.peers[p].engine.is_none() {
             return Ok(());
         }
-        for (caller, call, bytes) in std::mem::take(&mut self.peers[p].held_back) {
+        for (caller, call, bytes, seen) in std::mem::take(&mut self.peers[p].held_back) {
             if self.peers[p].boot != boot || self.peers[p].engine.is_none() {
                 return Ok(());
             }
+            self.peers[p].seen_before = seen;
             self.call_in_turn(p, caller, call, bytes)?;
+            self.peers[p].seen_before = None;
         }
         Ok(())
     }
@@ -120,7 +128,11 @@ impl World {
         let there = |spot: &(Ino, Vec<u8>)| kernel.entries.get(spot).copied();
         let size = |ino| kernel.attrs.get(&ino).map(|shown| shown.size);
         peer.names.asked(req, edit, there, of);
-        let known = |ino: Ino| kernel.attrs.get(&ino).copied();
+        let before = peer.seen_before;
+        let known = |ino: Ino| {
+            let before = before.filter(|shown| shown.ino == ino);
+            kernel.attrs.get(&ino).copied().or(before)
+        };
         let stands = |spot: &(Ino, Vec<u8>)| there(spot).flatten();
         let unnamed = match edit {
             Edit::Unlink { parent, name } => stands(&(*parent, name.clone())),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tandem_core::action::{DiskWish, Record};
+use tandem_core::action::{DiskWish, Record, Shown};
 use tandem_core::edit::{Edit, RenameHow};
 use tandem_core::engine::{Config, Engine, Last};
 use tandem_core::event::{Fingerprint, FsCall};
@@ -175,7 +175,10 @@ pub struct Peer {
     /// The applications on its mount.
     pub threads: Vec<Thread>,
     /// Calls that the kernel holds back until a lock is free, with the bytes that they bring.
-    pub held_back: VecDeque<(Caller, FsCall, Vec<u8>)>,
+    pub held_back: VecDeque<(Caller, FsCall, Vec<u8>, Option<Shown>)>,
+    /// What the application was shown of the file that it is about to change, before its call
+    /// waited: meanwhile the kernel may have had to forget that.
+    pub seen_before: Option<Shown>,
     /// The start after which its applications were let in.
     pub let_in: Option<u64>,
     /// Bytes of writes under way.

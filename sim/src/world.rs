@@ -298,6 +298,7 @@ impl World {
             kernel: Kernel::new(),
             threads: Vec::new(),
             held_back: std::collections::VecDeque::new(),
+            seen_before: None,
             let_in: None,
             writing: BTreeMap::new(),
             names: Names::default(),

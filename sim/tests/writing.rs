@@ -242,6 +242,9 @@ const FOUND: &[(u64, &str)] = &[
     ),
         0xaaeab,
         "the disk refused a draft's end, and had done it: what it was written over was to be synced",
+    (
+        0xc3a4c,
+        "who waited to cut a file that he had been shown was said to have seen nothing of it",
     ),
 ];
 
