@@ -521,6 +521,11 @@ impl World {
     }
 
     fn clear(&mut self, p: usize, power: bool) {
+        let seeing = self.peers[p].seeing.values();
+        let taken_over: Vec<u64> = seeing.filter_map(Seeing::ends).collect();
+        for size in taken_over {
+            self.taken_over(p, size);
+        }
         let history = &mut self.folder.history;
         let peer = &mut self.peers[p];
         peer.names.crash(power);

@@ -316,8 +316,10 @@ impl World {
                 Seeing::Writes(_) | Seeing::Touches(..) => true,
             });
         }
+        let mut taken_over = None;
         if let Some(seen) = peer.seeing.remove(&req).filter(|_| may_be) {
             self.kept.was_seen(p, &seen, history);
+            taken_over = seen.ends();
             if let Seeing::Removes(shown) = seen {
                 self.kept.removed(peer.bodies.contents(&shown, history));
                 peer.bodies.unnamed(shown.ino);
@@ -337,11 +339,22 @@ impl World {
             let author = Author::Mount(p, ino);
             self.kept.published(now, author, cells, beneath, false);
         }
+        if let Some(size) = taken_over {
+            self.taken_over(p, size);
+        }
         if result.is_ok() {
             reach!(self.reach, "edit: acknowledged");
             for peer in &mut self.peers {
                 peer.caused.edit = true;
             }
+        }
+    }
+
+    /// A mount goes on from what it shows with this size, or removes it: whoever made that and lies
+    /// without power is owed it no more.
+    pub(crate) fn taken_over(&mut self, p: usize, size: u64) {
+        for (_, peer) in self.peers.iter_mut().enumerate().filter(|(q, _)| *q != p) {
+            peer.bodies.taken_over(size);
         }
     }
 

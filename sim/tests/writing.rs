@@ -246,6 +246,10 @@ const FOUND: &[(u64, &str)] = &[
         0xc3a4c,
         "who waited to cut a file that he had been shown was said to have seen nothing of it",
     ),
+    (
+        0xc3906,
+        "what another mount went on from while its author lay without power was owed after that",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

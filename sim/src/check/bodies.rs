@@ -511,8 +511,18 @@ impl Bodies {
     /// has told of before it lost its power, that is settled: what is found of it later is that
     /// version, or one before it, and owed to nobody who replaced it where it had come to.
     pub fn taken(&mut self, bytes: &[u8]) {
+        self.is_settled(|made| made.may_be(bytes));
+    }
+
+    /// The same, of another mount that goes on from what it shows with this size, or removes it.
+    pub fn taken_over(&mut self, size: u64) {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        self.is_settled(|made| (made.shortest..=made.cells.len()).contains(&size));
+    }
+
+    fn is_settled(&mut self, is_it: impl Fn(&Made) -> bool) {
         for body in self.files.values_mut().filter(|body| body.lost_power) {
-            body.owed |= body.told.iter().any(|made| made.may_be(bytes));
+            body.owed |= body.told.iter().any(&is_it);
         }
     }
 

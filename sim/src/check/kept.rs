@@ -37,6 +37,16 @@ pub enum Seeing {
     Touches(Shown, WallTime),
 }
 
+impl Seeing {
+    /// Returns the size of what is written over or removed.
+    pub fn ends(&self) -> Option<u64> {
+        match self {
+            Self::Writes(shown) | Self::Removes(shown) => Some(shown.size),
+            Self::Touches(..) => None,
+        }
+    }
+}
+
 /// A content that is owed.
 #[derive(Clone, Debug)]
 struct Owed {
