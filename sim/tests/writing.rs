@@ -250,6 +250,10 @@ const FOUND: &[(u64, &str)] = &[
         0xc3906,
         "what another mount went on from while its author lay without power was owed after that",
     ),
+    (
+        0xc3928,
+        "a conflict copy of a file with the name of one was not taken for what stands in the place of that",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

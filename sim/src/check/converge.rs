@@ -16,11 +16,18 @@ fn apart(what: String) -> Failure {
     Failure::new(super::Kind::Convergence, "P4", what)
 }
 
-/// Returns a path with the name that a conflict copy was made from.
+/// Returns a path with the name that a conflict copy was made from: of a copy of what has the name
+/// of a copy itself, as one of two files of one name has, the name without either.
 fn original(path: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut path = path.to_vec();
     if let Some(name) = path.last_mut() {
-        *name = super::shown::original(name);
+        loop {
+            let before = super::shown::original(name);
+            if before == *name {
+                break;
+            }
+            *name = before;
+        }
     }
     path
 }
