@@ -254,6 +254,10 @@ const FOUND: &[(u64, &str)] = &[
         0xc3928,
         "a conflict copy of a file with the name of one was not taken for what stands in the place of that",
     ),
+    (
+        0xc86a6,
+        "what a disk's error had left of a file was looked for in what a peer had put in its place",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -651,7 +651,9 @@ impl Bodies {
             }
         }
         if let Err(failure) = body_now.read(piece) {
-            return if body.forgotten && body.sizes.0 == body.sizes.1 && !self.alone {
+            // Whatever its length was: that of a file that a disk's error left open is told of no
+            // more once another's version has taken its name.
+            return if body.forgotten && !self.alone {
                 self.superseded(piece.ino, history);
                 Ok(false)
             } else {
