@@ -513,6 +513,8 @@ impl Engine {
         if let Some(entry) = restated
             && self.tree.node(entry.node).is_some()
         {
+            // What is said again knows of the deletes of other names, and ours did not.
+            self.keep_shown(entry.node, &[entry.id]);
             let stamp = self.stamp();
             self.make(Register::Entry(Entry { stamp, ..entry }));
         }

@@ -258,6 +258,10 @@ const FOUND: &[(u64, &str)] = &[
         0xc86a6,
         "what a disk's error had left of a file was looked for in what a peer had put in its place",
     ),
+    (
+        0xc86b5,
+        "a delete that was said again ended a file under the name that an edit had kept",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -83,6 +83,38 @@ fn what_both_have_deleted_stays_deleted_though_one_knew_less() {
     assert_eq!(stage.side("ada").faults, []);
 }
 
+/// A program wrote to a file of ada's and removed one of its two names. Bo, who knew of neither, removed
+/// both: her delete was said again, as knowing of his, and ended the file under the name that the
+/// program had left it.
+#[test]
+fn a_delete_that_is_said_again_leaves_the_name_that_an_edit_kept() {
+    for first in ["a", "b"] {
+        let mut stage = ada(&[("a", b"first")]);
+        stage.side("ada").files.link("a", "b");
+        stage.hint("b");
+        stage.wait(secs(2));
+        let mut bo = Bo::join(&mut stage);
+        bo.listen(&mut stage);
+        let a = bo.find("a");
+        stage.side("ada").files.write("a", b"second");
+        stage.hint("a");
+        stage.wait(secs(2));
+        stage.side("ada").files.remove("b");
+        stage.hint("b");
+        stage.wait(secs(2));
+        let second = if first == "a" { "b" } else { "a" };
+        bo.remove(a, first);
+        bo.remove(a, second);
+        bo.tell(&mut stage);
+        bo.attend(&mut stage);
+        assert_eq!(
+            tree(&mut stage),
+            [("a".to_owned(), b"second".to_vec())].into()
+        );
+        assert_eq!(stage.side("ada").faults, []);
+    }
+}
+
 /// Cleo removed the second of two names, and did not know of ada's edit: both showed. Bo removed
 /// one, and the file was gone, under both.
 #[test]
