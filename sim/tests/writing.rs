@@ -240,8 +240,8 @@ const FOUND: &[(u64, &str)] = &[
         0xc3c61,
         "a file that was removed while it was written was there again, as its conflict copy",
     ),
-        0xaaeab,
-        "the disk refused a draft's end, and had done it: what it was written over was to be synced",
+    0xaaeab,
+    "the disk refused a draft's end, and had done it: what it was written over was to be synced",
     (
         0xc3a4c,
         "who waited to cut a file that he had been shown was said to have seen nothing of it",
@@ -261,6 +261,14 @@ const FOUND: &[(u64, &str)] = &[
     (
         0xc86b5,
         "a delete that was said again ended a file under the name that an edit had kept",
+    ),
+    (
+        0xdc728,
+        "what came when the attempts at the rest had run out did not begin them anew",
+    ),
+    (
+        0xde5c7,
+        "an inode number that no commit had taken before the kill was another one after it",
     ),
 ];
 

@@ -437,10 +437,15 @@ impl Engine {
         }
         kept.soft = true;
         kept.refused = false;
+        // It was still on its way when the attempts at another chunk ran out.
+        let is_after_all = core::mem::take(&mut kept.exhausted);
         if let Some(node) = self.drafts_on.get(&object)
             && let Some(draft) = self.drafts.get_mut(node)
         {
             draft.soft = true;
+        }
+        if is_after_all {
+            self.object_moves(object);
         }
         self.count_fetched(object, fare);
         self.timers

@@ -692,6 +692,15 @@ impl Engine {
         }
     }
 
+    /// More of an object has come, for which nobody asked any more: the rest is asked for again.
+    pub(crate) fn object_moves(&mut self, object: ObjectId) {
+        for node in Self::nodes_of(object) {
+            if self.folder.placing.stuck.remove(&node) {
+                self.settle_later(node);
+            }
+        }
+    }
+
     /// The disk has refused an object that is to be placed: it is set about again when its time
     /// comes. False if it is none.
     pub(crate) fn placing_refused(&mut self, object: ObjectId) -> bool {

@@ -503,3 +503,28 @@ fn a_chunk_is_asked_for_again_though_the_last_to_be_asked_has_gone() {
     bo.attend(&mut stage);
     assert_eq!(tree(&mut stage)["a"], [7; 700]);
 }
+
+/// Of a file one chunk was asked for in vain until the attempts had run out, while another one was on
+/// its way. That came, and nobody asked for the rest.
+#[test]
+fn what_comes_when_the_attempts_have_run_out_begins_them_anew() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    bo.file(NodeId::ROOT, "a", &[7; 2 * CHUNK as usize]);
+    bo.tell(&mut stage);
+    let is_first = |(.., want): &(LinkId, FetchId, Want)| want.chunk.0 == 0;
+    let mut late = Vec::new();
+    for _ in 0..20 {
+        let asked = std::mem::take(&mut stage.unanswered).into_iter();
+        let (first, others): (Vec<_>, Vec<_>) = asked.partition(is_first);
+        late.extend(others);
+        stage.unanswered = first;
+        answer_all(&mut stage, bo.link, Fetched::NotHeld);
+        stage.said("ada", bo.link, Message::Ping);
+        stage.wait(secs(5));
+    }
+    assert_eq!(late.len(), 1, "the attempts have run out");
+    stage.unanswered = late;
+    bo.attend(&mut stage);
+    assert_eq!(tree(&mut stage)["a"], [7; 2 * CHUNK as usize]);
+}

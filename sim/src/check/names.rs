@@ -304,17 +304,27 @@ impl Names {
         }
         self.claims.retain(|(dir, _), _| dirs.contains(dir));
         let mut happened: BTreeMap<u64, Vec<(bool, Spot)>> = BTreeMap::new();
+        let states = self.claims.values().flat_map(|claim| &claim.states);
+        let given = states.filter_map(|state| match state.target {
+            Target::Is(ino) => Some(ino),
+            Target::Any | Target::Absent | Target::Fresh => None,
+        });
+        let latest = given.max();
         for (spot, claim) in &mut self.claims {
             let here = found.get(spot).copied();
-            let fits = |target: Target| {
-                if power && matches!(target, Target::Is(_)) {
+            let is_new = here > latest;
+            let fits = |state: State| {
+                // The number of what was only looked at waits for no commit: where that failed until
+                // the kill, another is drawn.
+                let may_differ = power || (state.edit == 0 && is_new);
+                if may_differ && matches!(state.target, Target::Is(_)) {
                     here.is_some()
                 } else {
-                    target.fits(here)
+                    state.target.fits(here)
                 }
             };
             let could: Vec<usize> = (claim.must..claim.states.len())
-                .filter(|at| fits(claim.states[*at].target))
+                .filter(|at| fits(claim.states[*at]))
                 .collect();
             let (Some(first), Some(last)) = (could.first(), could.last()) else {
                 let what = format!(
