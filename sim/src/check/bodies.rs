@@ -610,6 +610,9 @@ impl Bodies {
         for (ino, body) in &mut self.files {
             if power {
                 let settled = body.owed && !(body.synced && still_owed(*ino));
+                // What was never synced may be gone, and with it what hid another's version: of that
+                // nobody was told.
+                body.forgotten |= !body.synced && !body.since.is_empty();
                 body.lose_power();
                 body.owed |= settled;
             }
