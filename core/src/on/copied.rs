@@ -88,6 +88,38 @@ impl Engine {
         })
     }
 
+    /// A name that shows though it was deleted is about to be made anew, beside `first` if that is an
+    /// edit in one piece. What the delete ended of the file would show again by that: it gets an end of
+    /// its own, as the conflict copy that it would be.
+    pub(crate) fn end_what_was_deleted(&mut self, node: NodeId, first: Option<Stamp>) {
+        let ended = self.tree.ended_versions(node);
+        let place = self.tree.places(node).next();
+        let Some((parent, name)) = place.map(|(dir, name)| (dir, name.clone())) else {
+            return;
+        };
+        for version in ended {
+            let copy = conflict::copy_of(version);
+            if self.tree.registers().entries_of(copy).next().is_some() {
+                continue;
+            }
+            let mut knowledge = self.me.knowledge.clone();
+            knowledge.cover(version);
+            let stamp = match first {
+                Some(first) => self.stamp_beside(first),
+                None => self.stamp(),
+            };
+            self.make_on_any_side(Register::Entry(Entry {
+                id: EntryId(stamp.dot),
+                stamp,
+                node: copy,
+                parent,
+                name: name.clone(),
+                previous: None,
+                deleted: Some(knowledge),
+            }));
+        }
+    }
+
     /// Returns the further entries by which a node has the name of this one: two who change a
     /// conflict copy apart both name it. Whatever ends or moves one of them ends the others.
     pub(crate) fn same_names(&self, entry: &Entry) -> Vec<Entry> {

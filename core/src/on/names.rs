@@ -366,7 +366,11 @@ impl Engine {
     /// Makes anew, in one piece with what follows, the names of a file that show though they were
     /// deleted.
     fn keep_shown_here(&mut self, node: NodeId, but: &[EntryId], stamp: Stamp) {
-        for other in self.shown_though_deleted(node, but) {
+        let shown = self.shown_though_deleted(node, but);
+        if !shown.is_empty() {
+            self.end_what_was_deleted(node, Some(stamp));
+        }
+        for other in shown {
             let stamp = self.stamp_beside(stamp);
             self.make_on_any_side(Register::Entry(Entry {
                 stamp,
@@ -378,7 +382,11 @@ impl Engine {
 
     /// See [`Self::keep_shown_here`].
     pub(crate) fn keep_shown(&mut self, node: NodeId, but: &[EntryId]) {
-        for other in self.shown_though_deleted(node, but) {
+        let shown = self.shown_though_deleted(node, but);
+        if !shown.is_empty() {
+            self.end_what_was_deleted(node, None);
+        }
+        for other in shown {
             let stamp = self.stamp();
             self.make(Register::Entry(Entry {
                 stamp,
@@ -555,6 +563,9 @@ impl Engine {
     }
 
     pub(crate) fn move_entry(&mut self, old: Entry, dir: NodeId, name: &Name, stamp: Stamp) {
+        if old.deleted.is_some() {
+            self.end_what_was_deleted(old.node, Some(stamp));
+        }
         self.keep_shown_here(old.node, &[old.id], stamp);
         for other in self.same_names(&old) {
             let deleted = Some(self.me.knowledge.clone());

@@ -325,6 +325,7 @@ impl Engine {
         let old = id.and_then(|id| self.tree.registers().entry(id).cloned());
         match old.filter(|old| old.node == node && old.deleted.is_some()) {
             Some(old) => {
+                self.end_what_was_deleted(node, None);
                 let stamp = self.stamp();
                 let deleted = None;
                 self.make(Register::Entry(Entry {

@@ -64,6 +64,34 @@ pub(super) fn of(registers: &Registers, ix: Ix) -> Facts {
     let Some(newest) = newest(registers, &cell.entries) else {
         return Facts::default();
     };
+    let Deleted { kept, ended } = deleted(registers, ix, newest, &versions);
+    let mut ended = ended.into_iter();
+    versions.retain(|_| ended.next() == Some(false));
+    match kept.first() {
+        Some(&beside) => shown(registers, kept, versions, beside),
+        None => Facts {
+            copies: copies(registers, None, &versions),
+            beside: Some(newest),
+            ..Facts::default()
+        },
+    }
+}
+
+/// What is left of a node all names of which were deleted.
+struct Deleted {
+    /// The entries that count all the same.
+    kept: Vec<EntryIx>,
+    /// Of each version whether the deletes ended it.
+    ended: Vec<bool>,
+}
+
+fn deleted(
+    registers: &Registers,
+    ix: Ix,
+    newest: EntryIx,
+    versions: &[(Version, &Content)],
+) -> Deleted {
+    let cell = &registers.cells[ix.0];
     let last = &registers.entries[newest.0].register;
 
     let attrs = cell.attrs.as_ref().map(|held| held.register.stamp.dot);
@@ -84,26 +112,37 @@ pub(super) fn of(registers: &Registers, ix: Ix) -> Facts {
         // Of a conflict copy whoever deletes it makes the entry: those of one name are one.
         let is_another = (entry.parent, &entry.name) != (last.parent, &last.name);
         apart |= is_another && !covers(&last.deleted, entry.stamp.dot);
-        let made_on = made_on(&versions, knows);
-        for (ended, (version, content)) in ended.iter_mut().zip(&versions) {
+        let made_on = made_on(versions, knows);
+        for (ended, (version, content)) in ended.iter_mut().zip(versions) {
             *ended &=
                 knows(version.dot) && made_on.is_some_and(|base| same(registers, base, content));
         }
     }
     if apart && kept.is_empty() {
         kept.push(newest);
-    } else if !attrs_unseen {
-        let mut ended = ended.into_iter();
-        versions.retain(|_| ended.next() == Some(false));
+        attrs_unseen = true;
     }
-    match kept.first() {
-        Some(&beside) => shown(registers, kept, versions, beside),
-        None => Facts {
-            copies: copies(registers, None, &versions),
-            beside: Some(newest),
-            ..Facts::default()
-        },
+    if attrs_unseen {
+        ended.fill(false);
     }
+    Deleted { kept, ended }
+}
+
+/// Returns the versions of a node that were ended with all of its names, while another one that
+/// is left has these count again: what makes one of them anew has to say that of each.
+pub(super) fn ended_versions(registers: &Registers, ix: Ix) -> Vec<Dot> {
+    let cell = &registers.cells[ix.0];
+    let is_live = living(registers, ix).next().is_some();
+    let Some(newest) = newest(registers, &cell.entries).filter(|_| !is_live) else {
+        return Vec::new();
+    };
+    let versions = versions(registers, ix);
+    let Deleted { kept, ended } = deleted(registers, ix, newest, &versions);
+    let of_cell = versions.iter().zip(ended);
+    of_cell
+        .filter(|((version, _), ended)| *ended && version.cell == ix && !kept.is_empty())
+        .map(|((version, _), _)| version.dot)
+        .collect()
 }
 
 /// Returns the version that a delete was made on, given what it knew: the greatest, unless that

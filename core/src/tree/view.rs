@@ -210,6 +210,14 @@ impl Tree {
         facts::attrs(&self.registers, self.registers.ix(node)?)
     }
 
+    /// Returns the versions of `node` that were ended with all of its names, while it shows under
+    /// one of these as another that nobody knew.
+    pub(crate) fn ended_versions(&self, node: NodeId) -> Vec<Dot> {
+        let ix = self.registers.ix(node).into_iter();
+        ix.flat_map(|ix| facts::ended_versions(&self.registers, ix))
+            .collect()
+    }
+
     /// Returns the visible places of `node`: one of a directory, one for each name of a file,
     /// none of the root and of what is not visible.
     pub fn places(&self, node: NodeId) -> impl Iterator<Item = (NodeId, &Name)> {

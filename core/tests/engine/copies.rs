@@ -509,6 +509,52 @@ fn what_a_draft_hid_is_told_of_when_the_file_is_removed() {
     close(&mut stage, fh);
 }
 
+/// Ada wrote the photo anew and removed it; what bo had written meanwhile was left, under its name. He
+/// gave it another one, or a second: her version was there again, as if nobody had removed it.
+#[test]
+fn what_was_removed_stays_so_when_what_was_left_is_renamed() {
+    for is_linked in [false, true] {
+        let mut stage = both();
+        assert_eq!(read(&mut stage, "photo"), photo());
+        stage.mute("ada");
+        for word in [b"once".as_slice(), b"again"] {
+            stage.side("ada").files.write("photo", word);
+            stage.hint("photo");
+            stage.wait(secs(2));
+        }
+        stage.side("ada").files.remove("photo");
+        stage.hint("photo");
+        stage.wait(secs(2));
+        let (ino, fh) = open(&mut stage, "photo");
+        written(&mut stage, fh, 600, b"HELLO", 101);
+        close(&mut stage, fh);
+        stage.unmute("ada");
+        stage.wait(secs(25));
+        let left = |stage: &mut Stage| tree(stage).into_keys().collect::<Vec<_>>();
+        assert_eq!(left(&mut stage), ["photo"]);
+        let (parent, name) = (Ino::ROOT, b"moved".to_vec());
+        let names = if is_linked {
+            edit(&mut stage, Edit::Link { ino, parent, name });
+            &["moved", "photo"][..]
+        } else {
+            let rename = Edit::Rename {
+                parent,
+                name: b"photo".to_vec(),
+                to_parent: parent,
+                to_name: name,
+                how: RenameHow::Replace,
+            };
+            edit(&mut stage, rename);
+            &["moved"]
+        };
+        stage.wait(secs(25));
+        assert_eq!(left(&mut stage), names);
+        assert_eq!(tree(&mut stage)["moved"], greeting());
+        assert_eq!(stage.shown("bo").len(), names.len());
+        assert_eq!(read(&mut stage, "moved"), greeting());
+    }
+}
+
 /// Each of the two deletes made an entry of its own, and neither knew of the other: they were taken
 /// for those of two names of one file, and it came back.
 #[test]
