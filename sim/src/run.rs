@@ -228,6 +228,14 @@ fn live(world: &mut World) -> Verdict {
     world.run_until(config.heal_at)?;
     world.heal();
     world.run_for(5 * SEC)?;
+    if world.folder.history.is_full() {
+        // All that came before was judged.
+        crate::reach!(
+            world.reach,
+            "run: ended, with too many contents to judge by"
+        );
+        return Ok(());
+    }
     world.settle()?;
     world.judge_end()
 }

@@ -378,6 +378,9 @@ impl World {
             if due.0 > end {
                 break;
             }
+            if self.folder.history.is_full() {
+                return Ok(());
+            }
             self.step()?;
         }
         self.now = self.now.max(end);

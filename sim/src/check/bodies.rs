@@ -96,6 +96,9 @@ impl Op {
     fn crossed_over(&self, before: Option<&Body>, on: Vec<Made>, history: &mut History) {
         let before = before.into_iter().flat_map(Body::contents);
         for made in before.chain(on) {
+            if history.is_full() {
+                return;
+            }
             let mut cells = made.cells.to_vec();
             let mut sizes = (made.shortest, cells.len());
             let op = self.to(sizes);

@@ -29,7 +29,14 @@ pub struct History {
     last: BTreeMap<Id, Arc<Vec<u8>>>,
     /// Contents that were written through a mount.
     written: Vec<Made>,
+    /// How many cells those have together that may be made of any other.
+    crossed: usize,
 }
+
+/// How many cells are kept of contents that may be made of any other: 128 MiB. Each such change
+/// doubles them, and a file that is written on and on while its versions come from elsewhere has
+/// more than any machine holds.
+const CROSSED_MAX: usize = 1 << 26;
 
 /// A content that was written through a mount: bytes, or what nobody knows of since a crash.
 #[derive(Clone, Debug, PartialEq)]
@@ -189,8 +196,17 @@ impl History {
         // The order tells which is the last one.
         let again = made.crossed && self.written.contains(&made);
         if !again && self.written.last() != Some(&made) {
+            if made.crossed {
+                self.crossed += made.cells.len();
+            }
             self.written.push(made);
         }
+    }
+
+    /// Tells whether there are more contents than can be kept: nothing can be judged by them any
+    /// more.
+    pub fn is_full(&self) -> bool {
+        self.crossed > CROSSED_MAX
     }
 
     /// Notes that an empty file was made.
