@@ -25,6 +25,8 @@ pub(crate) enum Timer {
     Unrelayed(AskId),
     /// An ask has waited for what lies beneath a draft for long.
     Lent(AskId),
+    /// An ask has waited for what lies beneath a draft to be asked for, for long enough.
+    Unlent(AskId),
     /// What failed of an object may be asked for again.
     Retry(ObjectId),
     /// Stored chunks of an object are to be made durable.

@@ -269,6 +269,20 @@ const FOUND: &[(u64, &str)] = &[
     (
         0xde5c7,
         "an inode number that no commit had taken before the kill was another one after it",
+        0xc8889,
+        "what was removed was there again when what was left of the file was renamed",
+    ),
+    (
+        0xc8466,
+        "two joiners had each room for one chunk only, which waited for the other one",
+    ),
+    (
+        0xc8812,
+        "what lies beneath a draft waited for room that its asker kept, through a third one",
+    ),
+    (
+        0xc89f0,
+        "a fetch that nobody answered for two minutes was given up, and its room given away",
     ),
 ];
 

@@ -17,6 +17,7 @@ use crate::ids::{AskId, ChunkHash, ChunkIx, NodeId, ObjectId};
 use crate::message::Answer;
 use crate::object;
 use crate::on::disk::Job;
+use crate::on::relay::ROOM_WAIT;
 use crate::on::serve::{besides, shape};
 use crate::records;
 use crate::timers::Timer;
@@ -214,8 +215,10 @@ impl Engine {
         if !is_open || !is_source || !self.objects.get(&file).is_some_and(may_come) {
             return false;
         }
-        if let Some(serving) = self.asks.get_mut(&ask) {
-            serving.was_lent = true;
+        if let Some(serving) = self.asks.get_mut(&ask)
+            && !core::mem::replace(&mut serving.was_lent, true)
+        {
+            self.timers.set(Timer::Unlent(ask), self.now + ROOM_WAIT);
         }
         if let Some(draft) = self.drafts.get_mut(&node) {
             draft.lent.insert(chunk);
@@ -225,6 +228,27 @@ impl Engine {
         }
         self.want_range_chunk(file, chunk);
         true
+    }
+
+    /// An ask has waited for a while for what lies beneath a draft. Where that was not even asked for,
+    /// since there is no room, what takes the room may wait for this ask, through others: it gives way.
+    pub(crate) fn unlent_for_long(&mut self, ask: AskId) {
+        let Some(serving) = self.asks.get(&ask) else {
+            return;
+        };
+        let chunk = serving.want.chunk;
+        let waits = |(_, draft): &(&NodeId, &Draft)| draft.asks.contains(&ask);
+        let Some((&node, draft)) = self.drafts.iter().find(waits) else {
+            return;
+        };
+        let is_asked = |kept: &object::Object| kept.asked.contains_key(&chunk);
+        if self.objects.get(&draft.file).is_some_and(is_asked) {
+            return;
+        }
+        if let Some(draft) = self.drafts.get_mut(&node) {
+            draft.asks.remove(&ask);
+        }
+        self.answer(ask, Answer::NotHeld);
     }
 
     /// A chunk of what is beneath a draft was asked for in vain: whoever waits for it is told, and asks

@@ -24,8 +24,8 @@ use crate::tree::conflict;
 
 /// How long an ask waits for room on the link over which it would be passed on. What takes the room
 /// may itself wait for this ask, where two joiners each need what the other one has: then one of
-/// the two is to give way soon. By eye.
-const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// the two is to give way soon. So it is with what a joiner lends. By eye.
+pub(crate) const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// A chunk that was asked for on behalf of a peer.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,7 @@ impl Engine {
                 Timer::Fetch(fetch) => self.fetch_overdue(fetch),
                 Timer::Unrelayed(ask) => self.unrelayed_for_long(ask),
                 Timer::Lent(ask) => self.lent_for_long(ask),
+                Timer::Unlent(ask) => self.unlent_for_long(ask),
                 Timer::Retry(object) => self.retry(object),
                 Timer::Harden(object) => self.harden(object),
                 Timer::Missing => self.confirm_missing(),

@@ -767,6 +767,29 @@ fn what_is_to_be_passed_on_waits_for_room_for_a_moment() {
     assert_eq!(answers(&mut stage, "ada"), ["here it is"]);
 }
 
+/// What bo had asked for took all the room that he has, and waited for a third one, who waited for bo to
+/// ask for what lies beneath his draft: each of them waited for two minutes.
+#[test]
+fn what_lies_beneath_a_draft_waits_for_room_for_a_moment() {
+    let mut stage = met();
+    stage.kill("bo");
+    stage.side("bo").config.window = 512;
+    stage.start("bo", Last::Killed);
+    let (_, fh) = open(&mut stage, "photo");
+    stage.hold("bo", Held::Chunks);
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.wait(secs(1));
+    let made = newest(&mut stage);
+    assert_eq!(asked(&mut stage, made, 0), "nothing");
+    stage.wait(Duration::from_millis(900));
+    assert_eq!(answers(&mut stage, "bo"), [""; 0]);
+    stage.wait(Duration::from_millis(200));
+    assert_eq!(answers(&mut stage, "bo"), ["not held"]);
+    stage.release("bo", Held::Chunks);
+    assert_eq!(asked(&mut stage, made, 0), "here it is");
+}
+
 /// Bo and cleo each said that the other one may have a chunk, and waited for each other.
 #[test]
 fn nobody_waits_for_what_only_who_waits_for_it_may_have() {
