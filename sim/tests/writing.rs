@@ -282,7 +282,7 @@ const FOUND: &[(u64, &str)] = &[
     ),
     (
         0xc89f0,
-        "a fetch that nobody answered for two minutes was given up, and its room given away",
+        "what lies beneath a draft was waited for until that was given up, and asked for once more beside it",
     ),
 ];
 
