@@ -18,6 +18,7 @@ use crate::message::{Answer, Message, Want};
 use crate::peers::{Removed, Unremoved};
 use crate::place_wish::{FileKey, PlaceWish};
 use crate::time::WallTime;
+use crate::trash::{Restored, TrashWish, Unrestored};
 use crate::tree::name::Name;
 use crate::tree::register::Kind;
 
@@ -124,6 +125,14 @@ pub enum Action {
         req: ReqId,
         /// How.
         result: Result<Removed, Unremoved>,
+    },
+    /// A thing was brought back out of the trash (`Event::Restore`), which survives power loss; or
+    /// it was not, and why.
+    Restored {
+        /// Which request.
+        req: ReqId,
+        /// How.
+        result: Result<Restored, Unrestored>,
     },
     /// The engine is done after `Event::Stop`: everything is on disk, the process may end.
     Stopped,
@@ -278,6 +287,8 @@ pub enum DiskWish {
     },
     /// Bring the shared folder nearer to what the tree wants.
     Place(PlaceWish),
+    /// Do something in the trash of the shared folder.
+    Trash(TrashWish),
     /// Remove all that is stored of an object. Descriptors that are open stay readable.
     RemoveObject {
         /// Which.

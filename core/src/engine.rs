@@ -25,6 +25,7 @@ use crate::inodes::Inodes;
 use crate::label::Label;
 use crate::limits::{
     CHUNK_SIZE, COUNTER_MAX, FETCH_BYTES_IN_FLIGHT_MAX, LANE_FILES_MAX, RESTING_MAX,
+    TRASH_BYTES_MAX, TRASH_FIRST_LOOK, TRASH_KEPT, TRASH_LOOK,
 };
 use crate::link::Links;
 use crate::message::{FolderId, Role, Secret};
@@ -46,6 +47,7 @@ use crate::status::Counters;
 use crate::thrown::Thrown;
 use crate::time::{Duration, Time};
 use crate::timers::Timers;
+use crate::trash::{Retention, Trash};
 use crate::tree::register::{Entry, Register, RegisterKey, Stamp};
 use crate::tree::store::Applied;
 use crate::tree::view::Tree;
@@ -95,6 +97,8 @@ pub struct Config {
     pub durability: Durability,
     /// Whether sparse replicas are to fetch what is written to this full one.
     pub push: bool,
+    /// How long a full replica keeps what peers delete or overwrite, and how much of it.
+    pub trash: Retention,
 }
 
 /// What an application's sync waits for.
@@ -149,6 +153,12 @@ impl Config {
             writable: false,
             durability: Durability::Local,
             push: false,
+            trash: Retention {
+                keep: TRASH_KEPT,
+                budget: TRASH_BYTES_MAX,
+                first: TRASH_FIRST_LOOK,
+                look: TRASH_LOOK,
+            },
         }
     }
 }
@@ -240,6 +250,7 @@ pub struct Engine {
     pub(crate) has_made_room: bool,
     pub(crate) folder: Folder,
     pub(crate) thrown: Thrown,
+    pub(crate) trash: Trash,
     pub(crate) hashes: BTreeMap<ObjectId, BTreeMap<ChunkIx, ChunkHash>>,
     pub(crate) asks: BTreeMap<AskId, Serving>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
@@ -326,6 +337,7 @@ impl Engine {
             has_made_room: false,
             folder: Folder::default(),
             thrown: Thrown::default(),
+            trash: Trash::default(),
             hashes: BTreeMap::new(),
             asks: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -387,6 +399,7 @@ impl Engine {
             Event::Settle { req, path, keep } => self.on_settle(req, &path, keep),
             Event::Invited(invite) => self.on_invited(invite),
             Event::Remove { req, peer } => self.on_remove(req, peer),
+            Event::Restore { req, number, wall } => self.on_restore(req, number, wall),
         }
         self.upkeep();
     }

@@ -12,6 +12,7 @@ use crate::ids::{
 };
 use crate::message::{Message, Want};
 use crate::time::WallTime;
+use crate::trash::Found;
 use crate::tree::name::Name;
 use crate::tree::name::TargetPath;
 use crate::tree::register::Xattrs;
@@ -127,6 +128,15 @@ pub enum Event {
         req: ReqId,
         /// Whom.
         peer: PeerId,
+    },
+    /// The user wants a thing back out of the trash; ends with `Action::Restored`.
+    Restore {
+        /// Which request.
+        req: ReqId,
+        /// The number of the thing.
+        number: u64,
+        /// The wall clock at the request.
+        wall: WallTime,
     },
 }
 
@@ -383,6 +393,13 @@ pub enum DiskDone {
         /// What.
         sighting: Option<Sighting>,
         /// The wall clock at the look.
+        wall: WallTime,
+    },
+    /// `TrashWish::List`: what lies in the trash.
+    Trash {
+        /// Files and symlinks, in any order.
+        found: Vec<Found>,
+        /// The wall clock when it was listed.
         wall: WallTime,
     },
     /// `PlaceWish::Prepare`: what each of the files is, in their order.

@@ -29,6 +29,7 @@ pub mod place_wish;
 pub mod rng;
 pub mod status;
 pub mod time;
+pub mod trash;
 pub mod tree;
 pub mod version;
 

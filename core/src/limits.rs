@@ -145,3 +145,32 @@ pub const DRAFT_SYNCS_MAX: usize = 4;
 /// The records in a draft's journal, beyond which it is written anew in its shortest form when it
 /// was synced: 640 KiB.
 pub const JOURNAL_RECORDS_MAX: u64 = 16_384;
+
+/// How long a full replica keeps what peers delete or overwrite, by default: as long as other bins
+/// do, and long enough for somebody who was away to miss it.
+pub const TRASH_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// How many bytes of that it keeps, by default: 10 GiB, which few disks lack, and which holds a
+/// month of what people write; by eye.
+pub const TRASH_BYTES_MAX: u64 = 10 << 30;
+
+/// How many things of that it keeps: their records take some 300 bytes of memory each; by eye.
+pub const THROWN_KEPT_MAX: usize = 100_000;
+
+/// How long after its start a full replica first looks at what it keeps: the first moments belong
+/// to the scan of the folder; by eye.
+pub const TRASH_FIRST_LOOK: Duration = Duration::from_secs(10);
+
+/// How often it does after that: the work is a listing, and nobody minds an hour of thirty days; by
+/// eye.
+pub const TRASH_LOOK: Duration = Duration::from_secs(3_600);
+
+/// Things that are removed from the trash by one job: others wait for the disk meanwhile; by eye.
+pub const EMPTIED_AT_ONCE_MAX: usize = 256;
+
+/// Names that are tried for a thing that is brought back, its own included; by eye.
+pub const RESTORE_NAMES_MAX: u32 = 16;
+
+/// Directories above a node that is gone, of which its path is made: as many names as a path of
+/// 4,096 bytes has at most, with slashes.
+pub const STEPS_UP_MAX: usize = 2_048;

@@ -133,8 +133,8 @@ pub enum PlaceWish {
         /// To where.
         to: Whereabouts,
     },
-    /// Move a name of a file or symlink to the trash; where it has further ones, remove it, and
-    /// bring `DiskDone::Looked` of what it was a name of. Brings `DiskDone::Done` otherwise.
+    /// Move a name of a file or symlink to the trash; where it has further ones, remove it. Brings
+    /// `DiskDone::Looked`, of what it was a name of where there are further ones, else of nothing.
     Trash {
         /// Which name.
         at: Whereabouts,

@@ -19,6 +19,7 @@ use crate::ids::{ActorId, Arrival, ChunkHash, ChunkIx, Dot, Ino, NodeId, ObjectI
 use crate::label::Label;
 use crate::message::{Cursor, FolderId, Role};
 use crate::placing::Intent;
+use crate::trash::Trashed;
 use crate::tree::name::Name;
 use crate::tree::register::{Register, RegisterKey};
 use crate::tree::{conflict, invariant};
@@ -161,6 +162,8 @@ pub(crate) enum Stored {
     Draft(NodeId, DraftRecord),
     Doubted(NodeId),
     Thrown(Dot, Fingerprint),
+    Trash(u64),
+    Trashed(u64, Box<Trashed>),
 }
 
 fn dot(key: &mut Vec<u8>, dot: Dot) {
@@ -282,6 +285,18 @@ pub(crate) fn draft(node: NodeId) -> Vec<u8> {
 pub(crate) fn thrown(version: Dot) -> Vec<u8> {
     let mut key = b"t".to_vec();
     dot(&mut key, version);
+    key
+}
+
+/// Returns the key of the number that the next thing in the trash gets.
+pub(crate) fn trash() -> Vec<u8> {
+    b"v".to_vec()
+}
+
+/// Returns the key of a thing in the trash.
+pub(crate) fn trashed(number: u64) -> Vec<u8> {
+    let mut key = b"v".to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
     key
 }
 
@@ -456,6 +471,8 @@ impl Stored {
             }
             b'w' => Self::Intent(NodeId(rest.dot()?), Box::new(decode(value)?)),
             b't' => Self::Thrown(rest.dot()?, decode(value)?),
+            b'v' if rest.0.is_empty() => Self::Trash(decode(value)?),
+            b'v' => Self::Trashed(u64::from_be_bytes(rest.bytes()?), Box::new(decode(value)?)),
             b'd' => Self::Draft(NodeId(rest.dot()?), decode(value)?),
             b'u' => {
                 let node = NodeId(rest.dot()?);
@@ -497,7 +514,9 @@ impl Stored {
             | Self::Peer(..)
             | Self::Bound(..)
             | Self::Removed(..)
-            | Self::Thrown(..) => true,
+            | Self::Thrown(..)
+            | Self::Trash(_)
+            | Self::Trashed(..) => true,
         }
     }
 }
@@ -546,7 +565,9 @@ impl Owned {
                 | Stored::Intent(..)
                 | Stored::Hash(..)
                 | Stored::Doubted(..)
-                | Stored::Thrown(..) => {}
+                | Stored::Thrown(..)
+                | Stored::Trash(_)
+                | Stored::Trashed(..) => {}
             }
         }
         let knowledge = knowledge?;
@@ -572,6 +593,7 @@ mod tests {
     use super::*;
     use crate::ids::Lamport;
     use crate::time::WallTime;
+    use crate::trash::Fate;
     use crate::tree::register::{Body, Content, Stamp};
     use crate::tree::runs::{Run, Runs};
 
@@ -624,6 +646,44 @@ mod tests {
         assert_eq!(Stored::parse(b"m", &old), Some(Stored::Myself(me)));
         old[0] = 2;
         assert_eq!(Stored::parse(b"m", &old), None);
+    }
+
+    /// The bytes are those of `docs/FORMATS.md`: a later layout has another number before them.
+    #[test]
+    fn a_thing_in_the_trash_is_written_as_it_always_was() {
+        let dot = |counter| Dot {
+            actor: ActorId(5),
+            counter,
+        };
+        let thing = Trashed {
+            print: Fingerprint {
+                ino: 7,
+                born_ns: 1,
+                size: 300,
+                mtime: WallTime { secs: 2, nanos: 3 },
+                ctime: WallTime { secs: 4, nanos: 0 },
+            },
+            path: vec![Name::parse(b"d").unwrap(), Name::parse(b"a").unwrap()],
+            version: Some(ObjectId {
+                node: NodeId(dot(1)),
+                version: dot(2),
+            }),
+            fate: Fate::Deleted,
+            actor: Some(ActorId(6)),
+            who: Some(Label::lossy("bo")),
+            since: WallTime { secs: 8, nanos: 9 },
+        };
+        let value = [
+            1, 7, 2, 0xac, 2, 4, 3, 8, 0, 2, 1, b'd', 1, b'a', 1, 5, 1, 5, 2, 1, 1, 6, 1, 2, b'b',
+            b'o', 16, 9,
+        ];
+        assert_eq!(encode(&thing), value);
+        let key = [b'v', 0, 0, 0, 0, 0, 0, 1, 2];
+        assert_eq!(trashed(258), key);
+        let back = Stored::parse(&key, &value);
+        assert_eq!(back, Some(Stored::Trashed(258, Box::new(thing))));
+        assert_eq!(Stored::parse(b"v", &[1, 3]), Some(Stored::Trash(3)));
+        assert_eq!(Stored::parse(b"v\0", &[1, 3]), None);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(crate) enum Timer {
     Quiet(NodeId),
     /// A file that was emptied was not rewritten since.
     Emptied(NodeId),
+    /// What lies in the trash is to be looked at.
+    Trash,
 }
 
 /// The deadlines that are set.

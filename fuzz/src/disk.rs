@@ -234,6 +234,7 @@ impl Objects {
             DiskWish::List { .. }
             | DiskWish::Look { .. }
             | DiskWish::Place(_)
+            | DiskWish::Trash(_)
             | DiskWish::ReadChunk { .. }
             | DiskWish::ReadThrown { .. }
             | DiskWish::ReadStored { .. }

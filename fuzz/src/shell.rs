@@ -356,7 +356,9 @@ impl Shell {
                     nature: Nature::default(),
                 }
             }),
-            DiskWish::Place(_) | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
+            DiskWish::Place(_) | DiskWish::Trash(_) | DiskWish::Draft { .. } => {
+                Err(DiskError::WrongKind)
+            }
         };
         self.tell(Event::Disk { job, outcome });
         true
@@ -471,6 +473,7 @@ impl Shell {
                     DiskWish::List { .. }
                     | DiskWish::Look { .. }
                     | DiskWish::Place(_)
+                    | DiskWish::Trash(_)
                     | DiskWish::ReadChunk { .. }
                     | DiskWish::ReadThrown { .. }
                     | DiskWish::LoadObject { .. }
@@ -499,7 +502,7 @@ impl Shell {
                     self.ended.insert(req, state);
                 }
             }
-            Action::Settled { .. } | Action::Removed { .. } => {}
+            Action::Settled { .. } | Action::Removed { .. } | Action::Restored { .. } => {}
             Action::Stopped => {
                 assert!(
                     self.is_stopping && !self.is_stopped,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use tandem_core::engine::Durability;
+use tandem_core::limits::TRASH_BYTES_MAX;
 
 /// The name of the file of settings, in `.tandem` of a folder or store.
 pub const FILE: &str = "tandem.toml";
@@ -46,6 +47,10 @@ pub struct Given {
     #[arg(long, global = true, env = "TANDEM_PUSH", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true")]
     pub push: Option<bool>,
+    /// How much the shared folder keeps of what others delete or overwrite, in .tandem/trash, for 30
+    /// days at most (500M, 20G, none for no bound, 0 for nothing) [default: 10G]
+    #[arg(long, global = true, env = "TANDEM_TRASH", value_name = "SIZE")]
+    pub trash: Option<Size>,
 }
 
 /// Where what was synced has to be safe.
@@ -82,6 +87,8 @@ pub struct Settings {
     pub durability: Where,
     /// Whether those who joined are to fetch what is written.
     pub push: bool,
+    /// How many bytes are kept of what others delete or overwrite.
+    pub trash: u64,
 }
 
 /// Why settings can't be used.
@@ -177,6 +184,7 @@ impl Given {
                 .or(fallback.durability)
                 .unwrap_or(Where::Local),
             push: self.push.or(fallback.push).unwrap_or(false),
+            trash: (self.trash.or(fallback.trash)).map_or(TRASH_BYTES_MAX, |size| size.0),
         })
     }
 }
@@ -256,6 +264,69 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// A number of bytes as a person writes it: a whole number and a unit (`K`, `M`, `G`, `T`, each 1,024
+/// of the one before), bytes without one; or `none`, for no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+/// Why a text is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no size; write a whole number and K, M, G or T, such as 20G, or none")]
+pub struct SizeError(String);
+
+impl FromStr for Size {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let wrong = || SizeError(text.to_owned());
+        if text == "none" {
+            return Ok(Self(u64::MAX));
+        }
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let shift = match unit.trim().to_ascii_uppercase().as_str() {
+            "" | "B" => 0,
+            "K" | "KIB" => 10,
+            "M" | "MIB" => 20,
+            "G" | "GIB" => 30,
+            "T" | "TIB" => 40,
+            _ => return Err(wrong()),
+        };
+        let bytes = number.checked_mul(1 << shift).ok_or_else(wrong)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as \"20G\", \"none\", or bytes")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Size, E> {
+                let bytes = u64::try_from(bytes);
+                bytes
+                    .map(Size)
+                    .map_err(|_| E::custom("a size can't be negative"))
+            }
+        }
+
+        deserializer.deserialize_any(Text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,6 +376,24 @@ mod tests {
         assert!(error.contains("retries = 0"), "{error}");
         let long = file("heartbeat = \"2h\"").unwrap();
         assert!(Given::default().or(long).is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let read = |text: &str| text.parse::<Size>().map(|size| size.0);
+        assert_eq!(read("0"), Ok(0));
+        assert_eq!(read("500M"), Ok(500 << 20));
+        assert_eq!(read("20 GiB"), Ok(20 << 30));
+        assert_eq!(read("1k"), Ok(1_024));
+        assert_eq!(read("none"), Ok(u64::MAX));
+        for wrong in ["", "G", "-1", "1.5G", "all", "1X", "99999999999T"] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+        let given = |text| Given::default().or(file(text).unwrap()).unwrap().trash;
+        assert_eq!(given(""), 10 << 30);
+        assert_eq!(given("trash = \"2G\""), 2 << 30);
+        assert_eq!(given("trash = 7"), 7);
+        assert!(file("trash = -1").is_err());
     }
 
     #[test]

@@ -17,7 +17,10 @@
 //! (the path's bytes from the folder's root; `mine`, `theirs` or `both`), answered by
 //! `{"settled":…}` with a [`SettledReport`] once that is stored, or by `{"unsettled":WHY}`;
 //! `{"ask":"peers"}`, answered by a [`PeersReport`]; `{"ask":"remove","peer":HEX}`, answered by
-//! `{"removed":…}` with a [`RemovedReport`] once that survives power loss, or by `{"unremoved":WHY}`.
+//! `{"removed":…}` with a [`RemovedReport`] once that survives power loss, or by `{"unremoved":WHY}`;
+//! `{"ask":"log","count":NUMBER,"below":HEX}` (a path as for `settle`, or nothing for all), answered by
+//! a [`LogReport`]; `{"ask":"restore","id":NUMBER}`, answered by `{"restored":…}` with a
+//! [`RestoredReport`] once that survives power loss, or by `{"unrestored":WHY}`.
 
 use std::fmt;
 use std::fs;
@@ -37,8 +40,9 @@ use tandem_core::conflicts::Keep;
 use tandem_core::ids::PeerId;
 use tandem_core::tree::name::Name;
 
-use crate::driver::SETTLED_WITHIN;
+use crate::driver::{RESTORED_WITHIN, SETTLED_WITHIN};
 use crate::report::conflicts::{ConflictsReport, SettledReport};
+use crate::report::log::{LogReport, RestoredReport};
 use crate::report::peers::{PeersReport, RemovedReport};
 use crate::report::{Report, SyncReport, hex};
 
@@ -69,6 +73,8 @@ enum Ask {
     Settle { path: String, keep: Which },
     Peers,
     Remove { peer: String },
+    Log { count: u32, below: String },
+    Restore { id: u64 },
 }
 
 /// [`Keep`], as it is said.
@@ -112,6 +118,14 @@ enum Settling {
 enum Removing {
     Removed(RemovedReport),
     Unremoved(String),
+}
+
+/// The answer to [`Ask::Restore`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Restoring {
+    Restored(RestoredReport),
+    Unrestored(String),
 }
 
 /// The answer to [`Ask::Stop`].
@@ -178,6 +192,12 @@ pub trait Controlled: Send + Sync + 'static {
     fn peers(&self) -> Option<PeersReport>;
     /// Removes one, or says why not; `None` if there was no answer in time, or the engine is broken.
     fn remove(&self, peer: PeerId) -> Option<Result<RemovedReport, String>>;
+    /// Lists what lies in the trash, so many things at most, at a path or below it; `None` if the
+    /// engine is broken.
+    fn log(&self, count: u32, below: &[Name]) -> Option<LogReport>;
+    /// Brings one back, or says why not; `None` if there was no answer in time, or the engine is
+    /// broken.
+    fn restore(&self, id: u64) -> Option<Result<RestoredReport, String>>;
     /// Asks for an end.
     fn stop(&self);
 }
@@ -310,6 +330,42 @@ pub fn remove(
     Ok(match answer(lines, place)? {
         Removing::Removed(removed) => Ok(removed),
         Removing::Unremoved(why) => Err(why),
+    })
+}
+
+/// Asks the replica whose `.tandem` is `home` what lies in its trash: so many things at most, at a
+/// path or below it.
+///
+/// # Errors
+/// When nothing runs, or what runs does not answer in time.
+pub fn log(
+    home: &Path,
+    place: &Path,
+    count: u32,
+    below: &[Name],
+) -> Result<LogReport, ControlError> {
+    let names: Vec<&[u8]> = below.iter().map(Name::as_bytes).collect();
+    let below = hex(&names.join(&b'/'));
+    let (lines, _) = ask(home, place, &Ask::Log { count, below })?;
+    answer(lines, place)
+}
+
+/// Asks it to bring a thing back; returns where it stands, or why it does not.
+///
+/// # Errors
+/// When nothing runs, or what runs does not answer in time.
+pub fn restore(
+    home: &Path,
+    place: &Path,
+    id: u64,
+) -> Result<Result<RestoredReport, String>, ControlError> {
+    let (lines, stream) = ask(home, place, &Ask::Restore { id })?;
+    stream
+        .set_read_timeout(Some(RESTORED_WITHIN + PATIENCE))
+        .map_err(|why| silent(place, why))?;
+    Ok(match answer(lines, place)? {
+        Restoring::Restored(restored) => Ok(restored),
+        Restoring::Unrestored(why) => Err(why),
     })
 }
 
@@ -460,7 +516,7 @@ fn serve(mut stream: UnixStream, behind: &dyn Controlled) -> io::Result<Option<U
         Ok(Ask::Settle { path, keep }) => {
             let settled = path_of(&path).map(|path| behind.settle(path, keep.keep()));
             match settled {
-                None => write_line(&mut stream, &wrong("the path makes no sense"))?,
+                None => write_line(&mut stream, &wrong(NO_PATH))?,
                 Some(None) => write_line(&mut stream, &wrong(UNSTORED))?,
                 Some(Some(Ok(settled))) => {
                     write_line(&mut stream, &Settling::Settled(settled))?;
@@ -478,6 +534,23 @@ fn serve(mut stream: UnixStream, behind: &dyn Controlled) -> io::Result<Option<U
             Some(Some(Ok(removed))) => write_line(&mut stream, &Removing::Removed(removed))?,
             Some(Some(Err(why))) => write_line(&mut stream, &Removing::Unremoved(why))?,
         },
+        Ok(Ask::Log { count, below }) => {
+            let below = if below.is_empty() {
+                Some(Vec::new())
+            } else {
+                path_of(&below)
+            };
+            match below.map(|below| behind.log(count, &below)) {
+                None => write_line(&mut stream, &wrong(NO_PATH))?,
+                Some(None) => write_line(&mut stream, &wrong(BROKEN))?,
+                Some(Some(log)) => write_line(&mut stream, &log)?,
+            }
+        }
+        Ok(Ask::Restore { id }) => match behind.restore(id) {
+            None => write_line(&mut stream, &wrong(UNCOPIED))?,
+            Some(Ok(restored)) => write_line(&mut stream, &Restoring::Restored(restored))?,
+            Some(Err(why)) => write_line(&mut stream, &Restoring::Unrestored(why))?,
+        },
         Err(_) => write_line(&mut stream, &wrong(UNKNOWN))?,
     }
     Ok(None)
@@ -489,8 +562,16 @@ const BROKEN: &str = "its engine is broken; start it again";
 /// What is said when a change could not be stored in time.
 const UNSTORED: &str = "the change could not be stored yet, see tandem status and its log";
 
+/// What is said when a thing was not brought back in time.
+const UNCOPIED: &str = "it is still being copied, see tandem status and its log; it stands in the \
+                        folder once that is done";
+
+/// What is said to a path that is none.
+const NO_PATH: &str = "the path makes no sense";
+
 /// What is said to what is not understood.
-const UNKNOWN: &str = "ask for status, sync, conflicts, settle, peers, remove or stop";
+const UNKNOWN: &str =
+    "ask for status, sync, conflicts, settle, peers, remove, log, restore or stop";
 
 /// Reads a peer's id in hex digits.
 fn peer_of(text: &str) -> Option<PeerId> {
@@ -605,6 +686,14 @@ mod tests {
             None
         }
 
+        fn log(&self, _: u32, _: &[Name]) -> Option<LogReport> {
+            None
+        }
+
+        fn restore(&self, _: u64) -> Option<Result<RestoredReport, String>> {
+            None
+        }
+
         fn stop(&self) {
             self.stopped.store(true, Ordering::Release);
         }
@@ -657,7 +746,7 @@ mod tests {
         stream.read_to_string(&mut said).unwrap();
         assert_eq!(
             said,
-            "{\"error\":\"ask for status, sync, conflicts, settle, peers, remove or stop\"}\n"
+            "{\"error\":\"ask for status, sync, conflicts, settle, peers, remove, log, restore or stop\"}\n"
         );
 
         let error = status(&home, Path::new("/place")).unwrap_err().to_string();

@@ -40,8 +40,10 @@ use tandem_core::message::{Answer, Message, Want};
 use tandem_core::peers::{Listed, Removed, Unremoved};
 use tandem_core::status::Status;
 use tandem_core::time::Time;
+use tandem_core::trash::{Restored, Unrestored};
 use tandem_core::tree::name::Name;
 
+use crate::disk::wall_clock;
 use crate::payload::Payloads;
 use crate::sink::Sink;
 
@@ -141,7 +143,8 @@ pub struct Driver {
     notices: Sender<Notice>,
     settling: Mutex<BTreeMap<ReqId, Sender<Result<Settled, Unsettled>>>>,
     removing: Mutex<BTreeMap<ReqId, Sender<Result<Removed, Unremoved>>>>,
-    /// Numbers of what users ask, for both.
+    restoring: Mutex<BTreeMap<ReqId, Sender<Result<Restored, Unrestored>>>>,
+    /// Numbers of what users ask, for all of these.
     next_asked: AtomicU64,
     broken: AtomicBool,
 }
@@ -167,6 +170,10 @@ struct Timer {
 /// How long whoever settles a conflict, or removes a peer, waits until that is stored: a disk that is busy takes seconds
 /// to sync; by eye.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long whoever wants a thing back waits until it is copied: a hundred gigabytes, on a disk that is
+/// not the fastest; by eye.
+pub const RESTORED_WITHIN: Duration = Duration::from_secs(1_200);
 
 /// How long the timer rests after a tick that left the deadline in the past: a bound on what a
 /// wrong deadline can cost; by eye.
@@ -197,6 +204,7 @@ impl Driver {
             notices,
             settling: Mutex::default(),
             removing: Mutex::default(),
+            restoring: Mutex::default(),
             next_asked: AtomicU64::new(0),
             broken: AtomicBool::new(false),
         });
@@ -254,17 +262,8 @@ impl Driver {
     /// Settles a conflict, and waits until that is stored; `None` if it is not by
     /// [`SETTLED_WITHIN`], or the engine is broken.
     pub fn settle(&self, path: Vec<Name>, keep: Keep) -> Option<Result<Settled, Unsettled>> {
-        let req = ReqId(self.next_asked.fetch_add(1, Ordering::Relaxed));
-        let (sender, answer) = channel();
-        lock(&self.settling).insert(req, sender);
-        self.submit(Event::Settle { req, path, keep });
-        let answer = if self.is_broken() {
-            None
-        } else {
-            answer.recv_timeout(SETTLED_WITHIN).ok()
-        };
-        lock(&self.settling).remove(&req);
-        answer
+        let event = |req| Event::Settle { req, path, keep };
+        self.ask(&self.settling, event, SETTLED_WITHIN)
     }
 
     /// Returns everybody who was ever let in, or is dialled, and who was removed; `None` if the
@@ -277,16 +276,35 @@ impl Driver {
     /// Removes a peer, and waits until that is stored for good; `None` if it is not by
     /// [`SETTLED_WITHIN`], or the engine is broken.
     pub fn remove(&self, peer: PeerId) -> Option<Result<Removed, Unremoved>> {
+        let event = |req| Event::Remove { req, peer };
+        self.ask(&self.removing, event, SETTLED_WITHIN)
+    }
+
+    /// Brings a thing back out of the trash, and waits until it stands in the folder; `None` if it
+    /// does not by [`RESTORED_WITHIN`], or the engine is broken.
+    pub fn restore(&self, number: u64) -> Option<Result<Restored, Unrestored>> {
+        let wall = wall_clock();
+        let event = |req| Event::Restore { req, number, wall };
+        self.ask(&self.restoring, event, RESTORED_WITHIN)
+    }
+
+    /// Tells the engine what a user wants, and waits for its answer, at most so long.
+    fn ask<T>(
+        &self,
+        asking: &Mutex<BTreeMap<ReqId, Sender<T>>>,
+        event: impl FnOnce(ReqId) -> Event,
+        within: Duration,
+    ) -> Option<T> {
         let req = ReqId(self.next_asked.fetch_add(1, Ordering::Relaxed));
         let (sender, answer) = channel();
-        lock(&self.removing).insert(req, sender);
-        self.submit(Event::Remove { req, peer });
+        lock(asking).insert(req, sender);
+        self.submit(event(req));
         let answer = if self.is_broken() {
             None
         } else {
-            answer.recv_timeout(SETTLED_WITHIN).ok()
+            answer.recv_timeout(within).ok()
         };
-        lock(&self.removing).remove(&req);
+        lock(asking).remove(&req);
         answer
     }
 
@@ -448,6 +466,12 @@ impl Driver {
             }
             Action::Removed { req, result } => {
                 if let Some(asker) = lock(&self.removing).remove(&req) {
+                    // One that has given up waiting does not mind.
+                    let _ = asker.send(result);
+                }
+            }
+            Action::Restored { req, result } => {
+                if let Some(asker) = lock(&self.restoring).remove(&req) {
                     // One that has given up waiting does not mind.
                     let _ = asker.send(result);
                 }

@@ -4,6 +4,7 @@
 //! not UTF-8 is shown with U+FFFD for what is not, and has its bytes beside it in hex.
 
 pub mod conflicts;
+pub mod log;
 pub mod peers;
 
 use std::os::unix::ffi::OsStrExt as _;

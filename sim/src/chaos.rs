@@ -70,6 +70,8 @@ pub enum What {
     Hostile,
     /// The last joiner is removed by the host.
     Remove,
+    /// A user of the host brings something back out of its trash.
+    Restore,
 }
 
 impl What {
@@ -91,7 +93,8 @@ impl What {
             | Self::Rot
             | Self::Vanish
             | Self::Hostile
-            | Self::Remove => false,
+            | Self::Remove
+            | Self::Restore => false,
         }
     }
 }
@@ -116,6 +119,12 @@ pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
     } else {
         0
     };
+    // Where nobody else changes the folder nothing lies there.
+    let restores = if config.writable == 0 {
+        0
+    } else {
+        config.restores
+    };
     let removes = u64::from(config.minority == Minority::Removed && config.joiners > 1);
     let kinds = [
         (What::Cut, config.cuts),
@@ -132,6 +141,7 @@ pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
         (What::Hostile, config.hostile),
         (What::Vanish, vanishes),
         (What::Remove, removes),
+        (What::Restore, restores),
     ];
     for (what, count) in kinds {
         for _ in 0..count {
@@ -305,6 +315,7 @@ impl World {
             What::Vanish => self.vanish(1 + chance.index(self.config.joiners), &mut chance),
             What::Hostile => self.hostile_comes(chance),
             What::Remove => self.remove_last()?,
+            What::Restore => self.restore_something(&mut chance)?,
         }
         Ok(())
     }

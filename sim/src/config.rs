@@ -138,6 +138,14 @@ pub struct Config {
     pub heartbeat: u64,
     /// Whether joiners fetch what is written to the folder of themselves.
     pub push: bool,
+    /// Times at which a user of the host brings something back out of its trash that are planned.
+    pub restores: u64,
+    /// How long the host keeps what lies there, in seconds.
+    pub trash_kept: u64,
+    /// How many bytes of it.
+    pub trash_bytes: u64,
+    /// How often it looks at it.
+    pub trash_look: u64,
 }
 
 impl Config {
@@ -264,6 +272,18 @@ impl Config {
                 0
             },
             push: chance.often(100),
+            restores: if chance.often(200) {
+                chance.between(2, 12)
+            } else {
+                0
+            },
+            // What is kept for a few seconds goes while nothing else does; by then all is at rest.
+            trash_kept: [u64::MAX, u64::MAX, chance.between(1, 5)][chance.index(3)],
+            trash_bytes: match chance.below(3) {
+                0 => u64::from(chunk_size) * chance.between(0, 12),
+                _ => u64::MAX,
+            },
+            trash_look: chance.between(500, 3_000) * MS,
         }
     }
 
@@ -276,6 +296,7 @@ impl Config {
             chunks_max: self.chunks_max.min(4),
             cuts: self.cuts.min(4),
             kills: self.kills.min(2),
+            restores: self.restores.min(2),
             power_losses: self.power_losses.min(2),
             stops: self.stops.min(1),
             edits: self.edits.min(6),
@@ -342,6 +363,10 @@ impl Config {
             retries: 5,
             heartbeat: 2 * SEC,
             push: false,
+            restores: 0,
+            trash_kept: u64::MAX,
+            trash_bytes: u64::MAX,
+            trash_look: u64::MAX,
         }
     }
 }

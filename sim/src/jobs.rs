@@ -11,6 +11,7 @@ use tandem_core::event::{DiskDone, Event, Fingerprint, Nature, Seen};
 use tandem_core::ids::{ChunkHash, ChunkIx, JobId, ObjectId, PayloadId};
 use tandem_core::message::Want;
 use tandem_core::place_wish::PlaceWish;
+use tandem_core::tree::name::Name;
 
 use crate::check::{self, Verdict};
 use crate::config::Minority;
@@ -27,7 +28,8 @@ pub(crate) fn object(wish: &DiskWish) -> Option<ObjectId> {
         | DiskWish::Look { .. }
         | DiskWish::ReadChunk { .. }
         | DiskWish::ReadThrown { .. }
-        | DiskWish::Place(_) => None,
+        | DiskWish::Place(_)
+        | DiskWish::Trash(_) => None,
         DiskWish::LoadObject { object }
         | DiskWish::CreateObject { object, .. }
         | DiskWish::CutSidecar { object, .. }
@@ -86,6 +88,7 @@ pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
         | DiskWish::Look { .. }
         | DiskWish::ReadThrown { .. }
         | DiskWish::Place(_)
+        | DiskWish::Trash(_)
         | DiskWish::LoadObject { .. }
         | DiskWish::CreateObject { .. }
         | DiskWish::CutSidecar { .. }
@@ -108,6 +111,27 @@ pub(crate) fn payload(wish: &DiskWish) -> Option<PayloadId> {
             | DraftWish::Remove => None,
         },
     }
+}
+
+/// Returns the name of what a wish moves to the trash, and its size.
+fn over(wish: &PlaceWish) -> Option<(Name, u64)> {
+    let (at, print) = match wish {
+        PlaceWish::Put { to, over, .. } => (to, over.as_ref()?),
+        PlaceWish::MakeSymlink { at, over, .. } => (at, over.as_ref()?),
+        PlaceWish::Trash { at, expect } => (at, expect),
+        PlaceWish::Prepare { .. }
+        | PlaceWish::MakeDirectory { .. }
+        | PlaceWish::Link { .. }
+        | PlaceWish::Move { .. }
+        | PlaceWish::RemoveDirectory { .. }
+        | PlaceWish::Dress { .. }
+        | PlaceWish::Look { .. }
+        | PlaceWish::Harden => return None,
+    };
+    // What lies out of the way has no name there.
+    let name = at.names.last().cloned();
+    let name = name.or_else(|| Name::parse(b"parked").ok())?;
+    Some((name, print.size))
 }
 
 impl World {
@@ -168,7 +192,12 @@ impl World {
                 let len = job.payload.as_ref().map_or(0, |(_, bytes)| bytes.len());
                 check::order::judge(&job.wish, len as u64, &peer.objects, &peer.records)?;
                 self.judge_placing(p, &job.wish)?;
-                self.carry_out(p, &mut job)
+                self.judge_trash(&job.wish)?;
+                let done = self.carry_out(p, &mut job);
+                if done.is_ok() {
+                    self.judge_copy(&job.wish)?;
+                }
+                done
             }
         };
         self.account(p, &job, &outcome);
@@ -203,6 +232,7 @@ impl World {
             DiskWish::RemoveObject { .. }
             | DiskWish::ReadStored { .. }
             | DiskWish::Place(_)
+            | DiskWish::Trash(_)
             | DiskWish::Draft { .. } => None,
             DiskWish::LoadObject { .. } if good => Some(Ended::Loaded),
             DiskWish::HashChunk { .. } => (!good).then_some(Ended::Unread),
@@ -259,7 +289,9 @@ impl World {
             | DiskWish::Look { .. }
             | DiskWish::ReadChunk { .. }
             | DiskWish::ReadThrown { .. } => &[DiskError::Denied, DiskError::Io],
-            DiskWish::Place(_) => &[DiskError::NoSpace, DiskError::Denied, DiskError::Io],
+            DiskWish::Place(_) | DiskWish::Trash(_) => {
+                &[DiskError::NoSpace, DiskError::Denied, DiskError::Io]
+            }
             DiskWish::LoadObject { .. }
             | DiskWish::CutSidecar { .. }
             | DiskWish::SyncObject { .. }
@@ -298,6 +330,7 @@ impl World {
             }
             DiskWish::Look { .. }
             | DiskWish::Place(_)
+            | DiskWish::Trash(_)
             | DiskWish::LoadObject { .. }
             | DiskWish::CreateObject { .. }
             | DiskWish::CutSidecar { .. }
@@ -562,7 +595,9 @@ impl World {
                 }
                 Ok(DiskDone::Prepared(done))
             }
+            DiskWish::Trash(wish) => self.attend_trash(&wish.clone()),
             DiskWish::Place(wish) => {
+                let over = over(wish);
                 let thrown = self.folder.beside.trash.len();
                 let ready = if let PlaceWish::Put { object, .. } = wish {
                     self.folder.beside.ready.get(object).copied()
@@ -570,9 +605,17 @@ impl World {
                     None
                 };
                 let done = self.folder.at(nanos).place_wish(wish, here);
-                for id in self.folder.beside.trash.iter().skip(thrown) {
-                    if let Some(bytes) = self.folder.bytes(*id) {
-                        self.kept.displaced(&bytes);
+                let came: Vec<Id> = self.folder.beside.trash[thrown..].to_vec();
+                if let (Some((_, size)), [], Ok(_)) = (&over, &came[..], &done) {
+                    self.undo.has_others(*size);
+                }
+                for id in &came {
+                    let bytes = self.folder.bytes(*id);
+                    if let Some(bytes) = &bytes {
+                        self.kept.displaced(bytes);
+                    }
+                    if let Some((called, _)) = &over {
+                        self.undo.came(*id, here, called.clone(), bytes);
                     }
                     // It is told when the job is, and hears what is asked by then right after.
                     self.leases.thrown(*id, self.now + self.config.disk_time);

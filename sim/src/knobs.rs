@@ -44,6 +44,7 @@ const KNOBS: &[Knob] = &[
     ("guest", |c| c.guest, |c| c.guest = false),
     ("joiners", |c| c.joiners > 1, |c| c.joiners = 1),
     ("users", |c| c.threads > 0, |c| c.threads = 0),
+    ("undo", |c| c.restores > 0, |c| c.restores = 0),
 ];
 
 /// Returns the number of a knob.

@@ -13,6 +13,7 @@ use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint, LinkDown};
 use tandem_core::message::{Answer, Message, Refusal};
 use tandem_core::peers::Unremoved;
 use tandem_core::status::LinkState;
+use tandem_core::trash::{TrashWish, Unrestored};
 
 use crate::world::World;
 
@@ -70,6 +71,9 @@ pub(crate) fn job(wish: &DiskWish) -> &'static str {
         DiskWish::List { .. } => "listing",
         DiskWish::Look { .. } => "looking",
         DiskWish::Place(_) => "placing",
+        DiskWish::Trash(TrashWish::List) => "listing the trash",
+        DiskWish::Trash(TrashWish::Remove { .. }) => "emptying the trash",
+        DiskWish::Trash(TrashWish::Restore { .. }) => "restoring",
         DiskWish::ReadChunk { .. } | DiskWish::ReadThrown { .. } => "reading a chunk",
         DiskWish::LoadObject { .. } => "loading",
         DiskWish::CreateObject { .. } => "creating",
@@ -194,6 +198,7 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
                 DiskDone::Listed { .. } => ("disk", "listed in part"),
                 DiskDone::Looked { sighting: None, .. } => ("disk", "nothing seen"),
                 DiskDone::Looked { .. } => ("disk", "seen"),
+                DiskDone::Trash { .. } => ("disk", "trash listed"),
                 DiskDone::Chunk { before, after, .. } if before != after => {
                     ("disk", "chunk, changed meanwhile")
                 }
@@ -242,6 +247,7 @@ pub(crate) fn event(event: &Event) -> (&'static str, &'static str) {
         },
         Event::Invited(_) => ("invite", ""),
         Event::Remove { .. } => ("remove", ""),
+        Event::Restore { .. } => ("restore", ""),
     }
 }
 
@@ -323,6 +329,18 @@ pub(crate) fn action(action: &Action) -> (&'static str, &'static str) {
                 Unremoved::Oneself => ("not removed", "oneself"),
                 Unremoved::Unknown => ("not removed", "unknown"),
                 Unremoved::Already => ("not removed", "already"),
+            },
+        },
+        Action::Restored { result, .. } => match result {
+            Ok(_) => ("restored", ""),
+            Err(why) => match why {
+                Unrestored::Stopping => ("not restored", "stopping"),
+                Unrestored::NotShared => ("not restored", "not shared"),
+                Unrestored::Unknown => ("not restored", "unknown"),
+                Unrestored::Busy => ("not restored", "busy"),
+                Unrestored::Gone => ("not restored", "gone"),
+                Unrestored::Taken => ("not restored", "taken"),
+                Unrestored::Disk { .. } => ("not restored", "disk"),
             },
         },
         Action::Stopped => ("does", "stop"),

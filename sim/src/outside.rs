@@ -19,7 +19,7 @@ use crate::reach;
 use crate::world::{HOST, Item, World};
 
 /// Files, with their contents.
-type Standing = BTreeMap<Id, Arc<Vec<u8>>>;
+pub(crate) type Standing = BTreeMap<Id, Arc<Vec<u8>>>;
 
 /// A program that writes into a file bit by bit.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl World {
 
     /// Returns the files that have names, or will have again, since they are out of the way for a
     /// moment and programs that have them open write on; with their contents, where that counts.
-    fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         if self.config.writable == 0 {
             return Standing::new();
         }
@@ -158,7 +158,7 @@ impl World {
     }
 
     /// Keeps P3's account of what programs did.
-    fn account_outside(&mut self, before: &Standing) {
+    pub(crate) fn account_outside(&mut self, before: &Standing) {
         if self.config.writable == 0 {
             return;
         }

@@ -14,6 +14,7 @@ use tandem_core::ids::{
 };
 use tandem_core::message::Want;
 use tandem_core::time::Time;
+use tandem_core::trash::TrashWish;
 use tandem_core::tree::name::Name;
 
 use crate::check::bodies::Bodies;
@@ -57,6 +58,13 @@ pub struct Job {
     pub payload: Option<(PayloadId, Vec<u8>)>,
     /// What was seen when it began.
     pub begun: Option<Begun>,
+}
+
+impl Job {
+    /// Returns whether it is a look at the trash, which goes on for ever.
+    pub fn is_look(&self) -> bool {
+        self.wish == DiskWish::Trash(TrashWish::List)
+    }
 }
 
 /// What a job of two steps saw in its first.

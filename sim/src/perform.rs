@@ -8,6 +8,7 @@ use tandem_core::error::{Fault, FsError};
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{Fh, JobId, LinkId, ObjectId, PeerId, ReqId};
 use tandem_core::message::{Answer, Message, Want};
+use tandem_core::trash::TrashWish;
 
 use crate::check::shown::original;
 use crate::check::{Failure, Kind, Verdict};
@@ -128,7 +129,10 @@ impl World {
                 None => Err(Failure::safety("the door", format!("drops {payload}"))),
             },
             Action::Disk { job, wish } => {
-                self.busy(p);
+                // The trash is looked at for ever.
+                if wish != DiskWish::Trash(TrashWish::List) {
+                    self.busy(p);
+                }
                 self.disk(p, job, wish)
             }
             Action::Commit {
@@ -203,6 +207,7 @@ impl World {
             Action::Wanted { req, state } => self.wanted(p, req, state),
             Action::Settled { .. } => Ok(()),
             Action::Removed { result, .. } => self.was_removed(&result),
+            Action::Restored { req, result } => self.was_restored(req, &result),
             Action::Stopped => {
                 if !self.peers[p].stopping {
                     return Err(Failure::safety("the door", "stopped without being asked"));

@@ -340,6 +340,7 @@ impl World {
     /// Judges a world that has settled.
     pub fn judge_end(&mut self) -> Verdict {
         self.wants_ended()?;
+        self.undo_ended()?;
         let lost = self.lost;
         if self.config.writable != 0 {
             let walk = self.folder.walk();
@@ -370,7 +371,7 @@ impl World {
                 .sum();
             let left = (
                 peer.payloads.len(),
-                peer.jobs.len(),
+                peer.jobs.values().filter(|job| !job.is_look()).count(),
                 peer.commits.len(),
                 open,
             );

@@ -53,6 +53,7 @@ impl fmt::Debug for Lines<'_> {
                     }
                     other @ (DiskDone::Done
                     | DiskDone::Looked { .. }
+                    | DiskDone::Trash { .. }
                     | DiskDone::Chunk { .. }
                     | DiskDone::Hashed { .. }
                     | DiskDone::Read { .. }
@@ -104,6 +105,7 @@ impl fmt::Debug for Lines<'_> {
                     other @ (DiskWish::List { .. }
                     | DiskWish::Look { .. }
                     | DiskWish::Place(_)
+                    | DiskWish::Trash(_)
                     | DiskWish::ReadChunk { .. }
                     | DiskWish::ReadThrown { .. }
                     | DiskWish::LoadObject { .. }

@@ -6,6 +6,7 @@ use tandem_core::edit::Edit;
 use tandem_core::event::{DiskDone, Event, Fetched, FsCall, Hint};
 use tandem_core::message::{Answer, Message};
 use tandem_core::place_wish::PlaceWish;
+use tandem_core::trash::TrashWish;
 use tandem_core::tree::name::Name;
 
 use crate::chaos::What;
@@ -43,6 +44,7 @@ pub(crate) fn event(event: &Event) -> (Topic, String) {
                 DiskDone::Done => "disk: done".to_owned(),
                 DiskDone::Listed { items, .. } => format!("disk: listed {}", items.len()),
                 DiskDone::Looked { .. } => "disk: looked".to_owned(),
+                DiskDone::Trash { found, .. } => format!("disk: {} in the trash", found.len()),
                 DiskDone::Chunk { len, .. } => format!("disk: read {len} B"),
                 DiskDone::Hashed { len, .. } => format!("disk: hashed {len} B"),
                 DiskDone::Loaded { .. } => "disk: loaded".to_owned(),
@@ -73,6 +75,7 @@ pub(crate) fn event(event: &Event) -> (Topic, String) {
         }
         Event::Invited(invite) => (Topic::Call, format!("invites: {}", invite.id)),
         Event::Remove { peer, .. } => (Topic::Call, format!("removes {peer}")),
+        Event::Restore { number, .. } => (Topic::Call, format!("wants {number} back")),
     }
 }
 
@@ -147,6 +150,13 @@ pub(crate) fn action(action: &Action) -> (Topic, String) {
             };
             (Topic::Call, result)
         }
+        Action::Restored { result, .. } => {
+            let result = match result {
+                Ok(restored) => format!("back: {}", joined(&restored.path)),
+                Err(why) => format!("not back: {why}"),
+            };
+            (Topic::Call, result)
+        }
         Action::Stopped => (Topic::Call, "stopped".to_owned()),
     }
 }
@@ -173,7 +183,16 @@ fn wish(wish: &DiskWish) -> (Topic, String) {
         DiskWish::RemoveObject { .. } => (Topic::Disk, "remove object".to_owned()),
         DiskWish::ReadStored { offset, .. } => (Topic::Disk, format!("read object @{offset}")),
         DiskWish::Place(wish) => (Topic::Disk, place(wish)),
+        DiskWish::Trash(wish) => (Topic::Disk, trash(wish)),
         DiskWish::Draft { wish, .. } => (Topic::Disk, draft(wish)),
+    }
+}
+
+fn trash(wish: &TrashWish) -> String {
+    match wish {
+        TrashWish::List => "list the trash".to_owned(),
+        TrashWish::Remove { files } => format!("remove {} from the trash", files.len()),
+        TrashWish::Restore { to, .. } => format!("copy from the trash to {}", joined(to)),
     }
 }
 
@@ -309,7 +328,8 @@ pub(crate) fn planned(what: What) -> Option<&'static str> {
         | What::Stop
         | What::Edit
         | What::Want
-        | What::Remove => None,
+        | What::Remove
+        | What::Restore => None,
     }
 }
 

@@ -15,6 +15,7 @@ use tandem_core::ids::{CommitId, FetchId, Ino, JobId, LinkId, PeerId, ReqId};
 use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Message, Role, Secret};
 use tandem_core::time::Duration;
+use tandem_core::trash::Retention;
 
 use crate::chaos::{Aim, Planned};
 use crate::check::bodies::Bodies;
@@ -30,6 +31,7 @@ use crate::check::names::Names;
 use crate::check::resume::Resume;
 use crate::check::retries::Retries;
 use crate::check::truth::Truth;
+use crate::check::undo::Undo;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
@@ -145,6 +147,8 @@ pub struct World {
     pub(crate) removing: Option<u64>,
     /// Which peer was removed.
     pub(crate) removed: Option<usize>,
+    /// What lies in the host's trash, and who wants it back.
+    pub(crate) undo: Undo,
     /// Names of files that a mount shows in the end, and of which something can't be had.
     pub(crate) nowhere: BTreeSet<Vec<Vec<u8>>>,
     /// Until when bytes take long, on all wires.
@@ -194,6 +198,7 @@ impl World {
             lost: None,
             removing: None,
             removed: None,
+            undo: Undo::default(),
             nowhere: BTreeSet::new(),
             throttled: 0,
             heard: Heard::default(),
@@ -244,6 +249,24 @@ impl World {
             n => role == Role::Sparse && self.config.writable >> n & 1 == 1,
         };
         config.push = n == HOST && self.config.push;
+        // Without anybody who wants something back the trash is not looked at, so that what else
+        // happens does as it did.
+        let is_undone = self.config.restores > 0 && self.config.writable != 0;
+        config.trash = if is_undone {
+            Retention {
+                keep: Duration::from_secs(self.config.trash_kept),
+                budget: self.config.trash_bytes,
+                first: Duration::from_nanos(self.config.trash_look),
+                look: Duration::from_nanos(self.config.trash_look),
+            }
+        } else {
+            Retention {
+                keep: Duration::MAX,
+                budget: u64::MAX,
+                first: Duration::MAX,
+                look: Duration::MAX,
+            }
+        };
         if n == HOST {
             config.folder = Some(FolderId([7; 16]));
             // One more than there are joiners: for the hostile peer.

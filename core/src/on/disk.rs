@@ -7,6 +7,7 @@ use crate::event::{DiskDone, Fingerprint};
 use crate::ids::{AskId, ChunkHash, ChunkIx, JobId, NodeId, ObjectId};
 use crate::object::Fare;
 use crate::on::copy::Copying;
+use crate::on::trash::TrashJob;
 use crate::placing::Deed;
 use crate::tree::name::Name;
 
@@ -106,6 +107,8 @@ pub(crate) enum Job {
     Place(Deed),
     /// The files of an object that can't be read are removed, to be made anew.
     Cleared(ObjectId),
+    /// Something is done in the trash.
+    Trash(TrashJob),
 }
 
 impl Engine {
@@ -117,6 +120,7 @@ impl Engine {
         };
         match what {
             Job::Place(deed) => self.on_placed(deed, outcome),
+            Job::Trash(job) => self.on_trash(job, outcome),
             Job::Listed(dir) => self.on_listed(job, dir, outcome),
             Job::Strays(dir) => self.on_strays(dir, outcome),
             Job::RootLooked => self.on_root_looked(outcome),

@@ -42,6 +42,7 @@ pub(crate) mod stop;
 pub(crate) mod synced;
 pub(crate) mod tell;
 pub(crate) mod timer;
+pub(crate) mod trash;
 pub(crate) mod unbacked;
 mod unreadable;
 pub(crate) mod want;

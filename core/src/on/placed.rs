@@ -56,8 +56,8 @@ impl Engine {
                 version,
                 over,
             } => match sighted(outcome) {
-                Ok((sighting, _)) => {
-                    self.replaced(over, spot);
+                Ok((sighting, wall)) => {
+                    self.replaced(over, spot, Some(wall));
                     self.settled(node, version, &sighting);
                     self.set_down(spot.0, &spot.1, node);
                 }
@@ -101,18 +101,19 @@ impl Engine {
             },
             Deed::Remove(node, ref spot) => match outcome {
                 Ok(done) => {
+                    let thrown = thrown_at(&done);
                     self.lost(node, spot.as_ref());
                     match sighted(Ok(done)) {
                         // The change time moved with that name, and nothing else did.
                         Ok((sighting, wall)) if self.stands(node) => {
                             self.seen_after(node, &sighting, wall);
                         }
-                        Ok(_) | Err(_) => self.gone(node),
+                        Ok(_) | Err(_) => self.gone(node, spot.as_ref(), thrown),
                     }
                 }
                 Err(DiskError::NotFound) if spot.is_none() => {
                     self.lost(node, None);
-                    self.gone(node);
+                    self.gone(node, None, None);
                 }
                 Err(why) => self.refused(node, "removing", &spots, why),
             },
@@ -265,8 +266,9 @@ impl Engine {
         self.folder.standing.stands(node) || self.folder.standing.is_parked(node)
     }
 
-    /// Forgets a node's file, if it stands nowhere any more.
-    fn gone(&mut self, node: NodeId) {
+    /// Forgets a node's file, if it stands nowhere any more; where it stood, and when it went to the
+    /// trash, if it did just now.
+    fn gone(&mut self, node: NodeId, spot: Option<&Spot>, thrown: Option<WallTime>) {
         if self.stands(node) {
             // Its change time has moved with its name.
             self.look_at_node(node);
@@ -276,6 +278,9 @@ impl Engine {
             self.let_go_of(node, object);
         }
         self.thrown_away(node);
+        if let Some(wall) = thrown {
+            self.note_thrown(node, spot, wall);
+        }
         self.folder.forget(node);
         self.end_recheck(node);
         self.folder.placing.done.nodes.insert(node);
@@ -303,10 +308,10 @@ impl Engine {
     }
 
     /// What stood under a name has gone to the trash.
-    fn replaced(&mut self, over: Option<NodeId>, spot: &Spot) {
+    fn replaced(&mut self, over: Option<NodeId>, spot: &Spot, thrown: Option<WallTime>) {
         if let Some(over) = over {
             self.lift(spot.0, &spot.1);
-            self.gone(over);
+            self.gone(over, Some(spot), thrown);
         }
     }
 
@@ -405,8 +410,9 @@ impl Engine {
                 if let Some(old) = over {
                     self.forget_held(old);
                     self.thrown_away(old);
+                    self.note_thrown(old, Some(&spot), wall);
                 }
-                self.replaced(over.filter(|over| *over != node), &spot);
+                self.replaced(over.filter(|over| *over != node), &spot, None);
                 self.object_placed(object);
                 let print = sighting.print;
                 let is_ours = same_content(&intent.print, &print);
@@ -522,6 +528,18 @@ impl Engine {
             }
         }
     }
+}
+
+/// Returns when a file went to the trash, if it did: it has no further names.
+fn thrown_at(done: &DiskDone) -> Option<WallTime> {
+    if let DiskDone::Looked {
+        sighting: None,
+        wall,
+    } = done
+    {
+        return Some(*wall);
+    }
+    None
 }
 
 /// Returns what a wish that looks has seen.

@@ -81,6 +81,8 @@ impl Engine {
                 Stored::Draft(node, record) => drafts.push((node, record)),
                 Stored::Doubted(node) => drop(doubted.insert(node)),
                 Stored::Thrown(version, print) => drop(self.thrown.note(version, print)),
+                Stored::Trash(next) => self.trash.next = self.trash.next.max(next),
+                Stored::Trashed(number, thing) => self.trash.restore(number, *thing),
                 Stored::Hash(object, chunk, hash) => {
                     self.hashes.entry(object).or_default().insert(chunk, hash);
                 }
@@ -191,6 +193,7 @@ impl Engine {
         if self.config.role == Role::Full {
             self.folder.list(NodeId::ROOT);
             self.resume_placing();
+            self.begin_trash();
         }
     }
 

@@ -23,6 +23,7 @@ impl Engine {
                 Timer::Tell => self.tell_due(),
                 Timer::Quiet(node) => self.draft_quiet(node),
                 Timer::Emptied(node) => self.review_ancestors(node),
+                Timer::Trash => self.look_into_trash(),
                 // The upkeep takes what is ripe.
                 Timer::Looks | Timer::Place => {}
             }

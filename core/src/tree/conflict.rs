@@ -65,12 +65,33 @@ pub fn copy_name(base: &Name, author: &Label, day: u32, dot: Dot, attempt: u32) 
     let author = author.as_str();
     let suffix = format!(" (conflict from {author} {year:04}-{month:02}-{day:02} {digits})");
 
+    beside(stem, &suffix, extension)
+}
+
+/// Returns the name under which a thing out of the trash stands where its own is taken:
+/// `stem (restored YYYY-MM-DD xxxx).ext`, with four hex digits or more of its number.
+///
+/// `day` counts from 1970-01-01. Ask with `attempt` 0 first, and with the next one when that
+/// name is taken: a number stands after the digits then.
+pub(crate) fn restored_name(base: &Name, day: u32, number: u64, attempt: u32) -> Name {
+    let (stem, extension) = split(base.as_bytes());
+    let (year, month, day) = civil(day);
+    let more = match attempt {
+        0 => String::new(),
+        more => format!("-{more}"),
+    };
+    let suffix = format!(" (restored {year:04}-{month:02}-{day:02} {number:04x}{more})");
+    beside(stem, &suffix, extension)
+}
+
+/// Returns the name of these parts; what does not fit is cut off the first.
+fn beside(stem: &[u8], suffix: &str, extension: &[u8]) -> Name {
     let room = NAME_LEN_MAX.saturating_sub(suffix.len() + extension.len());
     let mut bytes = Vec::with_capacity(NAME_LEN_MAX);
     bytes.extend_from_slice(cut(stem, room));
     bytes.extend_from_slice(suffix.as_bytes());
     bytes.extend_from_slice(extension);
-    Name::parse(&bytes).expect("a copy's name is of parts that were names and labels, and fits")
+    Name::parse(&bytes).expect("it is of parts that were names and labels, and fits")
 }
 
 /// Splits a name before its ending; a dot that leads the name begins none.
@@ -169,6 +190,20 @@ mod tests {
             lengths,
             vec![first, first + 4, first + 12, first + 28, first + 30]
         );
+    }
+
+    #[test]
+    fn what_is_restored_beside_another_is_named_after_the_day_and_its_number() {
+        let name = |base: &[u8], attempt| {
+            let base = Name::parse(base).unwrap();
+            restored_name(&base, 20_780, 0x2a, attempt).to_string()
+        };
+        assert_eq!(
+            name(b"notes.txt", 0),
+            "notes (restored 2026-11-23 002a).txt"
+        );
+        assert_eq!(name(b".rc", 1), ".rc (restored 2026-11-23 002a-1)");
+        assert_eq!(name(&[b'x'; 255], 0).len(), 255);
     }
 
     #[test]

@@ -30,3 +30,4 @@ mod settle;
 mod stage;
 mod stories;
 mod synced;
+mod trash;

@@ -9,6 +9,7 @@ mod conflicts;
 mod demo;
 mod get;
 mod join;
+mod log;
 mod ls;
 mod peers;
 mod say;
@@ -25,7 +26,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigError, Given, Settings};
-use crate::log::{self, LogError};
+use crate::log::LogError;
 use crate::net::ticket::{Ticket, TicketError};
 use crate::node::NodeError;
 use crate::node::home::Home;
@@ -57,6 +58,8 @@ enum Command {
     Wait(wait::Wait),
     /// List the conflicts of what runs here, or settle one
     Conflicts(conflicts::Conflicts),
+    /// List what others deleted or overwrote in a folder that is shared here, or bring it back
+    Log(log::Log),
     /// List who comes in, or end a peer's access to a folder that is shared here
     Peers(peers::Peers),
     /// Stop what runs for a folder or a mount point, and wait for its end
@@ -144,6 +147,7 @@ impl Command {
             Self::Status(status) => status.run(say),
             Self::Wait(wait) => wait.run(say),
             Self::Conflicts(conflicts) => conflicts.run(say),
+            Self::Log(log) => log.run(say),
             Self::Peers(peers) => peers.run(say),
             Self::Stop(stop) => stop.run(say),
             Self::Bitmap(bitmap) => bitmap.run(say),
@@ -165,7 +169,7 @@ fn takes_changes() -> bool {
 /// Returns the settings of the replica in `home`, and starts the log.
 fn settle(home: &Home, given: Given) -> Result<Settings, CliError> {
     let settings = given.or(Given::read(home.dir())?)?;
-    log::start(&settings.log)?;
+    crate::log::start(&settings.log)?;
     Ok(settings)
 }
 
@@ -177,7 +181,7 @@ fn settle_guest(home: &Home, mut given: Given) -> Result<Settings, CliError> {
         given.log = Some("error".to_owned());
     }
     let settings = given.or(file)?;
-    log::start(&settings.log)?;
+    crate::log::start(&settings.log)?;
     Ok(settings)
 }
 

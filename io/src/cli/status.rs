@@ -15,6 +15,7 @@ use crate::node::home::Home;
 use crate::node::known::{Known, Places};
 use crate::node::{NodeError, data_dir, find_home};
 use crate::report::conflicts::ConflictsReport;
+use crate::report::log::LogReport;
 use crate::report::peers::PeersReport;
 use crate::report::{FileReport, PeerReport, Report};
 
@@ -96,6 +97,13 @@ impl Reported for Report {
 }
 
 impl Reported for ConflictsReport {
+    fn by(&self) -> (u32, Option<&str>) {
+        let place = self.place_hex.is_none().then_some(self.place.as_str());
+        (self.pid, place)
+    }
+}
+
+impl Reported for LogReport {
     fn by(&self) -> (u32, Option<&str>) {
         let place = self.place_hex.is_none().then_some(self.place.as_str());
         (self.pid, place)

@@ -15,6 +15,7 @@ pub mod pool;
 mod reserve;
 mod residence;
 mod sight;
+mod trash;
 
 pub(crate) use residence::is_held;
 

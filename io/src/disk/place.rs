@@ -6,18 +6,15 @@
 //! What goes, goes to the trash. The directory in which something is done is opened first and
 //! compared too, so that a directory that was moved meanwhile is not mistaken for another.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Statx, StatxFlags, Timespec};
 use rustix::io::Errno;
-use tandem_core::action::Besides;
 use tandem_core::error::DiskError;
 use tandem_core::event::{DiskDone, Fingerprint, Sighting};
 use tandem_core::ids::{NodeId, ObjectId};
@@ -28,19 +25,17 @@ use tandem_core::tree::name::TargetPath;
 use crate::disk::folder::{Folder, reopen};
 use crate::disk::places::object_name;
 use crate::disk::sight::{fingerprint, xattrs};
+use crate::disk::trash::{RESTORED, Trash};
 use crate::disk::{disk_error, open_directory, own_path, stat, wall_clock};
-use crate::payload::Payloads;
 
 /// What lies beside a shared folder, in its `.tandem`.
 pub(super) struct Beside {
     /// The directory itself; also what is synced, being on the folder's file system.
-    home: OwnedFd,
+    pub(super) home: OwnedFd,
     /// Objects on their way.
-    partial: OwnedFd,
+    pub(super) partial: OwnedFd,
     /// What was replaced or deleted.
-    trash: OwnedFd,
-    /// The names of what is there, by which file it is; empty until somebody asks.
-    thrown: Mutex<BTreeMap<FileKey, OsString>>,
+    pub(super) trash: Trash,
     /// What was taken out of the way.
     parked: OwnedFd,
     /// Numbers for names that are drawn.
@@ -50,19 +45,10 @@ pub(super) struct Beside {
 /// Files that are synced one by one; of more, the whole file system is synced once. By eye.
 const SYNCED_ALONE_MAX: usize = 4;
 
-/// How long what was replaced or deleted is kept, in seconds: 30 days.
-const TRASH_SECS: i64 = 30 * 86_400;
-
-/// How many things the trash keeps; the oldest go first. By eye.
-const TRASH_MAX: usize = 100_000;
-
-/// Attempts at a name in the trash that nothing has.
-const NAMES_MAX: u32 = 16;
-
 /// A name of an open directory.
-struct Spot {
-    dir: OwnedFd,
-    name: OsString,
+pub(super) struct Spot {
+    pub(super) dir: OwnedFd,
+    pub(super) name: OsString,
 }
 
 impl fmt::Debug for Beside {
@@ -72,8 +58,7 @@ impl fmt::Debug for Beside {
 }
 
 impl Beside {
-    /// Opens what lies in `home`, and makes what is missing; what has been in the trash for long
-    /// is removed.
+    /// Opens what lies in `home`, and makes what is missing.
     pub(super) fn open(home: &Path) -> std::io::Result<Self> {
         let open = |name: &str| -> std::io::Result<OwnedFd> {
             let path = home.join(name);
@@ -82,128 +67,32 @@ impl Beside {
                 Ok(()) | Err(_) => Ok(open_directory(&path)?),
             }
         };
-        let beside = Self {
-            partial: open("partial")?,
-            trash: open("trash")?,
-            thrown: Mutex::default(),
+        let partial = open("partial")?;
+        // What a kill has left of things that were being brought back.
+        for item in std::fs::read_dir(home.join("partial"))? {
+            let item = item?;
+            if item.file_name().as_bytes().starts_with(RESTORED) {
+                std::fs::remove_file(item.path())?;
+            }
+        }
+        Ok(Self {
+            partial,
+            trash: Trash::of(open("trash")?),
             parked: open("parked")?,
             home: open_directory(home)?,
             drawn: AtomicU64::new(0),
-        };
-        if let Err(error) = prune(&home.join("trash")) {
-            tracing::info!("the trash can't be emptied: {error}");
-        }
-        Ok(beside)
+        })
     }
 
-    fn draw(&self) -> u64 {
+    pub(super) fn draw(&self) -> u64 {
         self.drawn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Opens a file in the trash, without opening it for anything. What it is called there is
-    /// found by one look at all of them, and then for each once more only if it has gone.
-    fn find_thrown(&self, file: FileKey) -> Result<Option<OwnedFd>, DiskError> {
-        let named = self.thrown().get(&file).cloned();
-        let found = named.map_or(Ok(None), |name| self.open_thrown(&name, file))?;
-        if found.is_some() {
-            return Ok(found);
-        }
-        let listed = self.list_thrown()?;
-        let named = listed.get(&file).cloned();
-        *self.thrown() = listed;
-        named.map_or(Ok(None), |name| self.open_thrown(&name, file))
+    /// Moves a name to the trash; returns that which it has there.
+    fn throw(&self, spot: &Spot, called: &OsStr) -> Result<OsString, DiskError> {
+        let thrown = self.trash.throw(spot, called, || self.draw());
+        thrown.map_err(place_error)
     }
-
-    fn thrown(&self) -> MutexGuard<'_, BTreeMap<FileKey, OsString>> {
-        self.thrown.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open_thrown(&self, name: &OsStr, file: FileKey) -> Result<Option<OwnedFd>, DiskError> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.trash, name, flags, Mode::empty()) {
-            Ok(fd) if key_of(&stat(&fd).map_err(disk_error)?) == file => Ok(Some(fd)),
-            Ok(_) | Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(disk_error(errno)),
-        }
-    }
-
-    fn list_thrown(&self) -> Result<BTreeMap<FileKey, OsString>, DiskError> {
-        let mut thrown = BTreeMap::new();
-        let dir = rustix::fs::Dir::read_from(&self.trash).map_err(disk_error)?;
-        for item in dir {
-            let name =
-                OsStr::from_bytes(item.map_err(disk_error)?.file_name().to_bytes()).to_owned();
-            let spot = Spot {
-                dir: open_directory_at(&self.trash, ".").map_err(disk_error)?,
-                name,
-            };
-            if let Some(found) = look(&spot)? {
-                thrown.insert(key_of(&found), spot.name);
-            }
-        }
-        Ok(thrown)
-    }
-
-    /// Moves a name to the trash, where it bears the name that it had in the folder, behind the
-    /// time; returns it.
-    fn throw(&self, spot: &Spot, called: &OsStr) -> Result<OsString, Errno> {
-        let now = wall_clock();
-        for _ in 0..NAMES_MAX {
-            let mut name =
-                format!("{:011}-{:09}-{}-", now.secs, now.nanos, self.draw()).into_bytes();
-            name.extend(called.as_bytes().iter().take(200));
-            let name = OsString::from_vec(name);
-            let flags = RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(&spot.dir, &spot.name, &self.trash, &name, flags) {
-                Err(Errno::EXIST) => {}
-                Ok(()) => return Ok(name),
-                Err(errno) => return Err(errno),
-            }
-        }
-        Err(Errno::EXIST)
-    }
-}
-
-impl Folder {
-    /// Reads a chunk of a file in the trash.
-    pub(super) fn read_thrown(
-        &self,
-        file: FileKey,
-        offset: u64,
-        len: u32,
-        besides: Besides,
-        payloads: &Payloads,
-    ) -> Result<DiskDone, DiskError> {
-        let beside = self.beside().ok_or(DiskError::WrongKind)?;
-        let found = beside.find_thrown(file)?.ok_or(DiskError::NotFound)?;
-        self.read_from(
-            &found,
-            offset,
-            len,
-            (besides, bytes::Bytes::new()),
-            payloads,
-        )
-    }
-}
-
-/// Removes what has been in a trash for long, and the oldest of too much.
-fn prune(trash: &Path) -> std::io::Result<()> {
-    let mut names: Vec<OsString> = std::fs::read_dir(trash)?
-        .map(|item| item.map(|item| item.file_name()))
-        .collect::<Result<_, _>>()?;
-    names.sort();
-    let over = names.len().saturating_sub(TRASH_MAX);
-    let now = wall_clock().secs;
-    for (ix, name) in names.iter().enumerate() {
-        let since = name
-            .to_str()
-            .and_then(|name| name.get(..11)?.parse::<i64>().ok());
-        let is_old = since.is_some_and(|since| now - since > TRASH_SECS);
-        if is_old || ix < over {
-            std::fs::remove_file(trash.join(name))?;
-        }
-    }
-    Ok(())
 }
 
 impl Folder {
@@ -354,18 +243,15 @@ impl Folder {
         if !is_untouched(&found, expect) {
             return Err(DiskError::Changed);
         }
-        let name = beside.throw(at, &at.name).map_err(place_error)?;
-        let thrown = Spot {
-            dir: open_directory_at(&beside.trash, ".").map_err(disk_error)?,
-            name: name.clone(),
-        };
+        let name = beside.throw(at, &at.name)?;
+        let thrown = beside.trash.spot(name)?;
         let there = look(&thrown)?;
         if there.is_none_or(|thrown| !same(&thrown, expect)) {
             rename(&thrown, at, RenameFlags::NOREPLACE)?;
             return Err(DiskError::Changed);
         }
         if there.is_none_or(|thrown| thrown.stx_nlink < 2) {
-            return Ok(DiskDone::Done);
+            return Ok(seen(None));
         }
         // What has further names elsewhere needs none in the trash.
         let mut sighting = self
@@ -520,7 +406,7 @@ fn prepare_one(beside: &Beside, ready: &Ready) -> Result<(OwnedFd, Sighting), Di
 }
 
 /// Sets permission bits and attributes of a file or directory.
-fn dress_file(fd: &OwnedFd, found: &Statx, dress: &Dress) -> Result<(), DiskError> {
+pub(super) fn dress_file(fd: &OwnedFd, found: &Statx, dress: &Dress) -> Result<(), DiskError> {
     let path = own_path(fd);
     if found.stx_mode & 0o7777 != dress.mode {
         let mode = Mode::from_raw_mode(dress.mode.into());
@@ -592,27 +478,24 @@ fn settle_displaced(
         rename(from, to, RenameFlags::EXCHANGE)?;
         return Err(DiskError::Changed);
     }
-    let name = beside.throw(from, &to.name).map_err(place_error)?;
-    keep_or_unlink(beside, &name)
+    let name = beside.throw(from, &to.name)?;
+    keep_or_unlink(beside, name)
 }
 
 /// What has further names elsewhere needs none in the trash.
-fn keep_or_unlink(beside: &Beside, name: &OsString) -> Result<(), DiskError> {
-    let thrown = Spot {
-        dir: open_directory_at(&beside.trash, ".").map_err(disk_error)?,
-        name: name.clone(),
-    };
+fn keep_or_unlink(beside: &Beside, name: OsString) -> Result<(), DiskError> {
+    let thrown = beside.trash.spot(name)?;
     match look(&thrown)? {
         Some(found) if found.stx_nlink > 1 => remove(&thrown),
         Some(_) | None => Ok(()),
     }
 }
 
-fn rename(from: &Spot, to: &Spot, flags: RenameFlags) -> Result<(), DiskError> {
+pub(super) fn rename(from: &Spot, to: &Spot, flags: RenameFlags) -> Result<(), DiskError> {
     rustix::fs::renameat_with(&from.dir, &from.name, &to.dir, &to.name, flags).map_err(place_error)
 }
 
-fn remove(at: &Spot) -> Result<(), DiskError> {
+pub(super) fn remove(at: &Spot) -> Result<(), DiskError> {
     match rustix::fs::unlinkat(&at.dir, &at.name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(place_error(errno)),
@@ -624,7 +507,7 @@ const STAT: StatxFlags = StatxFlags::BASIC_STATS
     .union(StatxFlags::BTIME)
     .union(StatxFlags::MNT_ID);
 
-fn look(at: &Spot) -> Result<Option<Statx>, DiskError> {
+pub(super) fn look(at: &Spot) -> Result<Option<Statx>, DiskError> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     match rustix::fs::statx(&at.dir, &at.name, flags, STAT) {
         Ok(stat) => Ok(Some(stat)),
@@ -642,7 +525,7 @@ fn expect_key(at: &Spot, key: FileKey) -> Result<(), DiskError> {
     }
 }
 
-fn key_of(stat: &Statx) -> FileKey {
+pub(super) fn key_of(stat: &Statx) -> FileKey {
     FileKey::from(&fingerprint(stat))
 }
 
@@ -672,7 +555,7 @@ fn same(stat: &Statx, expect: &Fingerprint) -> bool {
         && print.mtime == expect.mtime
 }
 
-fn file_type(stat: &Statx) -> FileType {
+pub(super) fn file_type(stat: &Statx) -> FileType {
     FileType::from_raw_mode(stat.stx_mode.into())
 }
 
@@ -689,7 +572,7 @@ fn times(mtime: WallTime) -> rustix::fs::Timestamps {
     }
 }
 
-fn set_mtime(at: &Spot, mtime: WallTime) -> Result<(), DiskError> {
+pub(super) fn set_mtime(at: &Spot, mtime: WallTime) -> Result<(), DiskError> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::utimensat(&at.dir, &at.name, &times(mtime), flags).map_err(place_error)
 }
@@ -700,7 +583,7 @@ fn seen(sighting: Option<Sighting>) -> DiskDone {
 }
 
 /// Returns what the core is told of an error, where a name may be taken or a directory full.
-fn place_error(errno: Errno) -> DiskError {
+pub(super) fn place_error(errno: Errno) -> DiskError {
     match errno {
         Errno::EXIST => DiskError::Exists,
         Errno::NOTEMPTY => DiskError::NotEmpty,
@@ -708,7 +591,10 @@ fn place_error(errno: Errno) -> DiskError {
     }
 }
 
-fn open_directory_at(dir: &OwnedFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_directory_at(
+    dir: &OwnedFd,
+    name: impl rustix::path::Arg,
+) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, Mode::empty())
 }

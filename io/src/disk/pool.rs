@@ -333,6 +333,7 @@ impl Shared {
             DiskWish::FinishObject { object } => done(self.objects()?.finish(object)),
             DiskWish::RemoveObject { object } => done(self.objects()?.remove(object)),
             DiskWish::Place(wish) => self.folder()?.place(wish),
+            DiskWish::Trash(wish) => self.folder()?.attend_trash(wish),
             DiskWish::ReadStored {
                 object,
                 offset,
@@ -437,7 +438,8 @@ fn node_of(wish: &DiskWish) -> Option<NodeId> {
         | DiskWish::Look { .. }
         | DiskWish::ReadChunk { .. }
         | DiskWish::ReadThrown { .. }
-        | DiskWish::Place(_) => None,
+        | DiskWish::Place(_)
+        | DiskWish::Trash(_) => None,
         DiskWish::LoadObject { object }
         | DiskWish::CreateObject { object, .. }
         | DiskWish::CutSidecar { object, .. }

@@ -91,6 +91,7 @@ impl Store for GuestStore {
             DiskWish::List { .. }
             | DiskWish::Look { .. }
             | DiskWish::Place(_)
+            | DiskWish::Trash(_)
             | DiskWish::ReadChunk { .. }
             | DiskWish::ReadThrown { .. }
             | DiskWish::CutSidecar { .. }
@@ -160,6 +161,7 @@ fn perform(objects: &Objects, payloads: &Payloads, wish: DiskWish) -> Result<Dis
         DiskWish::List { .. }
         | DiskWish::Look { .. }
         | DiskWish::Place(_)
+        | DiskWish::Trash(_)
         | DiskWish::ReadChunk { .. }
         | DiskWish::ReadThrown { .. }
         | DiskWish::ReadStored { .. }

@@ -29,6 +29,7 @@ use crate::net::Net;
 use crate::net::ticket::Ticket;
 use crate::payload::Payloads;
 use crate::report::conflicts::{ConflictsReport, SettledReport};
+use crate::report::log::{LogReport, RestoredReport};
 use crate::report::peers::{PeersReport, RemovedReport};
 use crate::report::{Report, Surroundings, SyncReport};
 use crate::watch::Watcher;
@@ -473,6 +474,21 @@ impl Controlled for Live {
         let result = self.driver.remove(peer)?;
         Some(match result {
             Ok(removed) => Ok(RemovedReport::new(&removed, ticket)),
+            Err(why) => Err(why.to_string()),
+        })
+    }
+
+    fn log(&self, count: u32, below: &[Name]) -> Option<LogReport> {
+        let role = self.driver.status()?.role;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let log = |engine: &Engine| LogReport::new(&self.place, role, engine, count, below);
+        self.driver.look(log)
+    }
+
+    fn restore(&self, id: u64) -> Option<Result<RestoredReport, String>> {
+        let result = self.driver.restore(id)?;
+        Some(match result {
+            Ok(restored) => Ok(RestoredReport::new(id, &restored)),
             Err(why) => Err(why.to_string()),
         })
     }

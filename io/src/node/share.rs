@@ -11,6 +11,7 @@ use tandem_core::engine::{Config, Invite};
 use tandem_core::ids::PeerId;
 use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
+use tandem_core::trash::Retention;
 
 use super::home::{DIRECTORY, Facts, Home, Invited, Kind, write_private};
 use super::known::Places;
@@ -111,6 +112,7 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
     let given = passing.as_ref().map(|invite| invite.secret).or(given);
     let secret = given.expect("a folder has its ticket, whose secret was read");
     let invites = passing.into_iter().chain(kept).collect();
+    let usual = Config::new(identity.peer(), facts.name.clone(), Role::Full);
     let config = Config {
         invites,
         folder: facts.folder_id(),
@@ -118,10 +120,14 @@ pub fn share(home: &Home, options: &ShareOptions) -> Result<Running, NodeError> 
         retries: settings.retries,
         heartbeat: settings.heartbeat,
         push: settings.push,
+        trash: Retention {
+            budget: settings.trash,
+            ..usual.trash
+        },
         accept_deletes: options.accept_deletes,
         owners: options.owners,
         writable: options.writable,
-        ..Config::new(identity.peer(), facts.name.clone(), Role::Full)
+        ..usual
     };
     let me = identity.peer();
     let base = Base::make(config, opened, home.dir())?;

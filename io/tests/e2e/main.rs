@@ -28,6 +28,7 @@ mod store;
 mod sure;
 mod torn;
 mod tree;
+mod undo;
 mod unprivileged;
 mod writes;
 mod writes_hard;

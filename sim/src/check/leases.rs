@@ -77,6 +77,11 @@ impl Leases {
         self.thrown.insert(file, known);
     }
 
+    /// Returns the bytes of a version, as far as they are known.
+    pub fn bytes(&self, object: ObjectId) -> Option<Arc<Vec<u8>>> {
+        self.held.get(&object).map(|held| held.bytes.clone())
+    }
+
     /// The host is started.
     pub fn started(&mut self) {
         *self = Self::default();

@@ -18,6 +18,7 @@ pub mod retries;
 pub mod shown;
 pub mod synced;
 pub mod truth;
+pub mod undo;
 
 use std::fmt;
 

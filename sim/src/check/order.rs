@@ -38,6 +38,7 @@ pub fn judge(wish: &DiskWish, len: u64, objects: &Objects, records: &Records) ->
         DiskWish::List { .. }
         | DiskWish::Look { .. }
         | DiskWish::Place(_)
+        | DiskWish::Trash(_)
         | DiskWish::ReadChunk { .. }
         | DiskWish::ReadThrown { .. }
         | DiskWish::LoadObject { .. }

@@ -87,6 +87,7 @@ impl Objects {
             | DiskWish::ReadChunk { .. }
             | DiskWish::ReadThrown { .. }
             | DiskWish::Place(_)
+            | DiskWish::Trash(_)
             | DiskWish::LoadObject { .. }
             | DiskWish::HashChunk { .. }
             | DiskWish::ReadStored { .. } => false,

@@ -138,11 +138,7 @@ impl Folder {
                 let there = self.there(&at).ok_or(DiskError::NotFound)?;
                 let has_more = self.inode(there).nlink > 1;
                 self.throw(&at, there, expect)?;
-                if has_more {
-                    Ok(self.looked(Some(there), wall))
-                } else {
-                    Ok(DiskDone::Done)
-                }
+                Ok(self.looked(has_more.then_some(there), wall))
             }
             PlaceWish::RemoveDirectory { at, key } => {
                 let at = self.slot(at)?;
@@ -205,6 +201,12 @@ impl Folder {
     pub(crate) fn thrown(&self, key: FileKey) -> Option<Id> {
         let mut trash = self.beside.trash.iter().copied();
         trash.find(|id| self.key(*id) == key)
+    }
+
+    /// Removes a file from the trash for good.
+    pub(crate) fn remove_thrown(&mut self, id: Id) {
+        self.beside.trash.retain(|thrown| *thrown != id);
+        self.drop_name(id);
     }
 
     fn key(&self, id: Id) -> FileKey {

@@ -138,6 +138,7 @@ impl Maps {
             DiskWish::List { .. }
             | DiskWish::Look { .. }
             | DiskWish::Place(_)
+            | DiskWish::Trash(_)
             | DiskWish::ReadChunk { .. }
             | DiskWish::ReadThrown { .. }
             | DiskWish::LoadObject { .. }

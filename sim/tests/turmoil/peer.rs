@@ -384,6 +384,7 @@ impl Peer {
             | Action::Fault(_)
             | Action::Settled { .. }
             | Action::Removed { .. }
+            | Action::Restored { .. }
             | Action::Stopped => {}
         }
     }

@@ -161,7 +161,9 @@ impl Store {
             // Nothing is written here.
             // Nothing is placed here, so nothing lies in the trash.
             DiskWish::ReadThrown { .. } => Err(DiskError::NotFound),
-            DiskWish::Place(_) | DiskWish::Draft { .. } => Err(DiskError::WrongKind),
+            DiskWish::Place(_) | DiskWish::Trash(_) | DiskWish::Draft { .. } => {
+                Err(DiskError::WrongKind)
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use tandem_core::ids::{
 };
 use tandem_core::message::{Batch, Message, Refusal, Role, Want};
 use tandem_core::time::WallTime;
+use tandem_core::trash::Found;
 use tandem_core::version::VersionVector;
 
 use super::hello;
@@ -173,7 +174,7 @@ fn throw(stage: &mut Stage, name: &str, garbage: &Garbage) {
         }
         Garbage::Disk(job, what) => Event::Disk {
             job: JobId(job),
-            outcome: match what % 7 {
+            outcome: match what % 8 {
                 0 => Ok(DiskDone::Done),
                 1 => Ok(DiskDone::Listed {
                     this: print,
@@ -201,6 +202,14 @@ fn throw(stage: &mut Stage, name: &str, garbage: &Garbage) {
                     sidecar: Some(vec![what; 200]),
                     partial: Some(1_600),
                     complete: None,
+                }),
+                6 => Ok(DiskDone::Trash {
+                    found: vec![Found {
+                        print,
+                        name: None,
+                        since: wall,
+                    }],
+                    wall,
                 }),
                 _ => Err(DiskError::Io),
             },

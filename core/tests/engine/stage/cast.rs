@@ -14,7 +14,8 @@ use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Role, Secret};
 use tandem_core::peers::{Removed, Unremoved};
 use tandem_core::place_wish::PlaceWish;
-use tandem_core::time::Time;
+use tandem_core::time::{Duration, Time};
+use tandem_core::trash::{Restored, Unrestored};
 use tandem_core::tree::name::Name;
 use tandem_core::tree::register::Register;
 
@@ -66,6 +67,7 @@ pub(crate) struct Side {
     pub(crate) wanted: Vec<(ReqId, WantState)>,
     pub(crate) settled: BTreeMap<ReqId, Result<Settled, Unsettled>>,
     pub(crate) removed: BTreeMap<ReqId, Result<Removed, Unremoved>>,
+    pub(crate) restored: BTreeMap<ReqId, Result<Restored, Unrestored>>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) closed: Vec<LinkId>,
     pub(crate) stopped: bool,
@@ -93,6 +95,7 @@ impl Side {
             wanted: Vec::new(),
             settled: BTreeMap::new(),
             removed: BTreeMap::new(),
+            restored: BTreeMap::new(),
             faults: Vec::new(),
             closed: Vec::new(),
             stopped: false,
@@ -104,6 +107,8 @@ impl Side {
     pub(crate) fn host(name: &str) -> Self {
         let mut config = Config::new(PeerId([1; 32]), Label::parse(name).unwrap(), Role::Full);
         config.chunk_size = CHUNK;
+        // Stories that are about it say when.
+        config.trash.first = Duration::from_secs(1_000_000);
         config.folder = Some(FolderId([9; 16]));
         // One ticket binds one joiner; all of these have the same secret.
         let invite = |id| Invite { id, secret: TICKET };
@@ -262,6 +267,7 @@ impl Side {
                 self.objects.perform(wish)
             }
             DiskWish::Place(wish) => self.place(&wish),
+            DiskWish::Trash(wish) => self.files.attend_trash(&wish),
             DiskWish::StoreHole {
                 object,
                 offset,

@@ -7,11 +7,15 @@ use tandem_core::event::{DiskDone, Fingerprint, Seen, Sighting};
 use tandem_core::ids::ObjectId;
 use tandem_core::place_wish::{Dress, FileKey, PlaceWish, Ready, Whereabouts};
 use tandem_core::time::WallTime;
+use tandem_core::trash::{Found, TrashWish};
 use tandem_core::tree::name::{Name, TargetPath};
 use tandem_core::tree::register::Xattrs;
 
 /// 2026-11-23, 10:00 UTC.
 const MORNING: i64 = 1_795_428_000;
+
+/// Where the trash is.
+const TRASH: &str = ".tandem/trash/";
 
 /// The files of a shared folder, by path. Below `.tandem/` lies what is beside it.
 #[derive(Clone)]
@@ -187,6 +191,19 @@ impl Files {
             .collect()
     }
 
+    /// Lets the wall clock go on.
+    pub(crate) fn pass(&mut self, secs: i64) {
+        self.clock += secs;
+    }
+
+    /// Returns the wall clock.
+    pub(crate) fn wall(&self) -> WallTime {
+        WallTime {
+            secs: self.clock,
+            nanos: 0,
+        }
+    }
+
     /// Returns where something lies that was taken out of the way, if anything does.
     pub(crate) fn parked(&self) -> Option<String> {
         let mut paths = self.paths.keys();
@@ -273,7 +290,69 @@ impl Files {
 
     fn trash(&mut self, path: &str) {
         let now = self.tick();
-        self.shift(path, &format!(".tandem/trash/{}", now.secs));
+        let called = path.rsplit('/').next().unwrap_or_default();
+        self.shift(path, &format!(".tandem/trash/{}-{called}", now.secs));
+    }
+
+    /// Does something in the trash.
+    pub(super) fn attend_trash(&mut self, wish: &TrashWish) -> Result<DiskDone, DiskError> {
+        match wish {
+            TrashWish::List => {
+                let mut found = Vec::new();
+                for path in self.thrown() {
+                    let (secs, called) = path[TRASH.len()..].split_once('-').unwrap();
+                    found.push(Found {
+                        print: self.at(&path).unwrap().print,
+                        name: Name::parse(called.as_bytes()).ok(),
+                        since: WallTime {
+                            secs: secs.parse().unwrap(),
+                            nanos: 0,
+                        },
+                    });
+                }
+                let secs = self.clock;
+                let wall = WallTime { secs, nanos: 0 };
+                Ok(DiskDone::Trash { found, wall })
+            }
+            TrashWish::Remove { files } => {
+                for path in self.thrown() {
+                    if files.contains(&FileKey::from(&self.at(&path).unwrap().print)) {
+                        self.paths.remove(&path);
+                    }
+                }
+                Ok(DiskDone::Done)
+            }
+            TrashWish::Restore { file, to } => {
+                let mut all = self.thrown().into_iter();
+                let is_it = |path: &String| FileKey::from(&self.at(path).unwrap().print) == *file;
+                let from = all.find(is_it).ok_or(DiskError::NotFound)?;
+                for len in 1..to.len() {
+                    let dir = text(&to[..len]);
+                    match self.at(&dir).map(|file| file.what.clone()) {
+                        None => self.make(&dir, Seen::Directory, &[]),
+                        Some(Seen::Directory) => {}
+                        Some(_) => return Err(DiskError::WrongKind),
+                    }
+                }
+                if self.at(&text(to)).is_some() {
+                    return Err(DiskError::Exists);
+                }
+                let file = self.at(&from).unwrap();
+                let (what, bytes) = (file.what.clone(), file.bytes.clone());
+                let mtime = file.print.mtime;
+                self.make(&text(to), what, &bytes);
+                self.at_mut(&text(to)).unwrap().print.mtime = mtime;
+                Ok(DiskDone::Done)
+            }
+        }
+    }
+
+    /// Returns where everything lies that is in the trash.
+    pub(crate) fn thrown(&self) -> Vec<String> {
+        let all = self.paths.keys();
+        all.filter(|path| path.starts_with(TRASH))
+            .cloned()
+            .collect()
     }
 
     fn expects(&self, path: &str, expect: &Fingerprint) -> bool {
@@ -390,7 +469,7 @@ impl Files {
                     return self.seen_at(&other);
                 }
                 self.trash(&path);
-                Ok(DiskDone::Done)
+                Ok(self.seen_as(None))
             }
             PlaceWish::RemoveDirectory { at, key } => {
                 let path = self.place(at)?;
@@ -580,7 +659,7 @@ impl Files {
         offset: u64,
         len: u32,
     ) -> Result<(Vec<u8>, Fingerprint), DiskError> {
-        let below = |path: &str| path.starts_with(".tandem/trash/");
+        let below = |path: &str| path.starts_with(TRASH);
         let thrown = self.paths.iter().filter(|(path, _)| below(path));
         let mut files = thrown.map(|(_, ino)| &self.files[ino]);
         let found = files.find(|file| FileKey::from(&file.print) == key);
@@ -588,8 +667,7 @@ impl Files {
     }
 
     pub(crate) fn empty_trash(&mut self) {
-        self.paths
-            .retain(|path, _| !path.starts_with(".tandem/trash/"));
+        self.paths.retain(|path, _| !path.starts_with(TRASH));
     }
 }
 

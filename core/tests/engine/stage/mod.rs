@@ -380,7 +380,8 @@ impl Stage {
                 | Event::Want { .. }
                 | Event::Settle { .. }
                 | Event::Invited(_)
-                | Event::Remove { .. } => true,
+                | Event::Remove { .. }
+                | Event::Restore { .. } => true,
             };
             if is_there {
                 self.deliver(ix, event);
@@ -524,6 +525,10 @@ impl Stage {
             }
             Action::Removed { req, result } => {
                 let again = self.sides[ix].removed.insert(req, result);
+                assert!(again.is_none(), "{req} was answered twice");
+            }
+            Action::Restored { req, result } => {
+                let again = self.sides[ix].restored.insert(req, result);
                 assert!(again.is_none(), "{req} was answered twice");
             }
             Action::CloseLanes { .. } | Action::Invalidate(_) => {}

@@ -267,6 +267,7 @@ impl Objects {
             | DiskWish::StoreHole { .. }
             | DiskWish::ReadStored { .. }
             | DiskWish::Place(_)
+            | DiskWish::Trash(_)
             | DiskWish::Draft { .. } => unreachable!("it is no job of the object store"),
         }
         Ok(DiskDone::Done)

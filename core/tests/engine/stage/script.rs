@@ -297,6 +297,7 @@ impl Script {
             } => format!("{req}: settle {}, keep {keep:?}", path(at)),
             Event::Invited(invite) => format!("invitation {} was given out", invite.id),
             Event::Remove { req, peer } => self.words(&format!("{req}: remove {peer}")),
+            Event::Restore { req, number, .. } => format!("{req}: bring {number} back"),
         };
         (false, line)
     }
@@ -360,6 +361,7 @@ impl Script {
                 format!("read {len} bytes at {offset} of {object}{besides}")
             }
             DiskWish::Place(wish) => words::place(wish),
+            DiskWish::Trash(wish) => words::trash(wish),
             DiskWish::Draft { object, wish } => {
                 format!("{} {}", words::draft(wish), self.object(*object))
             }
@@ -489,6 +491,10 @@ impl Script {
             },
             Action::Removed { req, result } => match result {
                 Ok(removed) => self.words(&format!("{req} <- {} is removed", removed.peer)),
+                Err(why) => format!("{req} <- {why}"),
+            },
+            Action::Restored { req, result } => match result {
+                Ok(restored) => format!("{req} <- it stands at {}", path(&restored.path)),
                 Err(why) => format!("{req} <- {why}"),
             },
             Action::Stopped => "stopped".to_owned(),

@@ -8,6 +8,7 @@ use tandem_core::edit::{Edit, Make};
 use tandem_core::event::{DiskDone, FsCall, Seen, Sighting};
 use tandem_core::fetch::sidecar::Sidecar;
 use tandem_core::place_wish::{PlaceWish, Whereabouts};
+use tandem_core::trash::TrashWish;
 use tandem_core::tree::name::Name;
 use tandem_core::tree::register::Kind;
 
@@ -188,6 +189,7 @@ pub(super) fn done(done: &DiskDone) -> String {
                 seen.as_ref().map_or("nothing there".to_owned(), sighting)
             )
         }
+        DiskDone::Trash { found, .. } => format!(": {} things", found.len()),
         DiskDone::Prepared(files) => format!(": {} files", files.len()),
         DiskDone::Chunk { len, .. } => format!(": {len} bytes"),
         DiskDone::Hashed { len, .. } | DiskDone::Read { len, .. } => format!(": {len} bytes"),
@@ -237,6 +239,7 @@ pub(super) fn records(records: &[Record]) -> String {
             b'u' => "doubt",
             b't' => "trash",
             b'x' => "removed peer",
+            b'v' => "thrown",
             other => panic!("a record of kind {other}"),
         };
         *count.entry((what, record.value.is_none())).or_default() += 1;
@@ -286,6 +289,14 @@ pub(super) fn place(wish: &PlaceWish) -> String {
         PlaceWish::Look { at: on } => format!("look for {}", at(on)),
         PlaceWish::List { at: on } => format!("list {}", at(on)),
         PlaceWish::Harden => "sync the folder".to_owned(),
+    }
+}
+
+pub(super) fn trash(wish: &TrashWish) -> String {
+    match wish {
+        TrashWish::List => "list the trash".to_owned(),
+        TrashWish::Remove { files } => format!("remove {} things from the trash", files.len()),
+        TrashWish::Restore { to, .. } => format!("copy a thing from the trash to {}", path(to)),
     }
 }
 
