@@ -8,6 +8,7 @@ mod metadata;
 mod objects;
 mod place;
 mod threads;
+mod trash;
 mod watch;
 
 use std::fs;

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use crate::{Heard, looked, object, open, path};
 
 /// A shared folder, and the disk that changes it.
-struct Share {
+pub(crate) struct Share {
     dir: TempDir,
     disk: Disk,
     heard: Arc<Heard>,
@@ -31,7 +31,7 @@ struct Share {
     jobs: std::cell::Cell<(u64, usize)>,
 }
 
-fn share() -> Share {
+pub(crate) fn share() -> Share {
     let dir = TempDir::new().unwrap();
     let home = dir.path().join(".tandem");
     fs::create_dir(&home).unwrap();
@@ -59,20 +59,24 @@ fn share() -> Share {
 }
 
 impl Share {
-    fn at(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn at(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }
 
-    fn place(&self, wish: PlaceWish) -> Result<DiskDone, DiskError> {
+    pub(crate) fn place(&self, wish: PlaceWish) -> Result<DiskDone, DiskError> {
+        self.perform(DiskWish::Place(wish))
+    }
+
+    pub(crate) fn perform(&self, wish: DiskWish) -> Result<DiskDone, DiskError> {
         let (job, before) = self.jobs.get();
         let count = before + 1;
         self.jobs.set((job + 1, count));
-        self.disk.perform(JobId(job), DiskWish::Place(wish));
+        self.disk.perform(JobId(job), wish);
         let last = self.heard.disk(count).pop();
         last.unwrap_or_else(|| panic!("{count} jobs were waited for"))
     }
 
-    fn print(&self, names: &[&[u8]]) -> Fingerprint {
+    pub(crate) fn print(&self, names: &[&[u8]]) -> Fingerprint {
         looked(self.folder.look(&path(names))).unwrap().print
     }
 
@@ -142,7 +146,7 @@ fn dress(mode: u16) -> Dress {
     }
 }
 
-fn whereabouts(names: &[&[u8]]) -> Whereabouts {
+pub(crate) fn whereabouts(names: &[&[u8]]) -> Whereabouts {
     Whereabouts {
         parked: None,
         names: path(names),
@@ -300,7 +304,7 @@ fn what_was_edited_is_not_thrown_away() {
     };
     assert_eq!(share.place(wish(expect)), Err(DiskError::Changed));
     let expect = share.print(&[b"a"]);
-    assert_eq!(share.place(wish(expect)), Ok(DiskDone::Done));
+    assert_eq!(looked(share.place(wish(expect))), None);
     assert_eq!(share.trash(), [b"edited"]);
     assert_eq!(share.place(wish(expect)), Err(DiskError::NotFound));
 }
