@@ -47,11 +47,15 @@ pub enum Mutant {
     SyncedUnacked,
     /// A peer that was removed is let in when it comes again.
     RemovedLetIn,
+    /// The oldest thing in the trash goes with each look, though its time is not over and there is room.
+    TrashEmptied,
+    /// Who wants a thing back gets the oldest one.
+    OtherRestored,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::RangeOutward,
         Self::FailedReadIsEof,
         Self::BitBeforeData,
@@ -70,6 +74,8 @@ impl Mutant {
         Self::SyncedUnheld,
         Self::SyncedUnacked,
         Self::RemovedLetIn,
+        Self::TrashEmptied,
+        Self::OtherRestored,
     ];
 
     /// Returns whether only runs in which joiners write meet what it does: nothing is put into the
@@ -80,7 +86,9 @@ impl Mutant {
             | Self::IntentAfterEffect
             | Self::ParentNewest
             | Self::SyncedUnheld
-            | Self::SyncedUnacked => true,
+            | Self::SyncedUnacked
+            | Self::TrashEmptied
+            | Self::OtherRestored => true,
             Self::RangeOutward
             | Self::FailedReadIsEof
             | Self::BitBeforeData

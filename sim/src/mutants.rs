@@ -50,6 +50,7 @@ pub fn expected(mutant: Mutant) -> &'static [&'static str] {
         Mutant::ParentNewest | Mutant::SyncedUnheld => &["P3"],
         Mutant::SyncedUnacked => &["P2"],
         Mutant::RemovedLetIn => &["access ends"],
+        Mutant::TrashEmptied | Mutant::OtherRestored => &["undo"],
     }
 }
 

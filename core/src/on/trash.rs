@@ -19,6 +19,7 @@ use crate::ids::{ActorId, NodeId, ObjectId, ReqId};
 use crate::label::Label;
 use crate::limits::{EMPTIED_AT_ONCE_MAX, RESTORE_NAMES_MAX, STEPS_UP_MAX};
 use crate::message::Role;
+use crate::mutant::Mutant;
 use crate::on::disk::Job;
 use crate::on::seen::day_of;
 use crate::place_wish::FileKey;
@@ -291,6 +292,11 @@ impl Engine {
             return;
         }
         let mut due = self.trash.due(&self.config.trash, wall);
+        if self.has(Mutant::TrashEmptied) {
+            let idle = |number: &u64| !self.trash.busy.contains(number);
+            due.extend(self.trash.all().map(|(number, _)| number).find(idle));
+            due.dedup();
+        }
         due.truncate(EMPTIED_AT_ONCE_MAX);
         let things = due.iter().filter_map(|number| self.trash.get(*number));
         let files: Vec<FileKey> = things.map(|thing| FileKey::from(&thing.print)).collect();
@@ -348,7 +354,12 @@ impl Engine {
                 restoring.attempt += 1;
                 continue;
             }
-            let file = FileKey::from(&restoring.what.print);
+            let oldest = self.trash.all().next();
+            let what = match oldest {
+                Some((_, oldest)) if self.has(Mutant::OtherRestored) => oldest,
+                Some(_) | None => &restoring.what,
+            };
+            let file = FileKey::from(&what.print);
             let wish = DiskWish::Trash(TrashWish::Restore { file, to });
             self.job(Job::Trash(TrashJob::Restore(restoring)), wish);
             return;

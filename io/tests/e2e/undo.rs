@@ -147,6 +147,37 @@ fn the_trash_keeps_within_its_budget() {
     reading.stop();
 }
 
+/// The machine that shares was killed between the deed and its record: what lies in the trash is listed
+/// by its name there, and comes back. What somebody took out by hand is not listed any more.
+#[test]
+fn what_a_kill_left_without_a_record_is_listed() {
+    let world = World::taking_changes();
+    let dir = world.mkdir("dir");
+    fs::write(dir.join("a"), "first").unwrap();
+    let mut host = world.share("dir");
+    let joiner = world.join("mo", &host.ticket());
+    joiner.sees("a", 5);
+    fs::remove_file(joiner.path("a")).unwrap();
+    listed(&host, 1);
+    host.kill();
+    let trash = dir.join(".tandem/trash");
+    for item in fs::read_dir(&trash).unwrap() {
+        fs::remove_file(item.unwrap().path()).unwrap();
+    }
+    let lost = trash.join("01795428000-000000007-3-lost");
+    fs::write(lost, "unrecorded").unwrap();
+    host.start();
+    let found = until("it is found", || {
+        let all = things(&host, &host.dir);
+        (all.len() == 1 && all[0]["path"] == "lost").then_some(all)
+    });
+    assert_eq!(found[0]["fate"], "unknown");
+    assert_eq!(found[0]["when"], "2026-11-23T10:00:00Z");
+    let restored = restore(&host, &found[0]["id"]);
+    assert_eq!(restored["restored"], "lost");
+    assert_eq!(fs::read(joiner.sees("lost", 10)).unwrap(), b"unrecorded");
+}
+
 /// What can't be brought back is said, and why.
 #[test]
 fn what_can_not_be_brought_back_is_said() {
