@@ -126,6 +126,7 @@ fn over(wish: &PlaceWish) -> Option<(Name, u64)> {
         | PlaceWish::RemoveDirectory { .. }
         | PlaceWish::Dress { .. }
         | PlaceWish::Look { .. }
+        | PlaceWish::List { .. }
         | PlaceWish::Harden => return None,
     };
     // What lies out of the way has no name there.

@@ -221,6 +221,8 @@ const FOUND: &[(u64, &str)] = &[
     (
         0xdc735,
         "the kernel took a name for gone that its delete had left to an edit that was not seen",
+    ),
+    (
         0x61d66,
         "what a program took away while its author lay without power was owed when that was back",
     ),
@@ -240,8 +242,6 @@ const FOUND: &[(u64, &str)] = &[
         0xc3c61,
         "a file that was removed while it was written was there again, as its conflict copy",
     ),
-    0xaaeab,
-    "the disk refused a draft's end, and had done it: what it was written over was to be synced",
     (
         0xc3a4c,
         "who waited to cut a file that he had been shown was said to have seen nothing of it",
@@ -269,6 +269,8 @@ const FOUND: &[(u64, &str)] = &[
     (
         0xde5c7,
         "an inode number that no commit had taken before the kill was another one after it",
+    ),
+    (
         0xc8889,
         "what was removed was there again when what was left of the file was renamed",
     ),

@@ -293,13 +293,13 @@ impl Engine {
             return;
         }
         if let Some(placed) = self.folder.placed(node).copied() {
-            self.note_thrown(placed);
+            self.still_served(placed);
         }
     }
 
     /// Remembers the file of a version that nothing in the folder holds any more: it lies in the
     /// trash, or holds the same bytes as a newer version.
-    pub(crate) fn note_thrown(&mut self, Placed { version, print }: Placed) {
+    pub(crate) fn still_served(&mut self, Placed { version, print }: Placed) {
         self.commits
             .put(records::thrown(version), records::encode(&print));
         if let Some(forgotten) = self.thrown.note(version, print) {

@@ -247,7 +247,7 @@ impl Engine {
             Kind::File | Kind::Symlink => {
                 self.new_version(node, sighting, wall, Some(version));
                 if same_content(&was.print, &sighting.print) {
-                    self.note_thrown(was);
+                    self.still_served(was);
                 }
             }
             Kind::Directory => self.place(node, version, sighting),
