@@ -286,6 +286,14 @@ const FOUND: &[(u64, &str)] = &[
         0xc89f0,
         "what lies beneath a draft was waited for until that was given up, and asked for once more beside it",
     ),
+    (
+        0xdbbb9,
+        "what came for a draft that the disk refused to remove, and had removed, was stored",
+    ),
+    (
+        0xde6ad,
+        "a power loss took what hid another's version, and that was taken for what was written",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -672,11 +672,22 @@ impl Engine {
                 self.draft_broken(node, Some(why));
             }
             DraftJob::Removed => {
-                // Its record stays, by which the next start removes it.
+                // Its record stays, by which the next start removes it. It may be removed all the
+                // same: nothing counts as here that it was written over.
+                let keeps_base = draft.keeps_base;
                 self.draft_fault(object, why);
                 let queue = self.take_draft(node);
+                let readers = if keeps_base {
+                    Vec::new()
+                } else {
+                    self.forget_stored(object);
+                    self.drop_object(object)
+                };
                 for op in queue {
                     self.fail_op(op, told(why));
+                }
+                for req in readers {
+                    self.read_again(req);
                 }
             }
             DraftJob::Touched => {}

@@ -299,7 +299,7 @@ impl Engine {
         }
     }
 
-    fn forget_stored(&mut self, object: ObjectId) {
+    pub(crate) fn forget_stored(&mut self, object: ObjectId) {
         self.kept.remove(&object);
         self.commits.remove(records::object(object));
         self.forget_hashes(object);

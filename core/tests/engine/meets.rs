@@ -1,8 +1,10 @@
 //! What is written or removed here meets what others do meanwhile.
 
-use tandem_core::action::FsReply;
+use tandem_core::action::{DiskWish, FsReply};
+use tandem_core::draft_wish::DraftWish;
 use tandem_core::edit::{Edit, RenameHow, SetAttr};
 use tandem_core::engine::Last;
+use tandem_core::error::DiskError;
 use tandem_core::event::FsCall;
 use tandem_core::ids::{Ino, NodeId};
 use tandem_core::time::{Duration, WallTime};
@@ -405,4 +407,31 @@ fn a_name_that_its_delete_leaves_to_what_was_not_seen_is_looked_up_again() {
     stage.wait(secs(5));
     let files = tree(&mut stage);
     assert!(files.values().any(|bytes| bytes == b"ada's"), "{files:?}");
+}
+
+/// Bo emptied the photo while the rest of it was on its way, and his disk refused to remove what that
+/// was written over, and may have done it. What came then was stored into a file that was not there.
+#[test]
+fn what_comes_for_a_draft_whose_end_was_refused_goes_nowhere() {
+    let mut stage = both();
+    let (ino, fh) = open(&mut stage, "photo");
+    stage.hold("ada", Held::Disk);
+    stage.read("bo", fh, 0, 10);
+    stage.wait(Duration::from_millis(300));
+    let removes = |wish: &DiskWish| {
+        let DiskWish::Draft { wish, .. } = wish else {
+            return false;
+        };
+        matches!(wish, DraftWish::Remove)
+    };
+    stage.side("bo").failing = Some((removes, DiskError::Io));
+    resize(&mut stage, ino, 0, 101);
+    close(&mut stage, fh);
+    stage.wait(secs(3));
+    assert!(stage.side("bo").failing.is_none(), "it was refused");
+    stage.trace();
+    stage.release("ada", Held::Disk);
+    stage.wait(secs(1));
+    let trace = stage.trace();
+    assert!(!trace.contains("store "), "{trace}");
 }
