@@ -196,9 +196,19 @@ pub struct Running {
     mount: Option<Mount>,
     control: Option<Control>,
     place: PathBuf,
+    /// Where everything is kept that is known here, and which directory that is.
+    home: Option<(PathBuf, DirectoryId)>,
     ticket: Option<String>,
     /// The folder's mount on this machine, a peer of its own.
     own_mount: Option<Box<Self>>,
+}
+
+/// Which directory on which file system.
+type DirectoryId = (u64, u64);
+
+fn directory_id(found: &std::fs::Metadata) -> DirectoryId {
+    use std::os::unix::fs::MetadataExt as _;
+    (found.dev(), found.ino())
 }
 
 impl Running {
@@ -209,6 +219,7 @@ impl Running {
             mount: None,
             control: None,
             place: place.to_owned(),
+            home: None,
             ticket: None,
             own_mount: None,
         }
@@ -260,6 +271,8 @@ impl Running {
                 .collect(),
         };
         self.control = Some(Control::serve(home.dir(), Arc::new(live))?);
+        let found = std::fs::symlink_metadata(home.dir()).ok();
+        self.home = found.map(|found| (home.dir().to_owned(), directory_id(&found)));
         Ok(())
     }
 
@@ -291,7 +304,8 @@ impl Running {
                 Err(RecvTimeoutError::Disconnected) => Some(End::Asked),
             };
             let own = || self.own_mount.as_deref().and_then(Self::has_to_end);
-            if let Some(end) = end.or_else(|| self.lost_mount()).or_else(own) {
+            let lost = || self.lost_mount().or_else(|| self.lost_home());
+            if let Some(end) = end.or_else(lost).or_else(own) {
                 break end;
             }
         };
@@ -306,7 +320,27 @@ impl Running {
     /// Tells, without waiting, whether there is a reason to end.
     fn has_to_end(&self) -> Option<End> {
         let heard = self.base.notices.try_iter().find_map(End::of);
-        heard.or_else(|| self.lost_mount())
+        let lost = || self.lost_mount().or_else(|| self.lost_home());
+        heard.or_else(lost)
+    }
+
+    /// Tells whether what is known here was taken away. Whoever does that may be about to take the
+    /// rest: nothing of it is told to anybody.
+    fn lost_home(&self) -> Option<End> {
+        let (dir, id) = self.home.as_ref()?;
+        let is_there = match std::fs::symlink_metadata(dir) {
+            Ok(found) => directory_id(&found) == *id,
+            // What can't be looked at is not gone.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        (!is_there).then(|| {
+            End::Halted(format!(
+                "{} was taken away while it was in use, and with it what is known here; nothing was \
+                 deleted for others: put it back and start again, or start without it as with a \
+                 folder that was never shared or joined, with a new ticket",
+                dir.display()
+            ))
+        })
     }
 
     fn lost_mount(&self) -> Option<End> {

@@ -19,6 +19,7 @@ mod git;
 mod host_gone;
 mod host_mount;
 mod kills;
+mod missing;
 mod peers;
 mod races;
 mod reads;

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -268,6 +268,12 @@ impl Host {
     /// Starts it, again with the same identity if it ran before.
     #[track_caller]
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// The same, with further arguments for once.
+    #[track_caller]
+    pub(crate) fn start_with(&mut self, further: &[&OsStr]) {
         assert!(self.running.is_none(), "it runs");
         let mut args = vec![
             OsStr::new("share"),
@@ -279,6 +285,7 @@ impl Host {
             OsStr::new("--json"),
         ];
         args.extend(self.args.iter().map(OsString::as_os_str));
+        args.extend(further);
         let mut running = self.user.start(args);
         ready(&running.line(SOON));
         self.running = Some(running);
@@ -316,8 +323,14 @@ impl Host {
     /// Waits until it has ended well by itself.
     #[track_caller]
     pub(crate) fn ended(&mut self) {
-        let status = self.running.take().expect("it ran").join(SOON);
+        let status = self.halted();
         assert_eq!(status.code(), Some(0), "{}", self.err());
+    }
+
+    /// Waits until it has ended by itself, and returns how.
+    #[track_caller]
+    pub(crate) fn halted(&mut self) -> ExitStatus {
+        self.running.take().expect("it ran").join(SOON)
     }
 
     /// Stops it by SIGTERM.
