@@ -27,6 +27,8 @@ pub(crate) mod parted;
 pub(crate) mod peers;
 pub(crate) mod picture;
 pub(crate) mod place;
+pub(crate) mod place_fetch;
+pub(crate) mod place_where;
 pub(crate) mod placed;
 pub(crate) mod push;
 pub(crate) mod recheck;

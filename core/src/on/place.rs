@@ -15,16 +15,13 @@ use crate::ids::{NodeId, ObjectId};
 use crate::message::Role;
 use crate::object::Stage;
 use crate::on::disk::Job;
-use crate::place_wish::{Dress, FileKey, PlaceWish, Ready, Whereabouts};
-use crate::placing::{BATCH_MAX, DEEDS_MAX, Deed, FETCHING_MAX};
+use crate::place_wish::{FileKey, PlaceWish, Ready};
+use crate::placing::{BATCH_MAX, DEEDS_MAX, Deed};
 use crate::reconcile::{Content, Estate, Parent, Place, Situation, Step, There, reconcile};
 use crate::records;
 use crate::timers::Timer;
 use crate::tree::conflict;
-use crate::tree::register::{Body, Kind};
-
-/// Permission bits that a peer's change may set here: set-id bits are stripped.
-const MODE_MASK: u16 = 0o1777;
+use crate::tree::register::Body;
 
 impl Engine {
     /// Returns whether peers' changes are placed here.
@@ -143,7 +140,7 @@ impl Engine {
     }
 
     /// Takes the next step of a node.
-    fn settle(&mut self, node: NodeId) {
+    pub(crate) fn settle(&mut self, node: NodeId) {
         let situation = self.situation(node);
         let step = reconcile(&situation);
         let is_wanting = matches!(step, Step::Fetch);
@@ -384,133 +381,6 @@ impl Engine {
         })
     }
 
-    /// Returns what the file that stands for a node is to look like: bits that set an id stay
-    /// where they were set here, until somebody clears them.
-    pub(crate) fn dress_here(&self, node: NodeId) -> Option<Dress> {
-        let dress = self.dress_of(node)?;
-        let shown = self.tree.node(node).map_or(0, |view| view.mode);
-        let worn = self.folder.worn(node).map_or(0, |worn| worn.mode);
-        Some(Dress {
-            mode: dress.mode | (shown & worn & !MODE_MASK),
-            ..dress
-        })
-    }
-
-    /// Returns what a node is to look like where it is made.
-    pub(crate) fn dress_of(&self, node: NodeId) -> Option<Dress> {
-        let view = self.tree.node(node)?;
-        let mtime = match view.kind {
-            Kind::File | Kind::Symlink => view.mtime,
-            // A directory's time is its own, unless a peer set it by hand.
-            Kind::Directory => {
-                let attrs = self.tree.registers().attrs(node);
-                let is_peers = |by| by != self.me.actor && by != node.0.actor;
-                let set = attrs.filter(|attrs| is_peers(attrs.stamp.dot.actor));
-                set.and_then(|attrs| attrs.mtime)
-            }
-        };
-        let owner = self.config.owners.then_some((view.uid, view.gid));
-        Some(Dress {
-            mode: view.mode & MODE_MASK,
-            owner,
-            mtime,
-            xattrs: view.xattrs.clone(),
-        })
-    }
-
-    pub(crate) fn is_dressed(&self, node: NodeId) -> bool {
-        let (Some(dress), Some(worn), Some(placed)) = (
-            self.dress_here(node),
-            self.folder.worn(node),
-            self.folder.placed(node),
-        ) else {
-            return true;
-        };
-        if self.folder.placing.unset.get(&node) == Some(&dress) {
-            return true;
-        }
-        let kind = self.kind(node);
-        let has_time = dress
-            .mtime
-            .is_none_or(|mtime| mtime == placed.print.mtime || kind == Some(Kind::Directory));
-        let has_owner = dress
-            .owner
-            .is_none_or(|owner| owner == (worn.uid, worn.gid));
-        // A symlink has no mode of its own, and no attributes of users.
-        let is_link = kind == Some(Kind::Symlink);
-        has_time
-            && has_owner
-            && (is_link || (dress.mode == worn.mode && dress.xattrs == worn.xattrs))
-    }
-
-    /// Returns which file or directory stands for a node.
-    pub(crate) fn key_of(&self, node: NodeId) -> Option<FileKey> {
-        let placed = self.folder.placed(node)?;
-        Some(FileKey::from(&placed.print))
-    }
-
-    fn out_of_the_way(node: NodeId) -> Whereabouts {
-        Whereabouts {
-            parked: Some(node),
-            names: Vec::new(),
-            parent: None,
-        }
-    }
-
-    /// Returns where a name is.
-    pub(crate) fn whereabouts(&self, spot: &Spot) -> Option<Whereabouts> {
-        let mut names = alloc::vec![spot.1.clone()];
-        let parent = self.key_of(spot.0);
-        let standing = &self.folder.standing;
-        for at in standing.ancestors(spot.0) {
-            if at == NodeId::ROOT {
-                names.reverse();
-                let parked = None;
-                return Some(Whereabouts {
-                    parked,
-                    names,
-                    parent,
-                });
-            }
-            match standing.spots(at).next() {
-                Some((_, name)) => names.push(name.clone()),
-                None if standing.is_parked(at) => {
-                    names.reverse();
-                    let parked = Some(at);
-                    return Some(Whereabouts {
-                        parked,
-                        names,
-                        parent,
-                    });
-                }
-                None => return None,
-            }
-        }
-        None
-    }
-
-    pub(crate) fn whereabouts_or_parked(
-        &self,
-        node: NodeId,
-        spot: Option<&Spot>,
-    ) -> Option<Whereabouts> {
-        match spot {
-            Some(spot) => self.whereabouts(spot),
-            None => Some(Self::out_of_the_way(node)),
-        }
-    }
-
-    fn whereabouts_of(&self, node: NodeId, spot: Option<&Spot>) -> Option<Whereabouts> {
-        if node == NodeId::ROOT {
-            return Some(Whereabouts {
-                parked: None,
-                names: Vec::new(),
-                parent: None,
-            });
-        }
-        self.whereabouts_or_parked(node, spot)
-    }
-
     /// Gives the disk something to do in the shared folder.
     pub(crate) fn deed(&mut self, deed: Deed, wish: PlaceWish) {
         self.folder.placing.begin(&deed.nodes(), &deed.spots());
@@ -636,94 +506,6 @@ impl Engine {
         };
         let to = None;
         self.deed(Deed::Move { node, from, to }, wish);
-    }
-
-    /// Has the object of a node's version fetched.
-    fn fetch_for(&mut self, node: NodeId) {
-        let placing = &mut self.folder.placing;
-        if placing.fetching.contains(&node) || placing.stuck.contains(&node) {
-            return;
-        }
-        if placing.fetching.len() >= FETCHING_MAX {
-            placing.unfetched.insert(node);
-            return;
-        }
-        placing.unfetched.remove(&node);
-        placing.fetching.insert(node);
-        let view = self.tree.node(node);
-        let body = view.and_then(|view| Some((view.object?, view.body?.clone())));
-        if let Some((object, Body::File { size, chunk_size })) = body
-            && self.keep_object(object, size, chunk_size)
-        {
-            self.demand_whole(object);
-        }
-    }
-
-    fn fetch_more(&mut self) {
-        while self.folder.placing.fetching.len() < FETCHING_MAX {
-            let Some(node) = self.folder.placing.unfetched.pop_first() else {
-                return;
-            };
-            self.settle(node);
-        }
-    }
-
-    /// Returns the nodes that an object's version stands for.
-    fn nodes_of(object: ObjectId) -> [NodeId; 2] {
-        [object.node, conflict::copy_of(object.version)]
-    }
-
-    /// An object is all here: it goes to its place.
-    pub(crate) fn object_whole(&mut self, object: ObjectId) {
-        for node in Self::nodes_of(object) {
-            self.folder.placing.fetching.remove(&node);
-            self.settle_later(node);
-        }
-    }
-
-    /// An object can't be had for now.
-    pub(crate) fn object_stuck(&mut self, object: ObjectId) {
-        for node in Self::nodes_of(object) {
-            if self.folder.placing.fetching.remove(&node) {
-                self.folder.placing.stuck.insert(node);
-                // Its name may be had without it.
-                self.settle_later(node);
-            }
-        }
-    }
-
-    /// More of an object has come, for which nobody asked any more: the rest is asked for again.
-    pub(crate) fn object_moves(&mut self, object: ObjectId) {
-        for node in Self::nodes_of(object) {
-            if self.folder.placing.stuck.remove(&node) {
-                self.settle_later(node);
-            }
-        }
-    }
-
-    /// The disk has refused an object that is to be placed: it is set about again when its time
-    /// comes. False if it is none.
-    pub(crate) fn placing_refused(&mut self, object: ObjectId) -> bool {
-        let mut is_any = false;
-        for node in Self::nodes_of(object) {
-            if self.folder.placing.fetching.remove(&node) {
-                is_any = true;
-                let (now, jitter) = (self.now, self.rng.next_u8());
-                self.folder.placing.rest(node, now, jitter);
-            }
-        }
-        if is_any && let Some(kept) = self.objects.get_mut(&object) {
-            kept.whole = false;
-        }
-        is_any
-    }
-
-    /// Somebody has come who may have what nobody had.
-    pub(crate) fn unstick(&mut self) {
-        let stuck = core::mem::take(&mut self.folder.placing.stuck);
-        for node in stuck {
-            self.settle_later(node);
-        }
     }
 
     /// A node's content is all here: it is to be made ready, or made, if it is a symlink.
