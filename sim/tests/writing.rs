@@ -1,11 +1,12 @@
 //! Whole writing runs (`--writing`) that found something, and what. They stand for more than a
 //! named story of the core where several things had to meet.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod range;
+
+use std::sync::atomic::Ordering;
 
 use tandem_sim::config::WRITING;
-use tandem_sim::reach::{Reach, expected_of_writing};
+use tandem_sim::reach::expected_of_writing;
 use tandem_sim::run::run;
 
 const FOUND: &[(u64, &str)] = &[
@@ -299,30 +300,10 @@ const FOUND: &[(u64, &str)] = &[
 /// How many seeds reach together what writing runs are there for.
 const SEEDS: u64 = 1000;
 
-/// Some of these fail; what they come across they come across all the same.
 #[test]
-fn writing_runs_reach_what_they_are_there_for() {
+fn no_writing_seed_of_the_range_breaks_a_promise() {
     WRITING.store(true, Ordering::Relaxed);
-    let (next, reach) = (AtomicU64::new(0), Mutex::new(Reach::default()));
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= SEEDS {
-                return;
-            }
-            let outcome = run(seed, &[], false);
-            reach.lock().unwrap().merge(&outcome.reach);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(work);
-        }
-    });
-    let reach = reach.into_inner().unwrap();
-    let all = expected_of_writing().into_iter();
-    let never: Vec<_> = all.filter(|mark| reach.count(mark) == 0).collect();
-    assert!(never.is_empty(), "never reached: {never:?}");
+    range::met(&range::hold(SEEDS), expected_of_writing());
 }
 
 #[test]

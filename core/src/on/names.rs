@@ -638,7 +638,8 @@ impl Engine {
     pub(crate) fn attrs_shown(&self, node: NodeId) -> Option<Attrs> {
         let view = self.tree.node(node)?;
         let held = self.tree.registers().attrs(node);
-        let by_hand = held.and_then(|attrs| {
+        // A conflict copy without own ones shows those of what it was made of, and the time in them.
+        let by_hand = self.tree.attrs_shown(node).and_then(|attrs| {
             let version = view.version.zip(view.object).map(|(_, object)| object);
             let content = version.and_then(|object| self.tree.registers().content(object));
             let shows = content.is_none_or(|content| attrs.stamp > content.stamp);

@@ -215,6 +215,38 @@ fn colour(stage: &mut Stage, ino: Ino) -> Option<Vec<u8>> {
     }
 }
 
+/// The copy showed the time that was set for the file by hand, as all its attributes; when it got its
+/// own, with an extended one, it showed another, and the kernel was not told.
+#[test]
+fn a_conflict_copy_keeps_the_time_that_was_set_when_it_gets_attributes_of_its_own() {
+    let (mut stage, copy) = apart();
+    let mtime = |stage: &mut Stage, name: &str| {
+        let ino = stage.lookup("bo", name);
+        let req = stage.call("bo", FsCall::GetAttr { ino });
+        match stage.answer("bo", req) {
+            Some(Ok(FsReply::Attr(shown))) => (ino, shown.mtime),
+            other => panic!("it shows nothing: {other:?}"),
+        }
+    };
+    let (ino, _) = mtime(&mut stage, "photo");
+    let set = SetAttr {
+        mtime: Some(wall(77)),
+        ..SetAttr::default()
+    };
+    let wall = wall(103);
+    let fh = None;
+    edit(&mut stage, Edit::SetAttr { ino, fh, set, wall });
+    let (ino, shown) = mtime(&mut stage, &copy);
+    let set = Edit::SetXattr {
+        ino,
+        name: b"user.colour".to_vec(),
+        value: b"red".to_vec(),
+        how: XattrHow::Set,
+    };
+    edit(&mut stage, set);
+    assert_eq!(mtime(&mut stage, &copy), (ino, shown));
+}
+
 #[test]
 fn a_conflict_copy_is_edited_through_a_mount() {
     let (mut stage, copy) = apart();
