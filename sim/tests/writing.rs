@@ -295,6 +295,14 @@ const FOUND: &[(u64, &str)] = &[
         0xde6ad,
         "a power loss took what hid another's version, and that was taken for what was written",
     ),
+    (
+        0xe33bf,
+        "a conflict copy lost the time that was set by hand when it got attributes of its own",
+    ),
+    (
+        0xe397c,
+        "what a draft had lost was read as the conflict copy, out of the file that was written over",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

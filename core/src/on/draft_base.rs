@@ -21,6 +21,32 @@ impl Engine {
         (draft.stage != Stage::Base).then_some(node)
     }
 
+    /// Returns whether a range of a version, which a node shows, is not in its file any more: another
+    /// node's draft is written over that. So it is with what a draft is written over and has lost, until
+    /// the draft goes with it.
+    pub(crate) fn is_written_over(
+        &self,
+        node: NodeId,
+        object: ObjectId,
+        offset: u64,
+        len: u32,
+    ) -> bool {
+        let Some(other) = self.drafted(object).filter(|other| *other != node) else {
+            return false;
+        };
+        let Some(draft) = self.drafts.get(&other) else {
+            return false;
+        };
+        let chunk_size = u64::from(draft.overlay.chunk_size());
+        let last = offset.saturating_add(u64::from(len).saturating_sub(1)) / chunk_size;
+        draft.is_unsure
+            || draft.is_restored
+            || (offset / chunk_size..=last).any(|ix| {
+                let chunk = ChunkIx(u32::try_from(ix).unwrap_or(u32::MAX));
+                draft.overlay.has_changed(chunk) || draft.is_flying(chunk)
+            })
+    }
+
     /// Returns whether an object is one that a draft is about to become.
     pub(crate) fn is_settling(&self, object: ObjectId) -> bool {
         self.draft_of(object)

@@ -316,6 +316,11 @@ impl Engine {
             self.reply(req, Err(FsError::Io));
             return;
         }
+        if self.is_written_over(node, object, read.offset, len) {
+            // There is no other file to fetch it to.
+            self.fail_read(req);
+            return;
+        }
         let is_here = self
             .objects
             .get(&object)

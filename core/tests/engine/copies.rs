@@ -3,6 +3,7 @@
 use tandem_core::action::{FsReply, WantState};
 use tandem_core::edit::{Edit, RenameHow, SetAttr, XattrHow};
 use tandem_core::engine::Last;
+use tandem_core::error::FsError;
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{AskId, ChunkIx, Dot, Ino, LinkId, NodeId, ObjectId, ReqId};
 use tandem_core::message::Want;
@@ -879,4 +880,33 @@ fn what_was_superseded_unseen_is_served_while_it_is_kept() {
     stage.wait(secs(3));
     assert_ne!(newest(&mut stage), old);
     assert_eq!(asked(&mut stage, old, 0), "here it is");
+}
+
+/// Bo goes on writing to what he had published when that loses to cleo's, and its copy shows what he had
+/// published: what he has written over since is nowhere, and was read as if it were that.
+#[test]
+fn what_was_written_over_is_not_read_as_the_copy_that_it_was() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    let mut cleo = Bo::join(&mut stage);
+    cleo.listen(&mut stage);
+    let (node, knew) = (cleo.find("photo"), cleo.knows.clone());
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    close(&mut stage, fh);
+    stage.wait(secs(3));
+    cleo.listen(&mut stage);
+    cleo.write_on(node, knew, b"cleo's");
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 0, b"DIRTY", 102);
+    cleo.tell(&mut stage);
+    stage.wait(Duration::from_millis(300));
+    let copy = copy_of(&mut stage);
+    let of_copy = stage.open("bo", &copy);
+    let first = stage.read("bo", of_copy, 0, 10);
+    let last = stage.read("bo", of_copy, 1_500, 10);
+    stage.wait(Duration::from_millis(100));
+    assert_eq!(stage.answer("bo", first), Some(Err(FsError::Io)));
+    assert_eq!(stage.bytes("bo", last), photo()[1_500..1_510]);
+    close(&mut stage, fh);
 }
