@@ -19,7 +19,7 @@ pub(crate) fn hold(seeds: u64) -> Reach {
                 return;
             }
             let outcome = run(seed, &[], false);
-            let mut found = found.lock().unwrap();
+            let mut found = found.lock().expect("no run panics outside its own");
             found.0.merge(&outcome.reach);
             if let Some(failure) = outcome.failure {
                 found.1.push((seed, failure));
@@ -31,22 +31,21 @@ pub(crate) fn hold(seeds: u64) -> Reach {
             scope.spawn(work);
         }
     });
-    let (reach, mut failures) = found.into_inner().unwrap();
+    let (reach, mut failures) = found.into_inner().expect("no run panics outside its own");
     failures.sort_by_key(|(seed, _)| *seed);
     let writing = if WRITING.load(Ordering::Relaxed) {
         "--writing "
     } else {
         ""
     };
-    for (seed, failure) in &failures {
-        println!("{failure}");
-        println!(
-            "again: cargo run -p tandem-sim --release -- run --seed {seed:#x} {writing}--trace"
-        );
-    }
+    let told = failures.iter().map(|(seed, failure)| {
+        let again = "again: cargo run -p tandem-sim --release -- run --seed";
+        format!("{failure}\n{again} {seed:#x} {writing}--trace\n")
+    });
     assert!(
         failures.is_empty(),
-        "{} of {seeds} seeds failed",
+        "{}{} of {seeds} seeds failed",
+        told.collect::<String>(),
         failures.len()
     );
     reach
