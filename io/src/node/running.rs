@@ -291,7 +291,8 @@ impl Running {
         self.own_mount.as_deref().map(Self::place)
     }
 
-    /// Runs until somebody asks for an end, or the mount is taken away; then stops.
+    /// Runs until somebody asks for an end, or the mount, or what is known here, is taken away; then
+    /// stops.
     ///
     /// # Errors
     /// When the engine broke, or the end was not clean.
@@ -325,7 +326,7 @@ impl Running {
     }
 
     /// Tells whether what is known here was taken away. Whoever does that may be about to take the
-    /// rest: nothing of it is told to anybody.
+    /// rest: from here on nothing of it is told to anybody.
     fn lost_home(&self) -> Option<End> {
         let (dir, id) = self.home.as_ref()?;
         let is_there = match std::fs::symlink_metadata(dir) {
@@ -335,8 +336,8 @@ impl Running {
         };
         (!is_there).then(|| {
             End::Halted(format!(
-                "{} was taken away while it was in use, and with it what is known here; nothing was \
-                 deleted for others: put it back and start again, or start without it as with a \
+                "{} was taken away while it was in use, and with it what is known here; what is \
+                 missing from now on is not told to others: put it back and start again, or start without it as with a \
                  folder that was never shared or joined, with a new ticket",
                 dir.display()
             ))
