@@ -143,6 +143,10 @@ pub(crate) struct Object {
     pub counted: bool,
     /// Whether the attempts ran out.
     pub exhausted: bool,
+    /// Whether a peer that may have it could not read it, since anything of it came.
+    pub failing: bool,
+    /// How often the attempts have run out since then.
+    pub rounds: u32,
     /// As of which version its chunks are asked for first: as the one before was asked for last.
     pub alias: Alias,
     /// Peers that wait until it was found.
@@ -186,6 +190,8 @@ impl Object {
             pausing: false,
             counted: false,
             exhausted: false,
+            failing: false,
+            rounds: 0,
             alias: Alias::Own,
             asks: BTreeSet::new(),
             chunks_fetched: 0,

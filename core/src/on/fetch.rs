@@ -7,10 +7,11 @@ use crate::action::{Action, WantState};
 use crate::engine::Engine;
 use crate::error::Fault;
 use crate::event::Fetched;
+use crate::fetch::backoff::DIAL_CAP;
 use crate::ids::{ChunkHash, ChunkIx, Dot, FetchId, LinkId, NodeId, ObjectId, ReqId};
 use crate::limits::LANES;
 use crate::link::Link;
-use crate::message::Want;
+use crate::message::{Role, Want};
 use crate::mutant::Mutant;
 use crate::object::{Alias, Denied, Fare, Object, Parcel, Stage};
 use crate::on::copy::Held;
@@ -23,6 +24,14 @@ const GONE_RETRY: Duration = Duration::from_millis(500);
 
 /// The same before it is asked for as another version that has the same bytes; by eye.
 const ALIAS_RETRY: Duration = Duration::from_millis(10);
+
+/// How long a full replica waits before it asks anew for what a peer could not read, once the
+/// attempts have run out: as long as between two attempts to reach somebody.
+const FAILING_RETRY: Duration = DIAL_CAP;
+
+/// How often that wait doubles, up to an hour: a peer whose disk is gone for good costs next to
+/// nothing.
+const FAILING_DOUBLINGS: u32 = 7;
 
 /// How long a link may bring no chunk at all before what is asked for on it counts as failed: a
 /// chunk of 512 KiB takes less at 5 kB/s. A dead link is found by its heartbeats long before.
@@ -512,6 +521,9 @@ impl Engine {
             }
             Fetched::Failed => {
                 self.landed_bytes(link, len);
+                if let Some(kept) = self.objects.get_mut(&object) {
+                    kept.failing = true;
+                }
                 if self.places_changes() && self.another_may_have(object, chunk, link, version) {
                     self.want_again(object, chunk);
                 } else {
@@ -699,6 +711,13 @@ impl Engine {
         kept.exhausted = true;
         kept.wanted.clear();
         kept.denied.clear();
+        if kept.failing && self.config.role == Role::Full {
+            // Nobody waits for it here who would ask again, and whoever has it does not say when its
+            // disk obliges.
+            let wait = FAILING_RETRY * (1 << kept.rounds.min(FAILING_DOUBLINGS));
+            kept.rounds = kept.rounds.saturating_add(1);
+            self.timers.set(Timer::Retry(object), self.now + wait);
+        }
         let readers: Vec<ReqId> = kept.readers.iter().copied().collect();
         for req in readers {
             if let Some(read) = self.take_waiting(req) {
@@ -715,6 +734,13 @@ impl Engine {
     pub(crate) fn retry(&mut self, object: ObjectId) {
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.pausing = false;
+            let is_over = kept.exhausted && kept.failing;
+            if is_over && self.config.role == Role::Full {
+                kept.exhausted = false;
+                kept.failing = false;
+                kept.download.link_up();
+                self.object_moves(object);
+            }
             self.mend(object);
             self.wake(object);
             self.bury_or_queue(object);
@@ -789,6 +815,8 @@ impl Engine {
         for object in waiting {
             if let Some(kept) = self.objects.get_mut(&object) {
                 kept.exhausted = false;
+                kept.failing = false;
+                kept.rounds = 0;
                 kept.denied.clear();
                 kept.gone.clear();
                 kept.download.link_up();

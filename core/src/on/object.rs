@@ -437,6 +437,8 @@ impl Engine {
         }
         kept.soft = true;
         kept.refused = false;
+        kept.failing = false;
+        kept.rounds = 0;
         // It was still on its way when the attempts at another chunk ran out.
         let is_after_all = core::mem::take(&mut kept.exhausted);
         if let Some(node) = self.drafts_on.get(&object)

@@ -287,7 +287,12 @@ impl Engine {
         }
         let are_directories = self.is_directory(node) && self.is_directory(other);
         if are_directories && self.tree.canonical(other) == node {
-            return There::Merged(other);
+            // One that holds the node is never empty before that has gone to its place.
+            return if self.folder.standing.is_below(node, other) {
+                There::InTheWay(other)
+            } else {
+                There::Merged(other)
+            };
         }
         let wanted = self.places_of(other);
         let leaves = if wanted.is_empty() {

@@ -528,3 +528,29 @@ fn what_comes_when_the_attempts_have_run_out_begins_them_anew() {
     bo.attend(&mut stage);
     assert_eq!(tree(&mut stage)["a"], [7; 2 * CHUNK as usize]);
 }
+
+/// bo's disk failed until the attempts at his file had run out. Nobody had to come for it to be fetched
+/// when the disk obliged; meanwhile he was asked less and less often.
+#[test]
+fn what_a_peer_could_not_read_is_asked_for_again_later() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    bo.file(NodeId::ROOT, "a", &[7; 700]);
+    bo.tell(&mut stage);
+    let mut asked = Vec::new();
+    for hour in 0..3 {
+        asked.push(0);
+        for _ in 0..720 {
+            asked[hour] += answer_all(&mut stage, bo.link, Fetched::Failed);
+            stage.said("ada", bo.link, Message::Ping);
+            stage.wait(secs(5));
+        }
+    }
+    assert!(asked[0] <= 60 && asked[2] <= 12, "{asked:?}");
+    for _ in 0..720 {
+        bo.attend(&mut stage);
+        stage.said("ada", bo.link, Message::Ping);
+        stage.wait(secs(5));
+    }
+    assert_eq!(tree(&mut stage)["a"], [7; 700]);
+}

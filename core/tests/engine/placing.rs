@@ -243,6 +243,34 @@ fn directories_change_places_with_what_is_in_them() {
     is_quiet(&mut stage);
 }
 
+/// A directory was to take the name of one that it stood in and that was one with it from then on: each
+/// waited for the other to go first.
+#[test]
+fn a_directory_takes_the_name_of_the_one_that_it_stands_in_and_is_one_with() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let inner = bo.directory(ROOT, "inner");
+    let outer = bo.directory(ROOT, "d");
+    bo.file(inner, "f", b"f");
+    bo.file(outer, "g", b"g");
+    bo.rename(inner, "inner", outer, "inner");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let within = [
+        ("d/", b"" as &[u8]),
+        ("d/g", b"g"),
+        ("d/inner/", b""),
+        ("d/inner/f", b"f"),
+    ];
+    expect(&mut stage, &within);
+    bo.rename(inner, "inner", ROOT, "d");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    expect(&mut stage, &[("d/", b""), ("d/f", b"f"), ("d/g", b"g")]);
+    assert_eq!(stage.side("ada").files.beside(), Vec::<Vec<u8>>::new());
+    is_quiet(&mut stage);
+}
+
 /// Bo had two files change places, and a program saved over one of them before that was done: it
 /// could not be put out of the way, and was tried again before it was looked at, without end.
 #[test]
