@@ -44,8 +44,9 @@ pub(crate) struct Estate {
     pub from: NodeId,
     /// One of its names.
     pub spot: Spot,
-    /// Whether what takes its place there is all here, if anything does: the name is not to be
-    /// without a file for long. And it is its only name: one file does not stand for two nodes.
+    /// Whether what takes its place there is all here, or nobody can be asked for it: the name is
+    /// not to be without a file for long. And it is its only name: one file does not stand for two
+    /// nodes.
     pub is_free: bool,
 }
 

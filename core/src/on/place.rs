@@ -378,7 +378,8 @@ impl Engine {
         let spot = self.folder.standing.spots(from).next()?.clone();
         let standing = &self.folder.standing;
         let is_only = standing.count(from) == 1 && !standing.is_parked(from);
-        let is_free = self.content_of(from) != Content::Absent && is_only;
+        let is_stuck = self.folder.placing.stuck.contains(&from);
+        let is_free = (self.content_of(from) != Content::Absent || is_stuck) && is_only;
         Some(Estate {
             from,
             spot,

@@ -554,3 +554,31 @@ fn what_a_peer_could_not_read_is_asked_for_again_later() {
     }
     assert_eq!(tree(&mut stage)["a"], [7; 700]);
 }
+
+/// Of bo's version nobody has the bytes any more, and what stood under its name was the conflict copy of
+/// ada's: that waited for it, and was nowhere where the tree has it.
+#[test]
+fn a_conflict_copy_gets_its_name_though_what_takes_its_place_is_lost() {
+    let mut stage = ada(&[("a", b"at first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (node, knew) = (bo.find("a"), bo.knows.clone());
+    stage.side("ada").files.write("a", b"ada's");
+    stage.hint("a");
+    stage.wait(secs(2));
+    let version = bo.write_on(node, knew, b"bo's");
+    bo.has_only(ObjectId { node, version }, &[]);
+    bo.tell(&mut stage);
+    for _ in 0..30 {
+        while bo.serve_one(&mut stage) {}
+        stage.said("ada", bo.link, Message::Ping);
+        stage.wait(secs(5));
+    }
+    let here = tree(&mut stage);
+    let names: Vec<&String> = here.keys().collect();
+    assert!(
+        matches!(&names[..], [name] if name.starts_with("a (conflict from ada")),
+        "{names:?}"
+    );
+    assert!(here.values().eq([b"ada's"]));
+}
