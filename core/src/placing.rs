@@ -167,6 +167,8 @@ pub(crate) struct Placing {
     pub preparing: bool,
     /// What is about to be put under a name, by node.
     pub intents: BTreeMap<NodeId, Intent>,
+    /// Those of them that an earlier run may have carried out.
+    pub resumed: BTreeSet<NodeId>,
     /// Nodes whose objects are being fetched.
     pub fetching: BTreeSet<NodeId>,
     /// Nodes whose objects are to be fetched when there is room.

@@ -599,17 +599,7 @@ impl Engine {
                 return;
             }
             kept.stage = Stage::Finishing;
-            let hashes: Vec<_> = kept
-                .download
-                .hashes()
-                .iter()
-                .map(|(&ix, &hash)| (ix, hash))
-                .collect();
-            for (chunk, hash) in hashes {
-                self.hashes.entry(object).or_default().insert(chunk, hash);
-                self.commits
-                    .put(records::hash(object, chunk), records::encode(&hash));
-            }
+            self.keep_hashes(object);
             self.hold(object, Holding::Complete);
             self.commits.harden();
             self.commits.then(After::Finish(object));
@@ -797,23 +787,26 @@ impl Engine {
     pub(crate) fn object_placed(&mut self, object: ObjectId) {
         self.ancestors.forget(object);
         if let Some(kept) = self.objects.get_mut(&object) {
-            let hashes: Vec<_> = kept
-                .download
-                .hashes()
-                .iter()
-                .map(|(&ix, &hash)| (ix, hash))
-                .collect();
             kept.doomed = true;
             kept.whole = false;
             kept.wanted.clear();
-            for (chunk, hash) in hashes {
-                self.hashes.entry(object).or_default().insert(chunk, hash);
-                self.commits
-                    .put(records::hash(object, chunk), records::encode(&hash));
-            }
         }
         if self.kept.remove(&object).is_some() {
             self.discard(object);
+        }
+    }
+
+    /// Puts the hashes of what was fetched on record.
+    pub(crate) fn keep_hashes(&mut self, object: ObjectId) {
+        let Some(kept) = self.objects.get(&object) else {
+            return;
+        };
+        let hashes = kept.download.hashes().iter();
+        let hashes: Vec<_> = hashes.map(|(&chunk, &hash)| (chunk, hash)).collect();
+        for (chunk, hash) in hashes {
+            self.hashes.entry(object).or_default().insert(chunk, hash);
+            self.commits
+                .put(records::hash(object, chunk), records::encode(&hash));
         }
     }
 

@@ -134,6 +134,7 @@ impl Engine {
         self.seek_parked(|count| count > 0);
         let intents: Vec<NodeId> = self.folder.placing.intents.keys().copied().collect();
         for node in intents {
+            self.folder.placing.resumed.insert(node);
             self.begin_intent(node);
             self.put(node);
         }

@@ -372,6 +372,8 @@ impl Engine {
             print,
             over,
         };
+        // A program may write to it before it is on record that it stands there.
+        self.keep_hashes(object);
         if self.has(Mutant::IntentAfterEffect) {
             self.folder.placing.intents.insert(node, intent);
             self.begin_intent(node);
@@ -400,6 +402,7 @@ impl Engine {
                 .put(records::intent(node), records::encode(&intent));
             self.commits.harden();
         }
+        let is_resumed = self.folder.placing.resumed.remove(&node);
         self.folder.placing.done.intents.insert(node);
         let spot = (intent.dir, intent.name.clone());
         let over = intent.over.as_ref().map(|(over, _)| *over);
@@ -415,7 +418,9 @@ impl Engine {
                 self.replaced(over.filter(|over| *over != node), &spot, None);
                 self.object_placed(object);
                 let print = sighting.print;
-                let is_ours = same_content(&intent.print, &print);
+                // What an earlier run put there a program may have written to, and have set its time
+                // back: all that tells of it then is that it changed after.
+                let is_ours = same_content(&intent.print, &print) && !is_resumed;
                 let print = if is_ours { print } else { intent.print };
                 let ours = Sighting {
                     print,
@@ -429,6 +434,7 @@ impl Engine {
                 self.review_ancestors(node);
             }
             Err(why) => {
+                self.let_go_of(node, object);
                 let spots = core::slice::from_ref(&spot);
                 self.refused(node, "putting down", spots, why);
                 if why == DiskError::NotFound

@@ -10,7 +10,7 @@ use tandem_core::place_wish::PlaceWish;
 use tandem_core::time::Duration;
 use tandem_core::tree::register::{Register, RegisterKey};
 
-use crate::bo::Bo;
+use crate::bo::{BO, Bo};
 use crate::stage::{Held, Stage};
 
 const ROOT: NodeId = NodeId::ROOT;
@@ -241,6 +241,36 @@ fn directories_change_places_with_what_is_in_them() {
     bo.attend(&mut stage);
     expect(&mut stage, &[("d/", b""), ("d/e/", b""), ("d/f", b"f")]);
     is_quiet(&mut stage);
+}
+
+/// Ada had put bo's file where it goes and was killed before that was on record; meanwhile a program
+/// wrote to it and set its time back. She put it there again, and took what she saw for what she had put.
+#[test]
+fn what_was_written_in_secret_to_what_a_killed_host_had_put_down_is_found() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let node = bo.file(ROOT, "a", &[7; 1_200]);
+    stage.hold("ada", Held::Commits);
+    bo.tell(&mut stage);
+    for _ in 0..10 {
+        if !tree(&mut stage).is_empty() {
+            break;
+        }
+        while bo.serve_one(&mut stage) {}
+        stage.let_by("ada", Held::Commits, 1);
+    }
+    expect(&mut stage, &[("a", &[7; 1_200])]);
+    stage.kill("ada");
+    stage.release("ada", Held::Commits);
+    let mut edited = [7; 1_200];
+    edited[1_000] = 8;
+    stage.side("ada").files.write_secretly("a", &edited);
+    stage.start("ada", Last::Killed);
+    bo.connect(&mut stage);
+    bo.listen(&mut stage);
+    bo.attend(&mut stage);
+    assert_ne!(bo.version_of(node).actor, BO, "he is told");
+    expect(&mut stage, &[("a", &edited)]);
 }
 
 /// A directory was to take the name of one that it stood in and that was one with it from then on: each
