@@ -67,6 +67,7 @@ impl Engine {
         let is_held = last.is_some_and(|last| last.node == node && self.is_held(last));
         let (context, beside) = self.tree.registers().context_for(node, Some(base));
         let stamp = self.stamp();
+        self.end_twins(node, base, Some(stamp));
         if let Some(draft) = self.drafts.get_mut(&node) {
             let version = stamp.dot;
             // Where none is known to be held, the one before may have come as far as to its place.

@@ -12,7 +12,7 @@ use crate::ids::{Dot, EntryId, NodeId};
 use crate::records;
 use crate::tree::conflict;
 use crate::tree::name::Name;
-use crate::tree::register::{Entry, Register};
+use crate::tree::register::Entry;
 use crate::version::VersionVector;
 
 impl Engine {
@@ -72,18 +72,7 @@ impl Engine {
         let held = self.held_object(node);
         self.leave(dir, name);
         if let Some(old) = self.entry_behind(dir, name, node) {
-            self.keep_shown(node, &[old.id]);
-            let mut ends = self.same_names(&old);
-            ends.push(old);
-            for old in ends {
-                let stamp = self.stamp();
-                let deleted = Some(known.clone());
-                self.make(Register::Entry(Entry {
-                    stamp,
-                    deleted,
-                    ..old
-                }));
-            }
+            self.end_name(node, old, &known);
             // A peer may have ended one of its names that stands here to this moment, and whoever
             // ended this one saw that it does: the file is not ended by the two of them.
             let left = self.folder.standing.spots(node).next().cloned();
@@ -100,6 +89,25 @@ impl Engine {
             // What was written through this name is seen under the others.
             self.look_at_node(node);
         }
+    }
+
+    /// A name of a node goes, and with it that of whatever is one with it there.
+    fn end_name(&mut self, node: NodeId, old: Entry, known: &VersionVector) {
+        let placed = self.folder.placed(node).map(|placed| placed.version);
+        let shown = self.tree.node(node).and_then(|view| view.version);
+        // Where a newer version is yet to be placed, nobody has seen what the others hold.
+        let is_all = shown.is_none() || shown == placed;
+        let twins = self.twins(node, old.parent, &old.name);
+        let twins = if is_all { twins } else { Vec::new() };
+        let mut known_of_all = known.clone();
+        for twin in &twins {
+            self.know_all_of(twin.node, &mut known_of_all);
+        }
+        self.keep_shown(node, &[old.id]);
+        let mut ends = self.same_names(&old);
+        ends.push(old);
+        self.end_entries(ends, known, None);
+        self.end_entries(twins, &known_of_all, None);
     }
 
     /// Forgets a node's file, of which no name stands any more.

@@ -45,6 +45,7 @@ pub(crate) mod synced;
 pub(crate) mod tell;
 pub(crate) mod timer;
 pub(crate) mod trash;
+mod twins;
 pub(crate) mod unbacked;
 mod unreadable;
 pub(crate) mod want;

@@ -314,7 +314,6 @@ impl Engine {
     /// show next.
     pub(crate) fn unname(&mut self, dir: NodeId, name: &Name, node: NodeId, stamp: Stamp) {
         let mut entries: Vec<Entry> = Vec::new();
-        let canonical = self.tree.canonical(dir);
         let at = self.tree.entry_at(dir, name.as_bytes());
         match at.and_then(|id| self.tree.registers().entry(id).cloned()) {
             Some(entry) => {
@@ -332,15 +331,7 @@ impl Engine {
                 deleted: None,
             }),
         }
-        for other in self.tree.merged(node) {
-            let here = |entry: &&Entry| {
-                entry.deleted.is_none()
-                    && entry.name == *name
-                    && self.tree.canonical(entry.parent) == canonical
-            };
-            let same = self.tree.registers().entries_of(other).find(here);
-            entries.extend(same.cloned());
-        }
+        entries.extend(self.twins(node, dir, name));
         let ends: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
         self.keep_shown_here(node, &ends, stamp);
         // Every delete of the edit knows what was known before it.
@@ -434,7 +425,7 @@ impl Engine {
 
     /// Covers what is here of a node. While a peer is still telling what it has, its updates are
     /// shown before all of them count as known.
-    fn know_all_of(&self, node: NodeId, knowledge: &mut VersionVector) {
+    pub(crate) fn know_all_of(&self, node: NodeId, knowledge: &mut VersionVector) {
         let registers = self.tree.registers();
         let versions = registers.versions_of(node);
         let versions = versions.map(|content| content.stamp.dot);
@@ -482,12 +473,15 @@ impl Engine {
         self.hush(&[(dir, &name), (to_dir, &to_name)], &nodes);
         let stamp = self.stamp();
         let from = self.entry_or_new(dir, &name, node, stamp);
+        let twins = self.twins(node, dir, &name);
         match (how, there) {
             (RenameHow::Exchange, Some(other)) => {
                 let back = self.stamp_beside(stamp);
+                let others = self.twins(other, to_dir, &to_name);
                 let other = self.entry_or_new(to_dir, &to_name, other, back);
                 self.move_entry(from, to_dir, &to_name, stamp);
                 self.move_entry(other, dir, &name, back);
+                self.move_twins(others, dir, &name, stamp);
             }
             (RenameHow::Replace, Some(other)) => {
                 let gone = self.stamp_beside(stamp);
@@ -498,6 +492,7 @@ impl Engine {
                 self.move_entry(from, to_dir, &to_name, stamp);
             }
         }
+        self.move_twins(twins, to_dir, &to_name, stamp);
         let left = there.filter(|_| how == RenameHow::Exchange);
         self.tell_other((to_dir, &to_name), Some(node));
         self.tell_other((dir, &name), left);

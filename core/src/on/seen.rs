@@ -363,6 +363,7 @@ impl Engine {
         }
         match old {
             Some(old) => {
+                let twins = self.twins(node, old.parent, &old.name);
                 for other in self.same_names(&old) {
                     let stamp = self.stamp();
                     let deleted = Some(self.me.knowledge.clone());
@@ -380,6 +381,7 @@ impl Engine {
                     name: name.clone(),
                     ..old
                 }));
+                self.move_twins(twins, dir, name, stamp);
                 self.stand(dir, name, node);
             }
             None => self.add_entry(node, dir, name),
@@ -550,6 +552,9 @@ impl Engine {
         };
         let held = self.held_object(node);
         self.stand_alone(node);
+        if let Some(base) = base {
+            self.end_twins(node, base, None);
+        }
         let (context, beside) = self.tree.registers().context_for(node, base);
         let stamp = self.stamp();
         self.make(Register::Content(Content {

@@ -31,3 +31,4 @@ mod stage;
 mod stories;
 mod synced;
 mod trash;
+mod twins;
