@@ -337,6 +337,24 @@ impl World {
         Err(failure)
     }
 
+    /// Waits until nothing but heartbeats goes on, for good. While a peer's disk is dead it is asked again
+    /// and again for what it alone has, each time after twice as long.
+    fn fall_silent(&mut self) -> Verdict {
+        let dead = self.lost.is_some() && self.config.minority == Minority::NoDisk;
+        let attempts = if dead { 4 } else { 1 };
+        for _ in 0..attempts {
+            self.settle()?;
+            self.busy_at = self.now;
+            let before = self.busy_at;
+            self.run_for(30 * SEC)?;
+            if self.busy_at == before {
+                return Ok(());
+            }
+        }
+        let what = "something other than heartbeats goes on after all was read";
+        Err(Failure::new(Kind::Convergence, "P4", what))
+    }
+
     /// Judges a world that has settled.
     pub fn judge_end(&mut self) -> Verdict {
         self.wants_ended()?;
@@ -353,14 +371,7 @@ impl World {
             self.check_caches(p)?;
             self.check_converged(p)?;
         }
-        self.settle()?;
-        self.busy_at = self.now;
-        let before = self.busy_at;
-        self.run_for(30 * SEC)?;
-        if self.busy_at != before {
-            let what = "something other than heartbeats goes on after all was read";
-            return Err(Failure::new(Kind::Convergence, "P4", what));
-        }
+        self.fall_silent()?;
         for (_, peer) in (0..).zip(&self.peers).filter(|(p, _)| lost != Some(*p)) {
             let clock = peer.clock(self.now);
             let status = peer.engine.as_ref().map(|engine| engine.status(clock));
