@@ -248,7 +248,8 @@ impl Engine {
         if let Some(draft) = self.drafts.get_mut(&node) {
             draft.asks.remove(&ask);
         }
-        self.answer(ask, Answer::NotHeld);
+        // It may be had, and not now.
+        self.answer(ask, Answer::Failed);
     }
 
     /// A chunk of what is beneath a draft was asked for in vain: whoever waits for it is told, and asks
@@ -277,7 +278,7 @@ impl Engine {
     pub(crate) fn lent_for_long(&mut self, ask: AskId) {
         let waited = self.drafts.values_mut();
         if waited.filter_map(|draft| draft.asks.take(&ask)).count() > 0 {
-            self.answer(ask, Answer::NotHeld);
+            self.answer(ask, Answer::Failed);
         }
     }
 

@@ -747,7 +747,7 @@ fn what_is_lacking_beneath_is_waited_for_no_longer_than_a_read() {
     stage.wait(secs(29));
     assert_eq!(answers(&mut stage, "bo"), [""; 0]);
     stage.wait(secs(2));
-    assert_eq!(answers(&mut stage, "bo"), ["not held"]);
+    assert_eq!(answers(&mut stage, "bo"), ["failed"]);
 }
 
 /// Asks somebody, on this link, for the first chunk of a version, and does not wait.
@@ -818,7 +818,7 @@ fn what_lies_beneath_a_draft_waits_for_room_for_a_moment() {
     stage.wait(Duration::from_millis(900));
     assert_eq!(answers(&mut stage, "bo"), [""; 0]);
     stage.wait(Duration::from_millis(200));
-    assert_eq!(answers(&mut stage, "bo"), ["not held"]);
+    assert_eq!(answers(&mut stage, "bo"), ["failed"]);
     stage.release("bo", Held::Chunks);
     assert_eq!(asked(&mut stage, made, 0), "here it is");
 }
