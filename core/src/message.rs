@@ -203,7 +203,7 @@ pub enum Answer {
     Gone,
     /// The one asked has no such version, or not this chunk of it.
     NotHeld,
-    /// The one asked could not read it.
+    /// The one asked may have it, and can't give it now.
     Failed,
 }
 

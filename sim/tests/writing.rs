@@ -303,6 +303,10 @@ const FOUND: &[(u64, &str)] = &[
         0xe397c,
         "what a draft had lost was read as the conflict copy, out of the file that was written over",
     ),
+    (
+        0x2dca15,
+        "an extended attribute brought a name back that a peer had removed, and the kernel was not told how many names there are",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

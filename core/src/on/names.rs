@@ -718,9 +718,17 @@ impl Engine {
 
     fn put_attrs(&mut self, req: ReqId, attrs: Attrs) {
         self.hush(&[], &[attrs.node]);
-        self.stand_alone(attrs.node);
+        let node = attrs.node;
+        let names = |engine: &Self| engine.tree.node(node).map(|view| view.nlink);
+        let before = names(self);
+        self.stand_alone(node);
         let stamp = self.stamp();
         self.make_here(Register::Attrs(Attrs { stamp, ..attrs }));
+        if names(self) != before {
+            // A peer had removed a name of it, which it has again: the answer does not say so.
+            self.hush.attributes.clear();
+            self.forget_inode(node, false);
+        }
         self.reply_stored(req, FsReply::Done);
     }
 
