@@ -6,6 +6,7 @@
 //! synced; a sidecar that was cut may get its old tail back.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use tandem_core::error::DiskError;
 use tandem_core::ids::ObjectId;
@@ -23,7 +24,7 @@ pub(super) struct Image {
     synced: Vec<u8>,
     since: Vec<Change>,
     /// What power losses took of writes, until it is written again.
-    lost: Vec<std::ops::Range<usize>>,
+    lost: Vec<Range<usize>>,
     /// When it was last written, or what that was set to; and the same when it was last synced.
     pub(super) mtime: WallTime,
     synced_mtime: WallTime,
@@ -62,14 +63,25 @@ impl Image {
             self.now.resize(end, 0);
         }
         self.now[at..end].copy_from_slice(bytes);
-        self.lost.retain(|lost| lost.start < at || end < lost.end);
+        self.made_good(at..end);
         self.since.push(Change::Write(at, bytes.to_vec()));
     }
 
     pub(super) fn resize(&mut self, len: usize) {
         self.now.resize(len, 0);
-        self.lost.retain(|lost| lost.end <= len);
+        self.made_good(len..usize::MAX);
         self.since.push(Change::Resize(len));
+    }
+
+    /// Nothing of a range is lost any more.
+    fn made_good(&mut self, range: Range<usize>) {
+        let left = std::mem::take(&mut self.lost).into_iter();
+        let left = left.flat_map(|lost| {
+            let before = lost.start..lost.end.min(range.start);
+            let behind = lost.start.max(range.end)..lost.end;
+            [before, behind]
+        });
+        self.lost = left.filter(|left| !left.is_empty()).collect();
     }
 
     pub(super) fn sync(&mut self) {
@@ -103,9 +115,7 @@ impl Image {
                 }
             };
             // A later write that was kept makes good what an earlier one lost.
-            let is_made_good =
-                |lost: &std::ops::Range<usize>| at <= lost.start && lost.end <= at + kept;
-            self.lost.retain(|lost| !is_made_good(lost));
+            self.made_good(at..at + kept);
             // What lay there before may happen to be the same bytes: then nothing is lost.
             let before = |n: usize| self.synced.get(at + n).copied().unwrap_or(0);
             if (kept..bytes.len()).any(|n| bytes[n] != before(n)) {
@@ -130,7 +140,7 @@ impl Image {
     }
 
     /// Tells whether no byte of a range waits for a sync, or was lost.
-    pub(super) fn is_synced(&self, range: &std::ops::Range<u64>) -> bool {
+    pub(super) fn is_synced(&self, range: &Range<u64>) -> bool {
         let end = range.end.min(self.now.len() as u64);
         // A length that is not sure says nothing of what lies before it, and before the last sure
         // one.
@@ -142,9 +152,8 @@ impl Image {
             }
             Change::Resize(len) => (*len as u64).min(sure) < end,
         };
-        let gone = |lost: &std::ops::Range<usize>| {
-            (lost.start as u64) < range.end && range.start < lost.end as u64
-        };
+        let gone =
+            |lost: &Range<usize>| (lost.start as u64) < range.end && range.start < lost.end as u64;
         !self.since.iter().any(within) && !self.lost.iter().any(gone)
     }
 }
@@ -321,7 +330,7 @@ impl Objects {
     }
 
     /// Tells whether no byte of a range of the partial file waits for a sync, or was lost.
-    pub fn is_synced(&self, object: ObjectId, range: std::ops::Range<u64>) -> bool {
+    pub fn is_synced(&self, object: ObjectId, range: Range<u64>) -> bool {
         let stored = self.0.get(&object);
         let partial = stored.and_then(|stored| stored.partial.as_ref());
         partial.is_none_or(|image| image.is_synced(&range))
