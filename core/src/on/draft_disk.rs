@@ -612,6 +612,11 @@ impl Engine {
         draft.stage = Stage::Open;
         let file = draft.file;
         self.settle_doubt(node);
+        let is_broken = |kept: &object::Object| kept.stage == object::Stage::Broken;
+        if self.objects.get(&file).is_some_and(is_broken) {
+            // The disk has refused a job on what is beneath, while the draft was on its way.
+            self.draft_broken(node, None);
+        }
         self.wake(file);
     }
 

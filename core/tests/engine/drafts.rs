@@ -542,6 +542,23 @@ fn what_is_claimed_is_proven_before_it_is_written_over() {
     assert_eq!(stage.bytes("bo", req), want[512..1_024]);
 }
 
+/// The disk refused to go on with the sidecar of what he had, just when he began to write: what was
+/// claimed was never proven, and who wrote over it waited for ever.
+#[test]
+fn what_is_claimed_is_proven_though_the_disk_refuses_its_sidecar() {
+    let is_cut = |wish: &DiskWish| matches!(wish, DiskWish::CutSidecar { .. });
+    let mut stage = bo_has_a_claim();
+    let (_, fh) = open(&mut stage, "photo");
+    stage.side("bo").failing = Some((is_cut, DiskError::Io));
+    written(&mut stage, fh, 100, b"in a chunk that is not here", 101);
+    assert!(stage.side("bo").failing.is_none());
+    written(&mut stage, fh, 600, b"HELLO", 102);
+    let mut want = photo();
+    want[600..605].copy_from_slice(b"HELLO");
+    let req = stage.read("bo", fh, 512, 512);
+    assert_eq!(stage.bytes("bo", req), want[512..1_024]);
+}
+
 /// The hash on record is that of the whole chunk.
 #[test]
 fn what_is_left_of_a_chunk_that_was_cut_survives_a_kill() {
