@@ -133,7 +133,10 @@ impl Engine {
         };
         let file = draft.file;
         let object = draft.last();
-        let has_ended = object != file && self.kept.contains_key(&object);
+        let is_settled = object != file && self.kept.contains_key(&object);
+        // One that nobody is in need of was being removed when the run before ended, or the disk
+        // refused that, and did it: only its record was left.
+        let has_ended = is_settled || (draft.is_restored && !draft.lost && self.may_go(object));
         let size = match self.tree.registers().content(object).map(|it| &it.body) {
             Some(crate::tree::register::Body::File { size, .. }) => *size,
             Some(crate::tree::register::Body::Link { .. }) | None => 0,

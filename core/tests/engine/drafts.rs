@@ -687,6 +687,38 @@ fn a_draft_whose_end_was_refused_and_done_leaves_nothing_to_sync() {
     assert_eq!(read(&mut stage, "photo"), want);
 }
 
+/// The disk had refused to remove what was written to a file that a peer had deleted since, and had
+/// done it. The next start said that it was lost.
+#[test]
+fn a_draft_whose_removal_was_refused_and_done_is_not_lost() {
+    let is_remove = |wish: &DiskWish| {
+        let DiskWish::Draft { wish, .. } = wish else {
+            return false;
+        };
+        matches!(wish, DraftWish::Remove)
+    };
+    let mut stage = both();
+    let (_, fh) = open(&mut stage, "photo");
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    flush(&mut stage, fh);
+    stage.wait(secs(3));
+    let mut want = photo();
+    want[600..605].copy_from_slice(b"HELLO");
+    assert_eq!(tree(&mut stage)["photo"], want);
+    stage.side("ada").files.remove("photo");
+    stage.hint("photo");
+    stage.wait(secs(3));
+    stage.side("bo").done_in_vain = Some((is_remove, DiskError::Io));
+    close(&mut stage, fh);
+    stage.wait(secs(3));
+    assert!(stage.side("bo").done_in_vain.is_none());
+    stage.kill("bo");
+    stage.start("bo", Last::Killed);
+    stage.wait(secs(3));
+    let is_it = |fault: &Fault| matches!(fault, Fault::Draft { .. });
+    assert!(!stage.side("bo").faults.iter().any(is_it));
+}
+
 /// While the disk could not find what had been written, each time that it was asked anew all calls waited
 /// for it once more, as at the start.
 #[test]
