@@ -609,6 +609,10 @@ impl Engine {
         let Some(upto) = kept.syncing.take() else {
             return;
         };
+        if kept.stage == Stage::Complete {
+            // It goes to its place, and is synced there once more.
+            return;
+        }
         let is_all = kept.storing.is_empty() && !kept.soft;
         let has_claims = kept.claims().have() > 0;
         let Some(writer) = kept.writer.as_mut() else {
@@ -725,6 +729,11 @@ impl Engine {
     pub(crate) fn job_ended(&mut self, object: ObjectId) {
         if let Some(kept) = self.objects.get_mut(&object) {
             kept.jobs = kept.jobs.saturating_sub(1);
+            let is_free = kept.jobs == 0 && kept.stage == Stage::Complete && !kept.doomed;
+            if is_free && self.config.role == Role::Full {
+                // It may have waited for that to go to its place.
+                self.object_whole(object);
+            }
             self.bury_if_idle(object);
             self.mend(object);
         }

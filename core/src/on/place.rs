@@ -13,7 +13,7 @@ use crate::event::Fingerprint;
 use crate::folder::Spot;
 use crate::ids::{NodeId, ObjectId};
 use crate::message::Role;
-use crate::object::Stage;
+use crate::object::{Object, Stage};
 use crate::on::disk::Job;
 use crate::place_wish::{FileKey, PlaceWish, Ready};
 use crate::placing::{BATCH_MAX, DEEDS_MAX, Deed};
@@ -575,6 +575,12 @@ impl Engine {
             let mut both = intended.chain(batch.iter().copied());
             if let Some((other, _)) = both.find(|&(_, of)| of == object) {
                 self.folder.placing.wait(node, other);
+                continue;
+            }
+            let is_busy = |kept: &Object| kept.jobs > 0;
+            if self.objects.get(&object).is_some_and(is_busy) {
+                // A sync of what was there by then would not find it. It is settled again when that
+                // has ended.
                 continue;
             }
             let view = self.tree.node(node);

@@ -6,6 +6,7 @@ use tandem_core::action::DiskWish;
 use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, Fault};
 use tandem_core::ids::NodeId;
+use tandem_core::message::Message;
 use tandem_core::place_wish::PlaceWish;
 use tandem_core::time::Duration;
 use tandem_core::tree::register::{Register, RegisterKey};
@@ -117,6 +118,32 @@ fn a_new_version_replaces_the_old_one_which_goes_to_the_trash() {
     expect(&mut stage, &[("a", &[9; 700])]);
     assert_eq!(stage.side("ada").files.beside(), [b"first"]);
     is_quiet(&mut stage);
+}
+
+/// The first chunk's sync was under way when the last one came: the file was put in its place, the sync
+/// did not find it, and ada was told that her disk had failed.
+#[test]
+fn a_file_goes_to_its_place_when_nothing_is_under_way_on_it() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    bo.file(ROOT, "a", &[9; 700]);
+    bo.tell(&mut stage);
+    assert!(bo.serve_one(&mut stage));
+    for _ in 0..19 {
+        stage.said("ada", bo.link, Message::Ping);
+        stage.wait(Duration::from_millis(250));
+    }
+    stage.hold("ada", Held::Disk);
+    assert!(bo.serve_one(&mut stage));
+    stage.wait(Duration::from_millis(500));
+    assert!(stage.trace().contains("sync n"), "{}", stage.trace());
+    // The chunk is stored.
+    stage.let_by("ada", Held::Disk, 1);
+    assert!(!stage.trace().contains("files ready"));
+    stage.release("ada", Held::Disk);
+    stage.wait(Duration::from_millis(500));
+    assert_eq!(tree(&mut stage)["a"], [9; 700]);
 }
 
 #[test]
