@@ -364,21 +364,28 @@ impl Engine {
     }
 
     /// Returns the base's chunk where a version says that its own is the same, and the base's is
-    /// here.
+    /// here; or that of the version as which it would be asked for.
     fn base_of(&self, object: ObjectId, chunk: ChunkIx) -> Option<Held> {
-        let base = self.tree.registers().content(object)?.same_as(chunk)?;
+        let content = self.tree.registers().content(object);
+        let base = content.and_then(|content| content.same_as(chunk));
+        let asked = Some(self.asked_as(object, chunk)).filter(|asked| *asked != object.version);
+        let mut both = base.into_iter().chain(asked);
+        both.find_map(|version| self.chunk_as(object, chunk, version))
+    }
+
+    /// Returns a chunk as another version of its file has it, if that is here.
+    fn chunk_as(&self, object: ObjectId, chunk: ChunkIx, version: Dot) -> Option<Held> {
         let kept = self.objects.get(&object)?;
-        let from = ObjectId {
-            node: object.node,
-            version: base,
-        };
+        let from = ObjectId { version, ..object };
         // It may be no ancestor: where a conflict copy shows it, it is filled as any other.
         let is_doomed = self.objects.get(&from).is_none_or(|base| base.doomed);
         if is_doomed || self.drafts_on.contains_key(&from) || kept.plain.contains(&chunk) {
             return None;
         }
         let held = self.chunk_of(from, chunk, kept.held().chunk_size())?;
-        (held.have.len == kept.held().chunk_range(chunk).1).then_some(held)
+        let known = kept.download.hash(chunk);
+        let fits = known.is_none_or(|known| known == held.have.hash);
+        (fits && held.have.len == kept.held().chunk_range(chunk).1).then_some(held)
     }
 
     /// Returns where the same chunk lies in a plain file of the shared folder, or in the trash: of

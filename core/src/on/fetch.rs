@@ -152,14 +152,20 @@ impl Engine {
                 .is_some_and(|kept| !kept.pausing && !kept.wanted.is_empty())
     }
 
-    /// Returns whether a host asks for a chunk already, for another version that has it too: once
-    /// it is here it is copied.
+    /// Returns whether a host asks for a chunk already, for another version that has it too, or is
+    /// about to store it: once it is here it is copied.
     fn is_asked_as(&self, object: ObjectId, version: Dot, chunk: ChunkIx) -> bool {
+        if self.config.host.is_some() {
+            return false;
+        }
         let is_it = |fetch: &Fetch| {
             let same = (fetch.object.node, fetch.version, fetch.chunk);
             same == (object.node, version, chunk) && fetch.object != object
         };
-        self.config.host.is_none() && self.fetches.values().any(is_it)
+        let other = ObjectId { version, ..object };
+        let kept = self.objects.get(&other).filter(|_| other != object);
+        let is_being_stored = kept.is_some_and(|kept| kept.storing.contains(&chunk));
+        is_being_stored || self.fetches.values().any(is_it)
     }
 
     /// Takes up a fetch on a link that nobody wanted any more when its object was given up: it is
