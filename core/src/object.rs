@@ -13,7 +13,7 @@ use crate::fetch::bitmap::ChunkBitmap;
 use crate::fetch::download::Download;
 use crate::fetch::record::SidecarWriter;
 use crate::fetch_state::FetchState;
-use crate::ids::{AskId, ChunkHash, ChunkIx, FetchId, LinkId, PayloadId, ReqId};
+use crate::ids::{AskId, ChunkHash, ChunkIx, Dot, FetchId, LinkId, PayloadId, ReqId};
 use crate::on::beneath::Beneath;
 use crate::time::Time;
 
@@ -125,6 +125,9 @@ pub(crate) struct Object {
     pub beneath: BTreeMap<ChunkIx, Option<Beneath>>,
     /// Of chunks that somebody said are in the file, and gave no hash: what was found there.
     pub found: BTreeMap<ChunkIx, ChunkHash>,
+    /// As which other version chunks of it came: that has them too, whatever becomes of the registers
+    /// that said so.
+    pub came_as: BTreeMap<ChunkIx, Dot>,
     /// Chunks being written.
     pub storing: BTreeSet<ChunkIx>,
     /// Claims being hashed.
@@ -181,6 +184,7 @@ impl Object {
             plain: BTreeSet::new(),
             beneath: BTreeMap::new(),
             found: BTreeMap::new(),
+            came_as: BTreeMap::new(),
             storing: BTreeSet::new(),
             checking: BTreeSet::new(),
             jobs: 0,

@@ -306,6 +306,16 @@ const FOUND: &[(u64, &str)] = &[
     (
         0x2dca15,
         "an extended attribute brought a name back that a peer had removed, and the kernel was not told how many names there are",
+        0xe3927,
+        "a host asked for a chunk as one version while it stored it as that",
+    ),
+    (
+        0xe3964,
+        "what lies beneath a draft was fetched as a version that was here",
+    ),
+    (
+        0x712,
+        "a host passed on a chunk that it had as another version's",
     ),
 ];
 

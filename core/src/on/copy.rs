@@ -376,7 +376,7 @@ impl Engine {
     /// Returns a chunk as another version of its file has it, if that is here.
     fn chunk_as(&self, object: ObjectId, chunk: ChunkIx, version: Dot) -> Option<Held> {
         let kept = self.objects.get(&object)?;
-        let from = ObjectId { version, ..object };
+        let from = self.keeper_of(ObjectId { version, ..object }, chunk)?;
         // It may be no ancestor: where a conflict copy shows it, it is filled as any other.
         let is_doomed = self.objects.get(&from).is_none_or(|base| base.doomed);
         if is_doomed || self.drafts_on.contains_key(&from) || kept.plain.contains(&chunk) {
@@ -386,6 +386,25 @@ impl Engine {
         let known = kept.download.hash(chunk);
         let fits = known.is_none_or(|known| known == held.have.hash);
         (fits && held.have.len == kept.held().chunk_range(chunk).1).then_some(held)
+    }
+
+    /// Returns which object has a chunk of a version: that version, or another one of its file whose
+    /// chunk came as that.
+    pub(crate) fn keeper_of(&self, object: ObjectId, chunk: ChunkIx) -> Option<ObjectId> {
+        if self.objects.contains_key(&object) {
+            return Some(object);
+        }
+        let first = ObjectId {
+            version: Dot::default(),
+            ..object
+        };
+        let of = self.objects.range(first..);
+        let mut of = of.take_while(|(at, _)| at.node == object.node);
+        let has = |kept: &Object| {
+            let is_it = kept.came_as.get(&chunk) == Some(&object.version);
+            is_it && kept.held().has(chunk) && !kept.doomed
+        };
+        of.find(|(_, kept)| has(kept)).map(|(at, _)| *at)
     }
 
     /// Returns where the same chunk lies in a plain file of the shared folder, or in the trash: of

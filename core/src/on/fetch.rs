@@ -449,6 +449,11 @@ impl Engine {
             self.landed_bytes(link, len);
             return;
         };
+        if let Some(kept) = self.objects.get_mut(&object)
+            && version != object.version
+        {
+            kept.came_as.insert(chunk, version);
+        }
         let fits = |hash: ChunkHash| known.is_none_or(|known| known == hash);
         let link_of = Some(link);
         let fare = |wire| Fare {

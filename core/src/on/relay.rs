@@ -10,14 +10,16 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::action::Action;
+use crate::action::{Action, DiskWish};
 use crate::engine::Engine;
 use crate::event::Fetched;
 use crate::ids::{AskId, ChunkIx, FetchId, LinkId, NodeId, ObjectId};
 use crate::limits::{CHUNK_SIZES, LANES};
 use crate::message::{Answer, Want};
 use crate::object::{Object, Stage};
+use crate::on::disk::Job;
 use crate::on::fetch::{Fetch, STALL};
+use crate::on::serve::besides;
 use crate::time::Duration;
 use crate::timers::Timer;
 use crate::tree::conflict;
@@ -63,7 +65,41 @@ impl Engine {
             self.serve_stored(ask);
             return true;
         }
-        self.relay(ask)
+        self.serve_as_other(ask) || self.relay(ask)
+    }
+
+    /// Answers an ask out of an object of another version whose chunk came as the one that is asked
+    /// for; false if there is none.
+    fn serve_as_other(&mut self, ask: AskId) -> bool {
+        let Some(serving) = self.asks.get(&ask).copied() else {
+            return false;
+        };
+        let Want {
+            object,
+            chunk,
+            have,
+        } = serving.want;
+        let Some(file) = self.keeper_of(object, chunk).filter(|file| *file != object) else {
+            return false;
+        };
+        let Some(kept) = self.objects.get(&file) else {
+            return false;
+        };
+        let (offset, len) = kept.held().chunk_range(chunk);
+        if len != serving.said || !kept.is_readable(offset, len) {
+            return false;
+        }
+        if let Some(serving) = self.asks.get_mut(&ask) {
+            serving.len = len;
+        }
+        let wish = DiskWish::ReadStored {
+            object: file,
+            offset,
+            len,
+            besides: besides(have, len),
+        };
+        self.job(Job::ServeStored { ask, file }, wish);
+        true
     }
 
     /// Returns whether a chunk is asked for already, or may be here: whoever waits for it asks again.
