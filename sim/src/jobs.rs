@@ -703,8 +703,9 @@ impl World {
             (DiskWish::HashChunk { object, offset, .. }, Err(_)) => {
                 resume.unreadable(want(*object, *offset));
             }
-            // Only what was to be made of it is not.
-            (DiskWish::ReadStored { .. }, Err(_)) => {}
+            (DiskWish::ReadStored { object, offset, .. }, _) => {
+                resume.read(want(*object, *offset), outcome.is_ok());
+            }
             (wish, Err(_)) => {
                 if let Some(object) = object(wish) {
                     resume.doubt(object);

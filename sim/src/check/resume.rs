@@ -34,6 +34,9 @@ pub struct Resume {
     fetches: u64,
     /// What was held, sound, until the engine threw it away.
     thrown: BTreeSet<Want>,
+    /// What is held, and could not be read when it was read last, as to be copied: whoever may have
+    /// it is asked.
+    unread: BTreeSet<Want>,
     /// The bytes of each chunk that was asked for.
     bytes: BTreeMap<Want, Bytes>,
 }
@@ -80,6 +83,8 @@ impl Resume {
         // for that.
         let is_held = self.held.contains_key(&want);
         if is_held && is_passed_on && self.unplaced.contains(&want.object) {
+            self.excuse(want);
+        } else if is_held && self.unread.contains(&want) {
             self.excuse(want);
         } else if is_held {
             let what = format!("{want:?} is held and fetched again");
@@ -174,6 +179,7 @@ impl Resume {
         let object = into.unwrap_or(want.object);
         if done && !self.doubtful.contains(&object) {
             self.held.insert(Want { object, ..want }, hash);
+            self.unread.remove(&Want { object, ..want });
             self.came_as.insert(Want { object, ..want }, want);
         } else {
             self.excuse(want);
@@ -214,6 +220,15 @@ impl Resume {
         }
     }
 
+    /// Stored bytes were read, to be sent or copied, or could not be.
+    pub fn read(&mut self, want: Want, good: bool) {
+        if good {
+            self.unread.remove(&want);
+        } else {
+            self.unread.insert(want);
+        }
+    }
+
     /// The engine had an object removed or made anew. What was wrong with it is known here: what
     /// was not is never needed again, or should have been kept.
     pub fn thrown(&mut self, object: ObjectId) {
@@ -232,6 +247,7 @@ impl Resume {
             self.held.remove(&want);
             self.excuse_held(want);
         }
+        self.unread.retain(|want| want.object != object);
         self.doubtful.remove(&object);
         self.refused.remove(&object);
         self.unplaced.remove(&object);
@@ -283,6 +299,7 @@ impl Resume {
         lost.extend(self.here.values().map(|(want, _)| *want));
         self.asked.clear();
         self.here.clear();
+        self.unread.clear();
         self.doubtful.clear();
         self.refused.clear();
         self.unplaced.clear();
