@@ -86,8 +86,14 @@ impl Engine {
             object::Stage::Loading
             | object::Stage::Creating
             | object::Stage::Syncing
-            | object::Stage::Finishing
-            | object::Stage::Broken => return Turn::Wait,
+            | object::Stage::Finishing => return Turn::Wait,
+            object::Stage::Broken => {
+                // Who writes waits for the disk, and for no pause; it says what it says.
+                if self.forget_broken(file) {
+                    self.get_going(file);
+                }
+                return Turn::Wait;
+            }
         };
         draft.from = from;
         // What is there may be all that there is of what was synced before.

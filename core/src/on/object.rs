@@ -699,21 +699,16 @@ impl Engine {
 
     /// Looks at a broken object's files again, once nothing is under way on them.
     pub(crate) fn mend(&mut self, object: ObjectId) {
-        if self.drafted(object).is_some() {
-            // The draft is found anew, and this with it.
+        if self.drafts_on.contains_key(&object) {
+            // The draft is found anew, and this with it; or it waits for this, and for no pause.
             self.draft_woken(object);
             return;
         }
-        let Some(kept) = self.objects.get_mut(&object) else {
+        let is_pausing = self.objects.get(&object).is_none_or(|kept| kept.pausing);
+        if is_pausing || !self.forget_broken(object) {
             return;
-        };
-        if kept.stage == Stage::Broken && kept.jobs == 0 && !kept.pausing {
-            kept.stage = Stage::Unknown;
-            let (size, chunk_size) = (kept.size(), kept.held().chunk_size());
-            kept.download.forget(size, chunk_size, self.now);
-            kept.checking.clear();
-            kept.storing.clear();
-            kept.found.clear();
+        }
+        if let Some(kept) = self.objects.get_mut(&object) {
             let is_wanted = kept.whole || !kept.readers.is_empty();
             if is_wanted {
                 self.get_going(object);
@@ -723,6 +718,24 @@ impl Engine {
                 self.ancestors.is_unknown(object);
             }
         }
+    }
+
+    /// Forgets what was known of a broken object, so that the disk is asked anew; false while
+    /// something is under way on it.
+    pub(crate) fn forget_broken(&mut self, object: ObjectId) -> bool {
+        let Some(kept) = self.objects.get_mut(&object) else {
+            return false;
+        };
+        let is_due = kept.stage == Stage::Broken && kept.jobs == 0;
+        if is_due {
+            kept.stage = Stage::Unknown;
+            let (size, chunk_size) = (kept.size(), kept.held().chunk_size());
+            kept.download.forget(size, chunk_size, self.now);
+            kept.checking.clear();
+            kept.storing.clear();
+            kept.found.clear();
+        }
+        is_due
     }
 
     /// A job on an object has ended, whatever came of it.

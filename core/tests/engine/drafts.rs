@@ -559,6 +559,22 @@ fn what_is_claimed_is_proven_though_the_disk_refuses_its_sidecar() {
     assert_eq!(stage.bytes("bo", req), want[512..1_024]);
 }
 
+/// The disk could not find what he had, as he read, and was to be asked again after a pause. What was
+/// written then waited for that too; and for ever, where no attempt was left.
+#[test]
+fn a_write_waits_for_the_disk_and_for_no_pause() {
+    let is_load = |wish: &DiskWish| matches!(wish, DiskWish::LoadObject { .. });
+    let mut stage = bo_has_a_claim();
+    let (_, fh) = open(&mut stage, "photo");
+    stage.side("bo").failing = Some((is_load, DiskError::Io));
+    let read = stage.read("bo", fh, 512, 512);
+    assert!(stage.side("bo").failing.is_none());
+    written(&mut stage, fh, 600, b"HELLO", 101);
+    let mut want = photo();
+    want[600..605].copy_from_slice(b"HELLO");
+    assert_eq!(stage.bytes("bo", read), want[512..1_024]);
+}
+
 /// The hash on record is that of the whole chunk.
 #[test]
 fn what_is_left_of_a_chunk_that_was_cut_survives_a_kill() {
