@@ -122,6 +122,8 @@ pub(crate) enum DraftBase {
     Complete,
     /// There is no draft any more: a power loss took it, before anybody was told of its version.
     Gone(Unbacked),
+    /// There is no draft any more: nobody was in need of it, and the disk refused to remove its files.
+    Over,
 }
 
 /// What a version is taken to be whose bytes a power loss took.

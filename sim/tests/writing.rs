@@ -317,6 +317,11 @@ const FOUND: &[(u64, &str)] = &[
         0x712,
         "a host passed on a chunk that it had as another version's",
     ),
+    (
+        0x1e8896,
+        "what was to be removed, and was, though the disk refused that, was needed again by the next \
+         start",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -300,6 +300,10 @@ impl Engine {
     /// range is here; `None` if the version that is shown has nothing to do with the draft.
     pub(crate) fn draft_reads(&self, node: NodeId, offset: u64, len: u32) -> Option<DraftRead> {
         let draft = self.drafts.get(&node)?;
+        if draft.is_restored && draft.stage == Stage::Removing {
+            // Nothing of it counts.
+            return None;
+        }
         let is_sought = matches!(draft.stage, Stage::Broken | Stage::Loading);
         if draft.is_restored || (draft.is_unsure && is_sought) || draft.is_nobodys() {
             return Some(DraftRead::NotFound);

@@ -13,6 +13,7 @@ use crate::ids::{ChunkIx, NodeId, ObjectId, ReqId};
 use crate::limits::{DRAFT_SYNCS_MAX, GROWING_MAX, QUIET};
 use crate::object;
 use crate::on::disk::Job;
+use crate::records::{self, DraftBase, DraftRecord};
 use crate::timers::Timer;
 
 /// What came of looking at the first thing in a draft's queue.
@@ -677,9 +678,17 @@ impl Engine {
                 self.draft_broken(node, Some(why));
             }
             DraftJob::Removed => {
-                // Its record stays, by which the next start removes it. It may be removed all the
-                // same: nothing counts as here that it was written over.
+                // A record stays, by which the next start removes it, whatever is needed by then. It
+                // may be removed all the same: nothing counts as here that it was written over.
                 let keeps_base = draft.keeps_base;
+                if !keeps_base {
+                    let record = DraftRecord {
+                        from: DraftBase::Over,
+                        ..draft.record()
+                    };
+                    self.commits
+                        .put(records::draft(node), records::encode(&record));
+                }
                 self.draft_fault(object, why);
                 let queue = self.take_draft(node);
                 let readers = if keeps_base {

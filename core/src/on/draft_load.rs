@@ -30,6 +30,8 @@ impl Engine {
             DraftBase::Nothing => DraftFrom::Nothing,
             DraftBase::Partial => DraftFrom::Partial,
             DraftBase::Complete => DraftFrom::Complete,
+            // Of what is left of it nothing counts.
+            DraftBase::Over => DraftFrom::Nothing,
             DraftBase::Gone(_) => {
                 self.unbacked.insert(node, record);
                 return;
@@ -43,11 +45,16 @@ impl Engine {
             draft.of = node;
         }
         draft.journaled = record.version;
-        draft.stage = Stage::Loading;
+        let is_over = record.from == DraftBase::Over;
+        draft.stage = if is_over {
+            Stage::Removing
+        } else {
+            Stage::Loading
+        };
         (draft.lost, draft.doubted) = (lost, lost);
         draft.is_restored = true;
         // Of its versions none is known to be synced.
-        draft.hold = Some(Arrival(1));
+        draft.hold = (!is_over).then_some(Arrival(1));
         self.drafts_on.insert(record.file, node);
         self.drafts.insert(node, draft);
     }
@@ -56,9 +63,11 @@ impl Engine {
     pub(crate) fn load_drafts(&mut self) {
         let nodes: Vec<NodeId> = self.drafts.keys().copied().collect();
         for node in nodes {
-            let last = self.drafts.get(&node).map(Draft::last);
+            let draft = self.drafts.get(&node);
+            let is_over = draft.is_some_and(|draft| draft.stage == Stage::Removing);
+            let last = draft.map(Draft::last);
             let may_go = last.is_none_or(|last| self.may_go(last));
-            if may_go && !self.is_owed(node) {
+            if is_over || (may_go && !self.is_owed(node)) {
                 self.remove_draft(node);
             } else {
                 self.draft_job(node, DraftJob::Loaded, DraftWish::Load);
