@@ -73,6 +73,7 @@ impl Engine {
             {
                 // Another file stands in its place, as after a save by rename. (Of a file with
                 // several names, the others still name the old one.)
+                self.stood_elsewhere(sighting);
                 self.update(node, sighting, wall);
                 if kind == Kind::Directory {
                     self.folder.list(node);
@@ -212,6 +213,18 @@ impl Engine {
         }
         self.spot_free(dir, name);
         self.commits.remove(records::stands(dir, name));
+    }
+
+    /// A file stands for another one from here on. Where it was moved, and its last name was found to be
+    /// gone before, it is what a peer still gets that had begun to make something of what it was.
+    fn stood_elsewhere(&mut self, sighting: &Sighting) {
+        let was = self.folder.returned(file_key(&sighting.print));
+        if let Some((_, was)) = was
+            && sighting.what == Seen::File
+            && same_content(&was.print, &sighting.print)
+        {
+            self.still_served(was);
+        }
     }
 
     /// A file, directory or symlink is new.

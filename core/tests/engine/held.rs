@@ -331,6 +331,24 @@ fn a_host_serves_the_version_that_a_moved_file_was() {
     assert_eq!(asked_on(&mut stage, own, first, 1), "gone");
 }
 
+/// The same of one that was moved onto another file, which it is from then on.
+#[test]
+fn a_host_serves_the_version_that_a_file_was_before_it_was_moved_onto_another() {
+    let mut stage = ada(&[("a", &[7; 700]), ("b", b"b")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("a");
+    let version = bo.version_of(node);
+    let first = ObjectId { node, version };
+    let own = ("ada", bo.link);
+    stage.side("ada").files.rename("a", "b");
+    stage.hint("a");
+    stage.wait(secs(2));
+    stage.hint("b");
+    bo.listen(&mut stage);
+    assert_eq!(asked_on(&mut stage, own, first, 1), "here it is");
+}
+
 /// What was written to a moved file before it was seen is not what the version before holds.
 #[test]
 fn a_host_does_not_serve_what_a_moved_file_became_as_what_it_was() {
