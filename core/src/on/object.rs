@@ -678,6 +678,7 @@ impl Engine {
         };
         // Once is enough until something of it was written again.
         let is_news = !core::mem::replace(&mut kept.refused, true);
+        let was_whole = kept.stage == Stage::Complete;
         kept.break_off();
         for parcel in core::mem::take(&mut kept.arrived) {
             self.give_up(parcel);
@@ -694,6 +695,10 @@ impl Engine {
         self.refuse_asks(object);
         if !self.placing_refused(object) {
             self.pause(object, None);
+        }
+        if was_whole && self.config.role == Role::Full {
+            // It waited for this to go to its place, and is wanted again.
+            self.object_whole(object);
         }
     }
 

@@ -124,26 +124,31 @@ fn a_new_version_replaces_the_old_one_which_goes_to_the_trash() {
 /// did not find it, and ada was told that her disk had failed.
 #[test]
 fn a_file_goes_to_its_place_when_nothing_is_under_way_on_it() {
-    let mut stage = ada(&[]);
-    let mut bo = Bo::join(&mut stage);
-    bo.listen(&mut stage);
-    bo.file(ROOT, "a", &[9; 700]);
-    bo.tell(&mut stage);
-    assert!(bo.serve_one(&mut stage));
-    for _ in 0..19 {
-        stage.said("ada", bo.link, Message::Ping);
-        stage.wait(Duration::from_millis(250));
+    let is_sync = |wish: &DiskWish| matches!(wish, DiskWish::SyncObject { .. });
+    for is_refused in [false, true] {
+        let mut stage = ada(&[]);
+        let mut bo = Bo::join(&mut stage);
+        bo.listen(&mut stage);
+        bo.file(ROOT, "a", &[9; 700]);
+        bo.tell(&mut stage);
+        assert!(bo.serve_one(&mut stage));
+        for _ in 0..19 {
+            stage.said("ada", bo.link, Message::Ping);
+            stage.wait(Duration::from_millis(250));
+        }
+        stage.hold("ada", Held::Disk);
+        stage.side("ada").failing = is_refused.then_some((is_sync, DiskError::Io));
+        assert!(bo.serve_one(&mut stage));
+        stage.wait(Duration::from_millis(500));
+        assert!(stage.trace().contains("sync n"), "{}", stage.trace());
+        // The chunk is stored.
+        stage.let_by("ada", Held::Disk, 1);
+        assert!(!stage.trace().contains("files ready"));
+        stage.release("ada", Held::Disk);
+        bo.attend(&mut stage);
+        assert_eq!(tree(&mut stage)["a"], [9; 700]);
+        assert_eq!(stage.side("ada").faults.len(), usize::from(is_refused));
     }
-    stage.hold("ada", Held::Disk);
-    assert!(bo.serve_one(&mut stage));
-    stage.wait(Duration::from_millis(500));
-    assert!(stage.trace().contains("sync n"), "{}", stage.trace());
-    // The chunk is stored.
-    stage.let_by("ada", Held::Disk, 1);
-    assert!(!stage.trace().contains("files ready"));
-    stage.release("ada", Held::Disk);
-    stage.wait(Duration::from_millis(500));
-    assert_eq!(tree(&mut stage)["a"], [9; 700]);
 }
 
 #[test]
