@@ -284,6 +284,9 @@ pub struct Engine {
     /// A fault planted on purpose.
     #[cfg(feature = "mutants")]
     pub(crate) mutant: Option<crate::mutant::Mutant>,
+    /// The clock on the wall at the last edit.
+    #[cfg(feature = "mutants")]
+    pub(crate) wall: i64,
 }
 
 impl Engine {
@@ -361,6 +364,8 @@ impl Engine {
             actions: VecDeque::new(),
             #[cfg(feature = "mutants")]
             mutant: None,
+            #[cfg(feature = "mutants")]
+            wall: 0,
             config,
         };
         engine.load(start, stored)?;
@@ -372,6 +377,7 @@ impl Engine {
     /// Takes in something that happened at `now`.
     pub fn handle(&mut self, now: Time, event: Event) {
         self.now = self.now.max(now);
+        self.at_work(&event);
         match event {
             Event::Tick => self.on_tick(),
             Event::Fs { req, call } => self.on_fs(req, call),
@@ -475,7 +481,7 @@ impl Engine {
         };
         self.me.knowledge.cover(dot);
         let next = self.tree.registers().lamport().0.saturating_add(1);
-        let lamport = Lamport(next.min(COUNTER_MAX));
+        let lamport = Lamport(self.ordered(next).min(COUNTER_MAX));
         Stamp { lamport, dot }
     }
 

@@ -4,6 +4,7 @@
 //! Law: nothing of them is in a build without the feature `mutants`, which only the simulator's
 //! feature of that name turns on; there every question for one is `false` to the compiler.
 
+#[cfg(not(feature = "mutants"))]
 use crate::engine::Engine;
 
 /// A planted fault.
@@ -51,11 +52,17 @@ pub enum Mutant {
     TrashEmptied,
     /// Who wants a thing back gets the oldest one.
     OtherRestored,
+    /// The id of a conflict copy depends on who shows it.
+    CopyIdLocal,
+    /// Updates are ordered by the clock on the wall.
+    ClockOrder,
+    /// A version is held beside one that was made knowing it.
+    DominatedKept,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::RangeOutward,
         Self::FailedReadIsEof,
         Self::BitBeforeData,
@@ -76,6 +83,9 @@ impl Mutant {
         Self::RemovedLetIn,
         Self::TrashEmptied,
         Self::OtherRestored,
+        Self::CopyIdLocal,
+        Self::ClockOrder,
+        Self::DominatedKept,
     ];
 
     /// Returns whether only runs in which joiners write meet what it does: nothing is put into the
@@ -88,7 +98,10 @@ impl Mutant {
             | Self::SyncedUnheld
             | Self::SyncedUnacked
             | Self::TrashEmptied
-            | Self::OtherRestored => true,
+            | Self::OtherRestored
+            | Self::CopyIdLocal
+            | Self::ClockOrder
+            | Self::DominatedKept => true,
             Self::RangeOutward
             | Self::FailedReadIsEof
             | Self::BitBeforeData
@@ -107,17 +120,73 @@ impl Mutant {
 }
 
 #[cfg(feature = "mutants")]
-impl Engine {
-    /// Plants a fault, at the start.
-    pub fn plant(&mut self, mutant: Mutant) {
-        self.mutant = Some(mutant);
+mod planted {
+    extern crate std;
+
+    use core::cell::Cell;
+
+    use super::Mutant;
+    use crate::edit::Edit;
+    use crate::engine::Engine;
+    use crate::event::{Event, FsCall};
+    use crate::message::Role;
+
+    std::thread_local! {
+        // Rooms that are functions of what they are given know no engine: which fault is planted in the
+        // one that is at work, and whether that shares the folder.
+        static AT_WORK: Cell<(Option<Mutant>, bool)> = const { Cell::new((None, false)) };
     }
 
-    /// Returns whether this fault is planted here.
-    pub(crate) fn has(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
+    /// Returns whether this fault is planted in the engine that is at work.
+    pub(crate) fn is_planted(mutant: Mutant) -> bool {
+        AT_WORK.get().0 == Some(mutant)
+    }
+
+    /// Returns whether the engine that is at work shares the folder.
+    pub(crate) fn is_host() -> bool {
+        AT_WORK.get().1
+    }
+
+    impl Engine {
+        /// Plants a fault, at the start.
+        pub fn plant(&mut self, mutant: Mutant) {
+            self.mutant = Some(mutant);
+        }
+
+        /// Returns whether this fault is planted here.
+        pub(crate) fn has(&self, mutant: Mutant) -> bool {
+            self.mutant == Some(mutant)
+        }
+
+        /// Returns the Lamport time of the next update, which is to be this.
+        pub(crate) fn ordered(&self, next: u64) -> u64 {
+            if self.has(Mutant::ClockOrder) && self.wall > 0 {
+                return self.wall.unsigned_abs();
+            }
+            next
+        }
+
+        /// This engine is at work from now on, on this.
+        pub(crate) fn at_work(&mut self, event: &Event) {
+            AT_WORK.set((self.mutant, self.config.role == Role::Full));
+            let Event::Fs {
+                call: FsCall::Edit(edit),
+                ..
+            } = event
+            else {
+                return;
+            };
+            if let Edit::Create { making, .. } | Edit::Make { making, .. } = edit {
+                self.wall = making.wall.secs;
+            } else if let Edit::Write { wall, .. } = edit {
+                self.wall = wall.secs;
+            }
+        }
     }
 }
+
+#[cfg(feature = "mutants")]
+pub(crate) use planted::{is_host, is_planted};
 
 #[cfg(not(feature = "mutants"))]
 impl Engine {
@@ -126,4 +195,28 @@ impl Engine {
     pub(crate) const fn has(&self, _mutant: Mutant) -> bool {
         false
     }
+
+    /// Returns the Lamport time of the next update, which is to be this.
+    #[inline]
+    pub(crate) const fn ordered(&self, next: u64) -> u64 {
+        next
+    }
+
+    /// This engine is at work from now on, on this.
+    #[inline]
+    pub(crate) const fn at_work(&mut self, _event: &crate::event::Event) {}
+}
+
+/// Returns that no fault is planted.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub(crate) const fn is_planted(_mutant: Mutant) -> bool {
+    false
+}
+
+/// Nobody asks.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub(crate) const fn is_host() -> bool {
+    false
 }

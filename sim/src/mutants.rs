@@ -51,6 +51,7 @@ pub fn expected(mutant: Mutant) -> &'static [&'static str] {
         Mutant::SyncedUnacked => &["P2"],
         Mutant::RemovedLetIn => &["access ends"],
         Mutant::TrashEmptied | Mutant::OtherRestored => &["undo"],
+        Mutant::CopyIdLocal | Mutant::ClockOrder | Mutant::DominatedKept => &["P2", "P3", "P4"],
     }
 }
 

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use crate::ids::{Dot, NodeId};
 use crate::label::Label;
 use crate::limits::NAME_LEN_MAX;
+use crate::mutant::{Mutant, is_host, is_planted};
 use crate::tree::name::Name;
 
 /// Counters of updates lie below both bits; those of conflict copies have the first, and those of
@@ -19,15 +20,24 @@ use crate::tree::name::Name;
 pub(super) const COPY_BIT: u64 = 1 << 63;
 const ASIDE_BIT: u64 = 1 << 62;
 
+/// What a planted fault has depend on who shows a copy.
+const LOCAL_BIT: u64 = if cfg!(feature = "mutants") {
+    1 << 61
+} else {
+    0
+};
+
 /// The longest ending of a name, its dot included, that is kept at the end of a copy's name:
 /// longer than any ending that a program goes by, by eye.
 const EXTENSION_LEN_MAX: usize = 32;
 
 /// Returns the node under which `version` is shown when it lost.
 pub fn copy_of(version: Dot) -> NodeId {
+    let planted = is_planted(Mutant::CopyIdLocal) && is_host();
+    let local = if planted { LOCAL_BIT } else { 0 };
     NodeId(Dot {
         actor: version.actor,
-        counter: version.counter | COPY_BIT,
+        counter: version.counter | COPY_BIT | local,
     })
 }
 
@@ -35,7 +45,7 @@ pub fn copy_of(version: Dot) -> NodeId {
 pub fn copied(node: NodeId) -> Option<Dot> {
     (node.0.counter & COPY_BIT != 0).then_some(Dot {
         actor: node.0.actor,
-        counter: node.0.counter & !COPY_BIT,
+        counter: node.0.counter & !COPY_BIT & !LOCAL_BIT,
     })
 }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::ids::Arrival;
 use crate::limits::{ENTRIES_PER_NODE_MAX, SIBLINGS_MAX};
+use crate::mutant::{Mutant, is_planted};
 use crate::tree::invariant;
 use crate::tree::register::{Attrs, Content, Digest, Entry, Kind, Register, RegisterKey, Stamp};
 use crate::tree::store::{Applied, EntryIx, Held, HeldEntry, Ix, Registers, Slot, kind_of};
@@ -104,12 +105,15 @@ impl Registers {
         }
         let dot = content.stamp.dot;
         let cell = &mut self.cells[ix.0];
-        let known =
-            |held: &Held<Content>| held.register.stamp.dot == dot || held.register.supersedes(dot);
+        let is_checked = !is_planted(Mutant::DominatedKept);
+        let known = |held: &Held<Content>| {
+            held.register.stamp.dot == dot || (is_checked && held.register.supersedes(dot))
+        };
         if cell.contents.iter().any(known) {
             return Applied::Known;
         }
-        let superseded = |held: &&Held<Content>| content.supersedes(held.register.stamp.dot);
+        let supersedes = |version| is_checked && content.supersedes(version);
+        let superseded = |held: &&Held<Content>| supersedes(held.register.stamp.dot);
         let left = cell.contents.len() - cell.contents.iter().filter(superseded).count();
         if left >= SIBLINGS_MAX {
             return Applied::Refused("a file has more versions side by side than allowed");
@@ -122,7 +126,7 @@ impl Registers {
         let arrivals = &mut self.arrivals;
         let holes = &mut self.holes;
         cell.contents.retain(|held| {
-            let gone = content.supersedes(held.register.stamp.dot);
+            let gone = supersedes(held.register.stamp.dot);
             if gone {
                 arrivals.remove(&held.arrival);
                 holes.insert((arrival, held.arrival));
@@ -131,7 +135,7 @@ impl Registers {
             !gone
         });
         cell.digests.retain(|held| {
-            let gone = content.supersedes(held.register.object.version);
+            let gone = supersedes(held.register.object.version);
             if gone {
                 arrivals.remove(&held.arrival);
                 holes.insert((arrival, held.arrival));
