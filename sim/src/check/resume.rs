@@ -82,9 +82,8 @@ impl Resume {
         // While nobody knows what became of it, or it is on its way out, another peer need not wait
         // for that.
         let is_held = self.held.contains_key(&want);
-        if is_held && is_passed_on && self.unplaced.contains(&want.object) {
-            self.excuse(want);
-        } else if is_held && self.unread.contains(&want) {
+        let is_out_of_reach = is_passed_on && self.unplaced.contains(&want.object);
+        if is_held && (is_out_of_reach || self.unread.contains(&want)) {
             self.excuse(want);
         } else if is_held {
             let what = format!("{want:?} is held and fetched again");
