@@ -162,6 +162,8 @@ pub struct Body {
     beneath: Vec<Arc<Vec<u16>>>,
     /// When it was last changed.
     at: u64,
+    /// Since when it was changed again and again, and nobody closed or synced it.
+    busy: Option<u64>,
     /// Whether what is there now is a version already.
     noted: bool,
     /// Whether what is there now is owed already.
@@ -172,6 +174,8 @@ pub struct Body {
     nameless: bool,
     /// Whether the kernel has forgotten it since: then nobody is told when another version shows.
     forgotten: bool,
+    /// Whether it did while a change was under way.
+    forgotten_meanwhile: bool,
     /// Its versions since it was last synced.
     told: Vec<Made>,
     /// Whether it is as a power loss has left it.
@@ -228,6 +232,10 @@ pub enum Answered {
 /// How long a file rests before it is a version though it is open, at least: half of what the
 /// design says, so that nothing hangs on the moment.
 const QUIET: u64 = 500_000_000;
+
+/// How long a file may grow before what is there is a version: a second less than the core has it, whose
+/// clocks drift.
+const GROWING: u64 = 9_000_000_000;
 
 impl Bodies {
     /// An application makes a call; `size` is what the kernel knows of an inode's size, `of` the
@@ -296,10 +304,8 @@ impl Bodies {
                     }
                     self.files.insert(*ino, body);
                 }
-                if let Some(body) = self.files.get_mut(ino)
-                    && now > body.at + QUIET
-                {
-                    body.note(history);
+                if let Some(body) = self.files.get_mut(ino) {
+                    body.is_changed(now, history);
                 }
             }
             Some(Pending::Sync(ino, _) | Pending::Close(ino)) => {
@@ -383,7 +389,7 @@ impl Bodies {
                 body.noted = false;
                 // What was not acknowledged is not owed.
                 body.owed &= !good;
-                body.forgotten = false;
+                body.forgotten = std::mem::take(&mut body.forgotten_meanwhile);
                 body.lost_power = false;
                 return Answered::Changed(ino);
             }
@@ -400,12 +406,14 @@ impl Bodies {
                         op.lengthen(&mut body.hard_sizes);
                     }
                     body.synced = true;
+                    body.busy = None;
                     body.told = body.contents();
                     return body.left(ino, history);
                 }
             }
             Pending::Close(ino) => {
                 if let Some(body) = self.files.get_mut(&ino).filter(|_| good) {
+                    body.busy = None;
                     return body.left(ino, history);
                 }
             }
@@ -424,8 +432,11 @@ impl Bodies {
 
     /// The kernel knows nothing of a file any more.
     pub fn forgotten(&mut self, ino: Ino) {
+        let mut pending = self.pending.values();
+        let is_changed = pending.any(|call| matches!(call, Pending::Change(of, _) if *of == ino));
         if let Some(body) = self.files.get_mut(&ino) {
             body.forgotten = true;
+            body.forgotten_meanwhile = is_changed;
         }
     }
 
@@ -480,11 +491,13 @@ impl Bodies {
             sizes: (0, 0),
             beneath: Vec::new(),
             at: now,
+            busy: None,
             noted: true,
             owed: true,
             synced: false,
             nameless: false,
             forgotten: false,
+            forgotten_meanwhile: false,
             told: Vec::new(),
             lost_power: false,
         };
@@ -702,6 +715,9 @@ impl Bodies {
     pub fn rest(&mut self, now: u64, history: &mut History) -> Vec<Left> {
         let mut rested = Vec::new();
         for (ino, body) in &mut self.files {
+            if body.is_growing(now) {
+                body.note(history);
+            }
             if now > body.at + QUIET
                 && let Answered::Left(left) = body.left(*ino, history)
             {
@@ -767,11 +783,13 @@ impl Body {
             sizes: (size, size),
             beneath,
             at: now,
+            busy: None,
             noted: true,
             owed: true,
             synced: false,
             nameless: false,
             forgotten: false,
+            forgotten_meanwhile: false,
             told: Vec::new(),
             lost_power: false,
         }
@@ -780,6 +798,21 @@ impl Body {
     /// Tells whether anything that was done to it was acknowledged.
     fn is_acknowledged(&self) -> bool {
         self.synced || self.since.iter().any(|op| !matches!(op, Op::Torn(_)))
+    }
+
+    /// It is about to be changed.
+    fn is_changed(&mut self, now: u64, history: &mut History) {
+        if now > self.at + QUIET || self.is_growing(now) {
+            self.note(history);
+        }
+        if now > self.at + 4 * QUIET || self.busy.is_none() {
+            self.busy = Some(now);
+        }
+    }
+
+    /// Tells whether it has been written for so long that what is there may be a version at any moment.
+    fn is_growing(&self, now: u64) -> bool {
+        self.busy.is_some_and(|since| now > since + GROWING)
     }
 
     /// It was closed or synced.
