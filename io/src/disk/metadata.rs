@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::disk::open_directory;
 use crate::disk::reserve::{self, Reserve};
-use crate::disk::residence::{self, Residence};
+use crate::disk::residence::{self, Lock, Residence};
 
 /// Why a store can't be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,7 @@ pub struct Metadata {
     path: PathBuf,
     /// Boot and place, after power loss and until the first commit: a kill before that would have
     /// the next start take it that nothing was lost.
-    unsaid: Option<(Vec<u8>, Vec<u8>)>,
+    unsaid: Option<Settled>,
     /// Whether `synchronous` is FULL.
     full: bool,
     /// Whether it was said that the last commit failed.
@@ -112,7 +112,15 @@ pub struct Metadata {
     /// Room for commits that make some.
     reserve: Reserve,
     /// Released when it is closed, by whatever death.
-    _lock: File,
+    lock: Lock,
+}
+
+/// Where and when a store is open.
+#[derive(Debug)]
+struct Settled {
+    boot: Vec<u8>,
+    place: Vec<u8>,
+    mark: i64,
 }
 
 /// The store's directory, and the file in it.
@@ -142,16 +150,16 @@ impl Metadata {
             .try_exists()
             .map_err(|why| at(dir, why))?
         {
-            let mut found = Self::open_existing(&path, &home);
+            let mut found = Self::open_existing(&path, &home, &lock);
             if found.as_ref().is_err_and(MetadataError::is_full)
                 && reserve::give_up_in(&dir.join(DIRECTORY))
             {
-                found = Self::open_existing(&path, &home);
+                found = Self::open_existing(&path, &home, &lock);
             }
             match found {
                 Ok((sql, last, records)) => {
                     let unsaid = match last {
-                        Last::Lost => Some(home.boot.clone()).zip(Some(home.stored(&path)?)),
+                        Last::Lost => Some(settled(&home, &lock, &path)?),
                         Last::Clean | Last::Killed => None,
                     };
                     let store = Self {
@@ -161,7 +169,7 @@ impl Metadata {
                         unsaid,
                         full: true,
                         refused: false,
-                        _lock: lock,
+                        lock,
                     };
                     let opened = Opened {
                         records,
@@ -179,7 +187,7 @@ impl Metadata {
         // One that was set aside, and not replaced before the power failed, is no first start.
         let first = set_aside.is_none() && !damaged_path(dir, 1).exists();
         let last = if first { Last::Clean } else { Last::Lost };
-        let sql = create(dir, &home, now)?;
+        let sql = create(dir, &home, &lock, now)?;
         let store = Self {
             reserve: Reserve::take(&dir.join(DIRECTORY)),
             sql,
@@ -187,7 +195,7 @@ impl Metadata {
             unsaid: None,
             full: true,
             refused: false,
-            _lock: lock,
+            lock,
         };
         let opened = Opened {
             records: Vec::new(),
@@ -247,12 +255,14 @@ impl Metadata {
     }
 
     /// Notes durably that everything is in the store, and closes it.
-    pub fn close_clean(self) -> Result<(), MetadataError> {
+    pub fn close_clean(mut self) -> Result<(), MetadataError> {
+        let mark = self.lock.mark_end()?;
         let failed = |why| sql_error(&self.path, why);
         synchronous(&self.sql, true).map_err(failed)?;
-        if let Some((boot, place)) = &self.unsaid {
-            settle_in(&self.sql, boot, place).map_err(failed)?;
+        if let Some(settled) = &self.unsaid {
+            settle_in(&self.sql, settled).map_err(failed)?;
         }
+        set_fact(&self.sql, MARK, &mark.to_le_bytes()).map_err(failed)?;
         set_fact(&self.sql, CLEAN, b"1").map_err(failed)?;
         close(self.sql).map_err(failed)
     }
@@ -275,8 +285,8 @@ impl Metadata {
                     None => remove.execute([&record.key])?,
                 };
             }
-            if let Some((boot, place)) = &self.unsaid {
-                settle_in(&transaction, boot, place)?;
+            if let Some(settled) = &self.unsaid {
+                settle_in(&transaction, settled)?;
             }
             if sync {
                 // A transaction that changes no page writes no frame and syncs nothing; this one
@@ -299,6 +309,7 @@ impl Metadata {
     fn open_existing(
         path: &Path,
         home: &Residence,
+        lock: &Lock,
     ) -> Result<(Connection, Last, Vec<Pair>), MetadataError> {
         let failed = |why| sql_error(path, why);
         let sql = connect(path, OpenFlags::empty())?;
@@ -318,7 +329,10 @@ impl Metadata {
         let stored_place = fact(PLACE)?.ok_or_else(|| damaged(path, "it has no place"))?;
         let boot = fact(BOOT)?.ok_or_else(|| damaged(path, "it has no boot id"))?;
         let clean = fact(CLEAN)?.is_some();
-        let last = if stored_place != home.stored(path)? {
+        // One from before there were marks has none.
+        let mark = fact(MARK)?;
+        let is_older = mark.is_some_and(|mark| mark != lock.found.to_le_bytes());
+        let last = if stored_place != home.stored(path)? || is_older {
             Last::Lost
         } else if clean {
             Last::Clean
@@ -331,7 +345,11 @@ impl Metadata {
             check(&sql, path)?;
         }
         let records = load(&sql, path)?;
-        begin(&sql, path, (last != Last::Lost).then_some(home))?;
+        let settled = match last {
+            Last::Lost => None,
+            Last::Clean | Last::Killed => Some(settled(home, lock, path)?),
+        };
+        begin(&sql, path, settled.as_ref())?;
         Ok((sql, last, records))
     }
 }
@@ -340,11 +358,17 @@ impl Metadata {
 const CLEAN: &str = "clean";
 const BOOT: &str = "boot";
 const PLACE: &str = "place";
+const MARK: &str = "mark";
 const MADE: &str = "made";
 
 /// Makes an empty store: whole under another name, synced, then renamed, so that power loss
 /// leaves either none or one that opens.
-fn create(dir: &Path, home: &Residence, now: WallTime) -> Result<Connection, MetadataError> {
+fn create(
+    dir: &Path,
+    home: &Residence,
+    lock: &Lock,
+    now: WallTime,
+) -> Result<Connection, MetadataError> {
     let new = dir.join(NEW);
     match fs::remove_dir_all(&new) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(at(&new, why)),
@@ -364,7 +388,7 @@ fn create(dir: &Path, home: &Residence, now: WallTime) -> Result<Connection, Met
     ))
     .map_err(failed)?;
     set_fact(&sql, MADE, &now.secs.to_le_bytes()).map_err(failed)?;
-    begin(&sql, &file, Some(home))?;
+    begin(&sql, &file, Some(&settled(home, lock, &file)?))?;
     close(sql).map_err(failed)?;
     let synced = |path: &Path| -> Result<(), MetadataError> {
         let file = File::open(path).map_err(|why| at(path, why))?;
@@ -413,12 +437,11 @@ fn synchronous(sql: &Connection, full: bool) -> Result<(), rusqlite::Error> {
 
 /// Takes note of where and when the store is open, and that it has not been closed. Without the
 /// first, the next start finds as this one did that power was lost, until something is committed.
-fn begin(sql: &Connection, path: &Path, home: Option<&Residence>) -> Result<(), MetadataError> {
+fn begin(sql: &Connection, path: &Path, settled: Option<&Settled>) -> Result<(), MetadataError> {
     let failed = |why| sql_error(path, why);
-    let stored = home.map(|home| home.stored(path)).transpose()?;
     let transaction = sql.unchecked_transaction().map_err(failed)?;
-    if let Some((home, stored)) = home.zip(stored) {
-        settle_in(&transaction, &home.boot, &stored).map_err(failed)?;
+    if let Some(settled) = settled {
+        settle_in(&transaction, settled).map_err(failed)?;
     }
     transaction
         .execute("DELETE FROM facts WHERE name = ?1", [CLEAN])
@@ -426,10 +449,20 @@ fn begin(sql: &Connection, path: &Path, home: Option<&Residence>) -> Result<(), 
     transaction.commit().map_err(failed)
 }
 
+/// Returns where and when the store at `path` is open.
+fn settled(home: &Residence, lock: &Lock, path: &Path) -> Result<Settled, MetadataError> {
+    Ok(Settled {
+        boot: home.boot.clone(),
+        place: home.stored(path)?,
+        mark: lock.mark,
+    })
+}
+
 /// Takes note of where and when the store is open.
-fn settle_in(sql: &Connection, boot: &[u8], place: &[u8]) -> Result<(), rusqlite::Error> {
-    set_fact(sql, BOOT, boot)?;
-    set_fact(sql, PLACE, place)
+fn settle_in(sql: &Connection, settled: &Settled) -> Result<(), rusqlite::Error> {
+    set_fact(sql, BOOT, &settled.boot)?;
+    set_fact(sql, PLACE, &settled.place)?;
+    set_fact(sql, MARK, &settled.mark.to_le_bytes())
 }
 
 fn set_fact(sql: &Connection, name: &str, value: &[u8]) -> Result<(), rusqlite::Error> {

@@ -80,6 +80,15 @@ pub(crate) fn born_ns(stat: &rustix::fs::Statx) -> i64 {
         .saturating_add(i64::from(stat.stx_btime.tv_nsec))
 }
 
+/// Returns when what was looked at was last changed.
+pub(crate) fn changed_ns(stat: &rustix::fs::Statx) -> i64 {
+    let changed = stat.stx_ctime;
+    changed
+        .tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(i64::from(changed.tv_nsec))
+}
+
 /// Looks at what a descriptor is of.
 pub(crate) fn stat(fd: impl AsFd) -> rustix::io::Result<rustix::fs::Statx> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;

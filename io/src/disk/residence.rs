@@ -1,18 +1,19 @@
 //! Where a store lives: on which machine, under which boot, in which directory, and in whose
 //! hands.
 //!
-//! Law: two processes never hold one directory, and a copy is never taken for the original.
+//! Law: two processes never hold one directory, and a copy, or an older one of itself, is never
+//! taken for the original.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, Write as _};
-use std::path::Path;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::disk::metadata::{MetadataError, at};
-use crate::disk::{born_ns, stat};
+use crate::disk::{born_ns, changed_ns, stat};
 
 /// The file that is locked.
 const LOCK: &str = "lock";
@@ -62,8 +63,38 @@ fn identity(path: &Path) -> Result<(u64, i64), MetadataError> {
     Ok((stat.stx_ino, born_ns(&stat)))
 }
 
-/// Takes the lock of a directory, for as long as the file is open in this process.
-pub(super) fn lock(dir: &Path) -> Result<File, MetadataError> {
+/// A directory that this process holds, until it is dropped.
+///
+/// When its file was last changed is a mark that no backup brings back: neither one of all that is
+/// here, which changes it anew, nor one of the store alone, which knows of an earlier one.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+    /// The mark that was found.
+    pub(super) found: i64,
+    /// The mark by now.
+    pub(super) mark: i64,
+}
+
+impl Lock {
+    /// Sets another mark, for the end: what was copied meanwhile has that of the beginning.
+    pub(super) fn mark_end(&mut self) -> Result<i64, MetadataError> {
+        let failed = |why| at(&self.path, why);
+        self.file.set_len(0).map_err(failed)?;
+        self.mark = mark_of(&self.file).map_err(failed)?;
+        Ok(self.mark)
+    }
+}
+
+/// Returns when a file was last changed, for good.
+fn mark_of(file: &File) -> io::Result<i64> {
+    file.sync_all()?;
+    Ok(changed_ns(&stat(file)?))
+}
+
+/// Takes the lock of a directory.
+pub(super) fn lock(dir: &Path) -> Result<Lock, MetadataError> {
     let path = dir.join(LOCK);
     let failed = |why| at(&path, why);
     let mut file = File::options()
@@ -92,10 +123,17 @@ pub(super) fn lock(dir: &Path) -> Result<File, MetadataError> {
         }
         Err(errno) => return Err(failed(errno.into())),
     }
+    let found = stat(&file).map_err(|errno| failed(errno.into()))?;
     file.set_len(0).map_err(failed)?;
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
+    let mark = mark_of(&file).map_err(failed)?;
+    Ok(Lock {
+        file,
+        found: changed_ns(&found),
+        mark,
+        path,
+    })
 }
 
 /// Tells whether a process holds a directory, at this moment.

@@ -83,6 +83,52 @@ fn a_copied_store_is_lost_and_a_moved_one_is_not() {
     assert_eq!(open(&copy).1.last, Last::Clean);
 }
 
+/// A backup was put back over the files that were there, which stayed the same files: the store was
+/// taken for what it had been last, with a count of updates that others knew more of. So was one that
+/// was copied while it was open.
+#[test]
+fn a_store_that_is_overwritten_with_an_older_one_is_lost() {
+    for (what, is_live) in [
+        (".", false),
+        ("metadata", false),
+        (".", true),
+        ("metadata", true),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let (home, backup) = (dir.path().join("home"), dir.path().join("backup"));
+        fs::create_dir(&home).unwrap();
+        let (mut store, _) = open(&home);
+        store.commit(&[put(b"k", b"old")], true).unwrap();
+        let copy = |from: &Path, to: &Path| {
+            let mut copy = Command::new("cp");
+            let done = copy.arg("-aT").arg(from).arg(to).status();
+            assert!(done.unwrap().success());
+        };
+        if is_live {
+            copy(&home, &backup);
+            store.close_clean().unwrap();
+        } else {
+            store.close_clean().unwrap();
+            copy(&home, &backup);
+            let (mut store, opened) = open(&home);
+            assert_eq!(opened.last, Last::Clean);
+            store.commit(&[put(b"k", b"new")], true).unwrap();
+            store.close_clean().unwrap();
+        }
+        copy(&backup.join(what), &home.join(what));
+        let (store, opened) = open(&home);
+        assert_eq!(opened.last, Last::Lost, "{what}, live: {is_live}");
+        assert_eq!(opened.records, vec![pair(b"k", b"old")]);
+        // It is one after a kill, too, until it has said so.
+        drop(store);
+        let (mut store, opened) = open(&home);
+        assert_eq!(opened.last, Last::Lost);
+        store.commit(&[], true).unwrap();
+        store.close_clean().unwrap();
+        assert_eq!(open(&home).1.last, Last::Clean);
+    }
+}
+
 /// What has to be looked at after a power loss is known to the next run only once this one has said
 /// so: one that is killed before its first commit must not hide the loss.
 #[test]
