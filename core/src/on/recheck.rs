@@ -1,4 +1,4 @@
-//! A file whose change time alone has moved is hashed again.
+//! A file whose change time alone has moved, or that is a copy of itself, is hashed again.
 //!
 //! Law: what nobody has may be anything; a chunk that a peer may have is what its hash says, or
 //! the file is a new version.
@@ -15,7 +15,7 @@ use crate::on::disk::Job;
 use crate::time::WallTime;
 
 impl Engine {
-    /// Settles whether a file whose change time alone has moved still holds its version: every
+    /// Settles whether a file of the same size and time still holds its version: every
     /// chunk that a peer may have is hashed again. What nobody has may be anything.
     pub(crate) fn recheck(&mut self, node: NodeId, sighting: &Sighting, wall: WallTime) {
         let held = self.held_object(node).map(|(object, _)| object);

@@ -264,11 +264,14 @@ impl Engine {
     }
 
     /// Returns whether a listing is of the directory that it was asked of, and not of another
-    /// that stands there by now.
+    /// that stands there by now. The shell holds the folder itself, so that it is what is listed,
+    /// whichever directory that was at the last start: a copy has another root.
     fn is_listing_of(&mut self, dir: NodeId, this: &Fingerprint) -> bool {
-        match self.folder.placed(dir) {
-            Some(placed) => file_key(&placed.print) == file_key(this),
-            None => {
+        let placed = self.folder.placed(dir).map(|placed| &placed.print);
+        match placed.map(|print| file_key(print) == file_key(this)) {
+            Some(true) => true,
+            Some(false) if dir != NodeId::ROOT => false,
+            Some(false) | None => {
                 self.folder.place(
                     dir,
                     Placed {

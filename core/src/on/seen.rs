@@ -2,9 +2,9 @@
 //!
 //! Law: what is seen is compared with what stands there, never with the tree, and an outside
 //! edit's parent is the version that its file held, never the newest known. A fingerprint that is
-//! equal means that nothing happened; one that differs only in its change time is settled by the
-//! hashes on record, so that a changed mode costs nobody a download. What is seen to be as the
-//! tree wants it anyway makes no register.
+//! equal means that nothing happened; one whose size and time are the same is settled by the
+//! hashes on record, so that a changed mode, or a copy of the folder, costs nobody a download. What
+//! is seen to be as the tree wants it anyway makes no register.
 
 use alloc::vec::Vec;
 
@@ -40,6 +40,11 @@ fn kind_of(sighting: &Sighting) -> Option<Kind> {
     }
 }
 
+/// Returns whether two fingerprints may be of one content.
+fn looks_alike(a: &Fingerprint, b: &Fingerprint) -> bool {
+    a.size == b.size && a.mtime == b.mtime
+}
+
 impl Engine {
     /// Something was seen under a name.
     pub(crate) fn seen(&mut self, dir: NodeId, name: &Name, sighting: &Sighting, wall: WallTime) {
@@ -69,10 +74,12 @@ impl Engine {
             .filter(|mover| self.kind(*mover) == Some(kind));
         match (known, mover) {
             (Some(node), None)
-                if self.kind(node) == Some(kind) && self.folder.standing.count(node) == 1 =>
+                if self.kind(node) == Some(kind)
+                    && (self.folder.standing.count(node) == 1
+                        || self.is_copy_of(node, sighting)) =>
             {
                 // Another file stands in its place, as after a save by rename. (Of a file with
-                // several names, the others still name the old one.)
+                // several names, the others still name the old one, but where all were copied.)
                 self.stood_elsewhere(sighting);
                 self.update(node, sighting, wall);
                 if kind == Kind::Directory {
@@ -166,6 +173,16 @@ impl Engine {
         let placed = self.folder.placed(node);
         self.kind(node) == Some(kind)
             && placed.is_some_and(|placed| file_key(&placed.print) == file_key(print))
+    }
+
+    /// Returns whether a file with several names looks like the one of a node, with as many: the
+    /// whole folder was copied, or came from a backup.
+    fn is_copy_of(&self, node: NodeId, sighting: &Sighting) -> bool {
+        let count = self.folder.standing.count(node);
+        let placed = self.folder.placed(node);
+        sighting.what == Seen::File
+            && usize::try_from(sighting.nlink).is_ok_and(|links| links == count)
+            && placed.is_some_and(|placed| looks_alike(&placed.print, &sighting.print))
     }
 
     /// Returns the object that a node's file in the shared folder holds, and what that is;
@@ -437,7 +454,6 @@ impl Engine {
             self.end_recheck(node);
         }
         let before = placed.print;
-        let is_same_file = file_key(&before) == file_key(&print);
         let is_same_link = match (&sighting.what, self.held_object(node)) {
             (Seen::Symlink(target), Some((_, Body::Link { target: known }))) => *target == known,
             (Seen::Symlink(_), Some((_, Body::File { .. }))) => false,
@@ -445,11 +461,8 @@ impl Engine {
             (Seen::Symlink(_), None) => true,
             (Seen::File | Seen::Directory | Seen::Local, _) => true,
         };
-        let is_only_touched = is_same_file
-            && is_same_link
-            && before.size == print.size
-            && before.mtime == print.mtime;
-        if is_only_touched {
+        // It may be another file, a copy: what peers have of it tells whether it holds the same.
+        if is_same_link && looks_alike(&before, &print) {
             self.recheck(node, sighting, wall);
         } else {
             let is_newest = self.has(Mutant::ParentNewest);

@@ -17,6 +17,7 @@ mod copies;
 mod deltas;
 mod drafts;
 mod far;
+mod first;
 mod held;
 mod hostile;
 mod laws;

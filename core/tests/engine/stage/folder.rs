@@ -204,6 +204,25 @@ impl Files {
         }
     }
 
+    /// All of it is copied to another place, with times and all names, as `cp -a` does.
+    pub(crate) fn copied(&mut self) {
+        let now = self.tick();
+        let mut copies = BTreeMap::new();
+        for ino in self.paths.values_mut() {
+            let copy = *copies.entry(*ino).or_insert_with(|| {
+                self.inodes += 1;
+                self.inodes
+            });
+            let mut file = self.files[ino].clone();
+            file.print.ino = copy;
+            file.print.born_ns = now.secs * 1_000_000_000;
+            file.print.ctime = now;
+            self.files.insert(copy, file);
+            *ino = copy;
+        }
+        self.harden();
+    }
+
     /// Returns where something lies that was taken out of the way, if anything does.
     pub(crate) fn parked(&self) -> Option<String> {
         let mut paths = self.paths.keys();

@@ -1,0 +1,77 @@
+//! First contact: a folder was copied, or its metadata come from a backup or were built anew.
+
+use std::collections::BTreeMap;
+
+use tandem_core::engine::Last;
+
+use crate::app::{append, both, close, create, flush, open, read, secs, written};
+use crate::placing::{names, tree};
+use crate::stage::{Stage, photo};
+
+/// Writes a file on the mount.
+fn write(stage: &mut Stage, name: &str, bytes: &[u8]) {
+    let (_, fh) = create(stage, name);
+    written(stage, fh, 0, bytes, 101);
+    flush(stage, fh);
+    close(stage, fh);
+    stage.wait(secs(5));
+}
+
+/// Ada's folder is copied while she is away, and she goes on with the copy. Its root was not the one
+/// that was known, and was never listed; nothing of a peer's could be placed in it. And each file was
+/// another one: an edit by nobody, which stood against what bo had written.
+#[test]
+fn a_copy_of_the_folder_is_the_folder() {
+    let mut stage = both();
+    stage.side("ada").files.write("two", b"names");
+    stage.side("ada").files.link("two", "names");
+    stage.hint("two");
+    stage.hint("names");
+    stage.wait(secs(3));
+    assert_eq!(read(&mut stage, "photo"), photo());
+    stage.kill("ada");
+    let (_, fh) = open(&mut stage, "photo");
+    append(&mut stage, fh, 1_600, b"more", 102);
+    flush(&mut stage, fh);
+    close(&mut stage, fh);
+    let (_, fh) = open(&mut stage, "two");
+    written(&mut stage, fh, 0, b"NAMES", 103);
+    flush(&mut stage, fh);
+    close(&mut stage, fh);
+    let ada = stage.side("ada");
+    ada.files.copied();
+    ada.files.write("new", b"ada's");
+    stage.start("ada", Last::Lost);
+    stage.wait(secs(10));
+    let photo = [&photo()[..], b"more"].concat();
+    let mut want: Vec<(&str, &[u8])> = [
+        ("names", &b"NAMES"[..]),
+        ("new", b"ada's"),
+        ("photo", &photo),
+        ("two", b"NAMES"),
+    ]
+    .into();
+    agree(&mut stage, &want);
+    write(&mut stage, "later", b"bo's");
+    want.push(("later", b"bo's"));
+    agree(&mut stage, &want);
+}
+
+/// What both are to hold in the end.
+fn agree(stage: &mut Stage, want: &[(&str, &[u8])]) {
+    let want: BTreeMap<String, Vec<u8>> = want
+        .iter()
+        .map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()))
+        .collect();
+    let called: Vec<String> = want.keys().cloned().collect();
+    assert_eq!(names(stage), called);
+    assert!(tree(stage) == want, "their bytes are others");
+    let shown: Vec<String> = stage.shown("bo").into_iter().collect();
+    let called: Vec<String> = called.iter().map(|name| format!("/{name}")).collect();
+    assert_eq!(shown, called);
+    for (name, bytes) in &want {
+        assert!(&read(stage, name) == bytes, "{name} has other bytes");
+    }
+    assert_eq!(stage.side("ada").faults, []);
+    assert_eq!(stage.side("bo").faults, []);
+}
