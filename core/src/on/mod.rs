@@ -32,6 +32,7 @@ pub(crate) mod place_where;
 pub(crate) mod placed;
 pub(crate) mod push;
 pub(crate) mod recheck;
+pub(crate) mod recognise;
 pub(crate) mod registers;
 pub(crate) mod relay;
 mod rest;

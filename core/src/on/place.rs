@@ -142,6 +142,7 @@ impl Engine {
 
     /// Takes the next step of a node.
     pub(crate) fn settle(&mut self, node: NodeId) {
+        self.recognise(node);
         let situation = self.situation(node);
         let step = reconcile(&situation);
         let is_wanting = matches!(step, Step::Fetch);

@@ -75,3 +75,86 @@ fn agree(stage: &mut Stage, want: &[(&str, &[u8])]) {
     assert_eq!(stage.side("ada").faults, []);
     assert_eq!(stage.side("bo").faults, []);
 }
+
+/// Ada's metadata are made anew of her folder. What bo tells of stood there already, in files of which
+/// she took each for a new one; each was there twice, and of what bo had never read nobody had the bytes.
+#[test]
+fn a_host_that_lost_its_metadata_knows_its_files_again() {
+    for seed in 0..4 {
+        let mut stage = both();
+        stage.side("ada").files.write("unread", &[7; 1_300]);
+        stage.side("ada").files.write("two", b"names");
+        stage.side("ada").files.link("two", "names");
+        for name in ["unread", "two", "names"] {
+            stage.hint(name);
+        }
+        stage.wait(secs(3));
+        write(&mut stage, "made", b"bo's");
+        assert_eq!(read(&mut stage, "photo"), photo());
+        stage.kill("ada");
+        stage.side("ada").store.clear();
+        stage.side("ada").seed += seed;
+        write(&mut stage, "mine", b"while she was away");
+        stage.start("ada", Last::Lost);
+        stage.wait(secs(20));
+        let want: [(&str, &[u8]); 6] = [
+            ("made", b"bo's"),
+            ("mine", b"while she was away"),
+            ("names", b"names"),
+            ("photo", &photo()),
+            ("two", b"names"),
+            ("unread", &[7; 1_300]),
+        ];
+        agree(&mut stage, &want);
+        stage.kill("ada");
+        stage.start("ada", Last::Killed);
+        stage.wait(secs(20));
+        agree(&mut stage, &want);
+    }
+}
+
+/// Ada's metadata come from a backup, and much has happened since that bo knows of.
+#[test]
+fn a_host_whose_metadata_come_from_a_backup_knows_its_files_again() {
+    for seed in 0..4 {
+        let mut stage = both();
+        for name in ["hers", "his", "gone", "old"] {
+            stage.side("ada").files.write(name, name.as_bytes());
+            stage.hint(name);
+        }
+        stage.wait(secs(3));
+        let backup = stage.side("ada").store.clone();
+        stage.side("ada").files.write("hers", b"edited");
+        stage.side("ada").files.remove("gone");
+        stage.side("ada").files.rename("old", "renamed");
+        stage.side("ada").files.write("new", b"ada's");
+        for name in ["hers", "gone", "old", "renamed", "new"] {
+            stage.hint(name);
+        }
+        stage.wait(secs(3));
+        write(&mut stage, "made", b"bo's");
+        let (_, fh) = open(&mut stage, "his");
+        append(&mut stage, fh, 3, b" edit", 102);
+        flush(&mut stage, fh);
+        close(&mut stage, fh);
+        stage.wait(secs(3));
+        stage.kill("ada");
+        stage.side("ada").store = backup;
+        stage.side("ada").seed += seed;
+        write(&mut stage, "mine", b"while she was away");
+        stage.side("ada").files.write("alone", b"hers alone");
+        stage.start("ada", Last::Lost);
+        stage.wait(secs(20));
+        let want: [(&str, &[u8]); 8] = [
+            ("alone", b"hers alone"),
+            ("hers", b"edited"),
+            ("his", b"his edit"),
+            ("made", b"bo's"),
+            ("mine", b"while she was away"),
+            ("new", b"ada's"),
+            ("photo", &photo()),
+            ("renamed", b"old"),
+        ];
+        agree(&mut stage, &want);
+    }
+}
