@@ -110,7 +110,7 @@ impl Engine {
         }
     }
 
-    /// Writes the digest of a version that all hashes are known of, if none is known.
+    /// Writes the digest of a version that all hashes are known of, if nobody who holds it has.
     pub(crate) fn digest(&mut self, object: ObjectId) -> bool {
         let registers = self.tree.registers();
         let body = registers.content(object).map(|content| &content.body);
@@ -119,7 +119,11 @@ impl Engine {
         };
         let known = self.hashes.get(&object);
         let count = known.map_or(0, |known| known.len() as u64);
-        if registers.digest(object).is_some() || count != size.div_ceil(u64::from(chunk_size)) {
+        // That of a version's author, if that is another host's or one of ours that we have
+        // forgotten, does not say that it is held here.
+        let author = registers.digest_author(object);
+        let is_said = author.is_some_and(|by| by != object.version.actor || self.me.is(by));
+        if is_said || count != size.div_ceil(u64::from(chunk_size)) {
             return false;
         }
         let hash = self.digest_of(object);

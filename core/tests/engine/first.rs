@@ -158,3 +158,28 @@ fn a_host_whose_metadata_come_from_a_backup_knows_its_files_again() {
         agree(&mut stage, &want);
     }
 }
+
+/// Ada went on with a copy of her folder, and then with the folder itself. What the copy had made was
+/// another's to her, who had said what it is; that she held it she did not say, and nothing was synced.
+#[test]
+fn what_another_host_of_the_folder_has_made_is_held_by_this_one() {
+    let mut stage = both();
+    stage.wait(secs(3));
+    stage.kill("ada");
+    let ada = stage.side("ada");
+    let (folder, store) = (ada.files.clone(), ada.store.clone());
+    ada.files.copied();
+    ada.files.write("new", &[7; 1_300]);
+    stage.start("ada", Last::Lost);
+    stage.wait(secs(5));
+    assert_eq!(read(&mut stage, "new"), [7; 1_300]);
+    stage.wait(secs(5));
+    stage.kill("ada");
+    let ada = stage.side("ada");
+    (ada.files, ada.store) = (folder, store);
+    stage.start("ada", Last::Clean);
+    stage.wait(secs(10));
+    agree(&mut stage, &[("new", &[7; 1_300]), ("photo", &photo())]);
+    assert!(stage.side("ada").engine().is_synced());
+    assert!(stage.side("bo").engine().is_synced());
+}
