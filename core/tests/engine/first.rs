@@ -113,6 +113,31 @@ fn a_host_that_lost_its_metadata_knows_its_files_again() {
     }
 }
 
+/// Bo wrote over a file while ada's metadata were lost: what he wrote it over is not told any more, so
+/// that what stands in her folder may be anything. Both are kept.
+#[test]
+fn what_was_written_while_the_metadata_were_lost_is_kept_beside_what_stands() {
+    let mut stage = both();
+    assert_eq!(read(&mut stage, "photo"), photo());
+    stage.kill("ada");
+    stage.side("ada").store.clear();
+    let (_, fh) = open(&mut stage, "photo");
+    append(&mut stage, fh, 1_600, b"more", 102);
+    flush(&mut stage, fh);
+    close(&mut stage, fh);
+    stage.start("ada", Last::Lost);
+    stage.wait(secs(20));
+    let mut found: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
+    found.sort();
+    assert!(found == [photo(), [&photo()[..], b"more"].concat()]);
+    assert_eq!(stage.shown("bo").len(), 2);
+    assert!(
+        names(&mut stage)
+            .iter()
+            .all(|name| name.starts_with("photo"))
+    );
+}
+
 /// Ada's metadata come from a backup, and much has happened since that bo knows of.
 #[test]
 fn a_host_whose_metadata_come_from_a_backup_knows_its_files_again() {

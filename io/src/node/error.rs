@@ -69,7 +69,12 @@ pub enum NodeError {
         wanted: &'static str,
     },
     /// The store was joined with another peer.
-    #[error("the store {path} belongs to another folder; give another --store, or leave it out", path = .path.display())]
+    #[error(
+        "the store {path} belongs to another folder, or to this one as it was before its .tandem was \
+         removed; give another --store, or leave it out (what was written there is kept: \
+         tandem join MNT --store {path} shows it)",
+        path = .path.display()
+    )]
     OtherFolder {
         /// Which store.
         path: PathBuf,

@@ -15,6 +15,7 @@ mod conflicts;
 mod costs;
 mod deltas;
 mod errors;
+mod first;
 mod git;
 mod host_gone;
 mod host_mount;

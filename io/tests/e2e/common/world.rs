@@ -200,6 +200,19 @@ impl World {
         joiner
     }
 
+    /// Mounts a store that is there, at this place, as a user of this name.
+    #[track_caller]
+    pub(crate) fn join_from(&self, name: &str, store: &Path, mnt: &Path) -> Joiner {
+        let mut joiner = Joiner {
+            user: self.user(name),
+            mnt: mnt.to_owned(),
+            store: store.to_owned(),
+            running: None,
+        };
+        joiner.restart();
+        joiner
+    }
+
     /// Returns the mounts of this world.
     pub(crate) fn mounts(&self) -> Vec<MountLine> {
         mounts_below(&self.path(""))
