@@ -301,7 +301,12 @@ impl Engine {
             .filter(|(name, _)| is_complete && !listed.contains(*name))
             .map(|(name, _)| name.clone())
             .collect();
-        for (name, sighting) in items {
+        // What is known to have had another name comes first: else what stands there by now would be
+        // taken for an edit of it.
+        let (moved, rest): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .partition(|(name, sighting)| self.is_moved(dir, name, sighting));
+        for (name, sighting) in moved.into_iter().chain(rest) {
             // What was seen before a hint came may be older than what a look has seen since.
             if hinted {
                 self.folder.look((dir, name.clone()), self.now, true);
@@ -317,6 +322,11 @@ impl Engine {
         for name in absent {
             self.not_seen(dir, &name);
         }
+    }
+
+    fn is_moved(&self, dir: NodeId, name: &Name, sighting: &Sighting) -> bool {
+        let node = self.folder.node_of(file_key(&sighting.print));
+        node.is_some() && self.folder.standing.lookup(dir, name) != node
     }
 
     /// A name was looked at.
