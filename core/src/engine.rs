@@ -530,7 +530,7 @@ impl Engine {
             self.review_kept_back(of.node);
         }
         if let Some(entry) = restated
-            && self.tree.node(entry.node).is_some()
+            && (entry.deleted.is_none() || self.tree.node(entry.node).is_some())
         {
             // What is said again knows of the deletes of other names, and ours did not.
             self.keep_shown(entry.node, &[entry.id]);
@@ -540,32 +540,36 @@ impl Engine {
         applied
     }
 
-    /// Returns what is to be said again of a name that was deleted here when a later delete of it
-    /// takes the place of ours, and knew less: else what was deleted here with open eyes would
-    /// come back, its bytes gone.
+    /// Returns what is to be said again of a name that was deleted here when another delete of it
+    /// comes: a later one, which takes the place of ours, and knew less; or an earlier one which
+    /// knew more, of ours before our metadata were lost. Else what was deleted here with open eyes
+    /// would come back, its bytes gone. And what we had moved then was not missing where it was.
     fn restated(&self, register: &Register) -> Option<Entry> {
         let Register::Entry(new) = register else {
             return None;
         };
         let ours = self.tree.registers().entry(new.id)?;
-        let is_later = new.stamp > ours.stamp && !self.me.is(new.stamp.dot.actor);
-        let (true, true, Some(known), Some(theirs)) = (
-            is_later,
-            self.me.is(ours.stamp.dot.actor),
-            &ours.deleted,
-            &new.deleted,
-        ) else {
-            return None;
-        };
-        if theirs.includes(known) {
+        let known = ours.deleted.as_ref()?;
+        let by = new.stamp.dot.actor;
+        let is_later = new.stamp > ours.stamp;
+        let is_old = !is_later && self.is_of_our_past(by);
+        if !self.me.is(ours.stamp.dot.actor) {
             return None;
         }
+        let Some(theirs) = &new.deleted else {
+            let is_moved = (new.parent, &new.name) != (ours.parent, &ours.name);
+            return (is_old && is_moved).then(|| new.clone());
+        };
+        let (winner, lacks) = if is_later {
+            (new, !self.me.is(by) && !theirs.includes(known))
+        } else {
+            (ours, is_old && !known.includes(theirs))
+        };
         let mut both = known.clone();
         both.merge(theirs);
-        let deleted = Some(both);
-        Some(Entry {
-            deleted,
-            ..new.clone()
+        lacks.then(|| Entry {
+            deleted: Some(both),
+            ..winner.clone()
         })
     }
 

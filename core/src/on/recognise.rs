@@ -14,6 +14,7 @@ use crate::ids::{ActorId, NodeId, ObjectId};
 use crate::message::Role;
 use crate::tree::conflict;
 use crate::tree::register::{Body, Content, Register};
+use crate::version::VersionVector;
 
 impl Engine {
     /// Looks whether a node and one that stands are the same file, by what is known by now; then
@@ -61,38 +62,83 @@ impl Engine {
             .collect()
     }
 
-    /// Returns a version and a node that stands if the latter looks as the former did when it stood
-    /// here, and was taken for new.
+    /// Returns a version and a node that stands, if they are one by their looks and their names.
     fn is_again(&self, told: ObjectId, ours: NodeId) -> Option<(ObjectId, NodeId)> {
-        let placed = self.folder.placed(ours)?;
-        let content = self.tree.registers().content(told)?;
-        let Body::File { size, .. } = content.body else {
-            return None;
-        };
-        let looks_so = size == placed.print.size && content.mtime == placed.print.mtime;
-        let is_taken_for_new = self.me.is(placed.version.actor) && told.version != placed.version;
-        let stood_here = self.is_of_our_past(told.version.actor)
-            || (self.tree.registers().digest_author(told))
-                .is_some_and(|by| self.is_of_our_past(by));
-        if !(looks_so && is_taken_for_new && stood_here && size > 0) {
-            return None;
-        }
         let is_one = if ours == told.node {
             true
         } else {
             let names = self.spots_by_entries(told.node);
             let mut spots = self.folder.standing.spots(ours);
             let is_free = !self.folder.standing.stands(told.node);
-            is_free && self.me.is(ours.0.actor) && spots.all(|spot| names.contains(spot))
+            let is_nothing_else = self.is_new(ours) || self.is_revived(ours);
+            is_free && is_nothing_else && spots.all(|spot| names.contains(spot))
         };
-        let lies_aside =
-            self.folder.standing.is_parked(ours) || self.folder.standing.is_parked(told.node);
-        (is_one && !lies_aside).then_some((told, ours))
+        (is_one && self.looks_again(told, ours)).then_some((told, ours))
+    }
+
+    /// Returns whether a node was made when what stands for it was found, and nobody has edited it.
+    fn is_new(&self, ours: NodeId) -> bool {
+        let placed = self.folder.placed(ours);
+        let mut versions = self.tree.registers().versions_of(ours);
+        placed.is_some_and(|placed| {
+            placed.version.actor == ours.0.actor
+                && versions.all(|content| content.stamp.dot == placed.version)
+        })
+    }
+
+    /// Returns whether a node was deleted since the backup was made, and lives by nothing but what
+    /// was taken for an edit of it: another file, which has its name.
+    fn is_revived(&self, ours: NodeId) -> bool {
+        let registers = self.tree.registers();
+        let mut ended = VersionVector::new();
+        let deletes = registers
+            .entries_of(ours)
+            .map(|entry| entry.deleted.as_ref());
+        for known in deletes {
+            match known {
+                Some(known) => ended.merge(known),
+                None => return false,
+            }
+        }
+        let placed = self.folder.placed(ours).map(|placed| placed.version);
+        let mut versions = registers.versions_of(ours).map(|content| content.stamp.dot);
+        versions.all(|dot| Some(dot) == placed || ended.covers(dot))
+    }
+
+    /// Returns whether a node that stands looks as a version did when it stood here, and was taken
+    /// for new.
+    fn looks_again(&self, told: ObjectId, ours: NodeId) -> bool {
+        let placed = self.folder.placed(ours);
+        let content = self.tree.registers().content(told);
+        let (Some(placed), Some(content)) = (placed, content) else {
+            return false;
+        };
+        let Body::File { size, .. } = content.body else {
+            return false;
+        };
+        // Its time may have been set by hand.
+        let shown = [told.node, conflict::copy_of(told.version)]
+            .map(|node| self.tree.node(node))
+            .into_iter()
+            .flatten();
+        let mut times = shown
+            .filter(|view| view.object == Some(told))
+            .filter_map(|view| view.mtime);
+        let looks_so = size == placed.print.size
+            && (content.mtime == placed.print.mtime
+                || times.any(|mtime| mtime == placed.print.mtime));
+        let is_taken_for_new = self.me.is(placed.version.actor) && told.version != placed.version;
+        let holder = self.tree.registers().digest_author(told);
+        let stood_here = self.is_of_our_past(told.version.actor)
+            || holder.is_some_and(|by| self.is_of_our_past(by));
+        let standing = &self.folder.standing;
+        let lies_aside = standing.is_parked(ours) || standing.is_parked(told.node);
+        size > 0 && looks_so && is_taken_for_new && stood_here && !lies_aside
     }
 
     /// Returns whether an actor is nobody who is known now: an incarnation of ours that is forgotten,
     /// or a joiner's of which we held what it made.
-    fn is_of_our_past(&self, actor: ActorId) -> bool {
+    pub(crate) fn is_of_our_past(&self, actor: ActorId) -> bool {
         let is_peers = |actors: &[ActorId]| actors.contains(&actor);
         let mut peers = self.links.peers.values();
         let mut links = self.links.links.values();
@@ -112,9 +158,7 @@ impl Engine {
         let worn = self.folder.worn(ours).cloned();
         let spots: Vec<Spot> = self.folder.standing.spots(ours).cloned().collect();
         if ours != node {
-            for (dir, name) in &spots {
-                self.delete(*dir, name);
-            }
+            self.take_away(ours, &spots);
         }
         let registers = self.tree.registers();
         let (mut context, mut beside) = registers.context_for(node, Some(told.version));
@@ -128,6 +172,7 @@ impl Engine {
             context,
             beside,
             author: self.config.name.clone(),
+            mtime: placed.print.mtime,
             base: None,
             changed: None,
             ..content
@@ -146,5 +191,35 @@ impl Engine {
             self.stand(*dir, name, node);
         }
         self.settle_later(node);
+    }
+
+    /// A node that stood under these names is another: it goes. A delete ends one version, so that
+    /// what a peer's delete of it has ended comes to be that one.
+    fn take_away(&mut self, ours: NodeId, spots: &[Spot]) {
+        let placed = self.folder.placed(ours).copied();
+        let registers = self.tree.registers();
+        let has_more = registers.versions_of(ours).nth(1).is_some();
+        let stands = placed.and_then(|placed| {
+            let mut versions = registers.versions_of(ours);
+            let content = versions.find(|content| content.stamp.dot == placed.version)?;
+            Some((placed, content.clone()))
+        });
+        if let (true, Some((placed, content))) = (has_more, stands) {
+            let (mut context, _) = registers.context_for(ours, Some(placed.version));
+            context.cover(placed.version);
+            let stamp = self.stamp();
+            let version = stamp.dot;
+            let beside = Vec::new();
+            self.make(Register::Content(Content {
+                stamp,
+                context,
+                beside,
+                ..content
+            }));
+            self.folder.place(ours, Placed { version, ..placed });
+        }
+        for (dir, name) in spots {
+            self.delete(*dir, name);
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tandem_core::edit::{Edit, SetAttr};
 use tandem_core::engine::Last;
+use tandem_core::event::FsCall;
 
-use crate::app::{append, both, close, create, flush, open, read, secs, written};
+use crate::app::{append, both, close, create, flush, open, read, secs, wall, written};
 use crate::placing::{names, tree};
 use crate::stage::{Stage, photo};
 
@@ -90,6 +92,23 @@ fn a_host_that_lost_its_metadata_knows_its_files_again() {
         }
         stage.wait(secs(3));
         write(&mut stage, "made", b"bo's");
+        let ino = stage.lookup("bo", "made");
+        let set = SetAttr {
+            mtime: Some(wall(77)),
+            ..SetAttr::default()
+        };
+        let (fh, at) = (None, wall(104));
+        stage.call(
+            "bo",
+            FsCall::Edit(Edit::SetAttr {
+                ino,
+                fh,
+                set,
+                wall: at,
+            }),
+        );
+        stage.wait(secs(5));
+        assert_eq!(stage.side("ada").files.mtime("made"), wall(77));
         assert_eq!(read(&mut stage, "photo"), photo());
         stage.kill("ada");
         stage.side("ada").store.clear();
@@ -207,4 +226,59 @@ fn what_another_host_of_the_folder_has_made_is_held_by_this_one() {
     agree(&mut stage, &[("new", &[7; 1_300]), ("photo", &photo())]);
     assert!(stage.side("ada").engine().is_synced());
     assert!(stage.side("bo").engine().is_synced());
+}
+
+/// Since the backup a file was edited and removed, and another took its name: that was taken for an edit
+/// of the one that was there at first, and neither of the two was ended by the delete that bo told of.
+#[test]
+fn a_file_that_took_the_name_of_another_since_the_backup_is_that_file() {
+    let mut stage = both();
+    stage.side("ada").files.write("b", b"one");
+    stage.hint("b");
+    stage.wait(secs(3));
+    let backup = stage.side("ada").store.clone();
+    stage.side("ada").files.write("b", b"two");
+    stage.hint("b");
+    stage.wait(secs(6));
+    stage.side("ada").files.remove("b");
+    stage.hint("b");
+    stage.wait(secs(6));
+    stage.side("ada").files.write("b", b"new");
+    stage.hint("b");
+    stage.wait(secs(6));
+    stage.kill("ada");
+    stage.side("ada").store = backup;
+    stage.start("ada", Last::Lost);
+    stage.wait(secs(20));
+    agree(&mut stage, &[("b", b"new"), ("photo", &photo())]);
+}
+
+/// Since the backup a file was edited, and removed or moved. The host, who knew nothing of the edit, took
+/// it for removed; that edit, whose bytes nobody had, brought it back.
+#[test]
+fn a_file_that_went_since_the_backup_does_not_come_back() {
+    for is_moved in [false, true] {
+        let mut stage = both();
+        stage.side("ada").files.write("b", b"one");
+        stage.hint("b");
+        stage.wait(secs(3));
+        let backup = stage.side("ada").store.clone();
+        stage.side("ada").files.replace("b", b"two");
+        stage.hint("b");
+        stage.wait(secs(6));
+        if is_moved {
+            stage.side("ada").files.rename("b", "moved");
+            stage.hint("moved");
+        } else {
+            stage.side("ada").files.remove("b");
+        }
+        stage.hint("b");
+        stage.wait(secs(6));
+        stage.kill("ada");
+        stage.side("ada").store = backup;
+        stage.start("ada", Last::Lost);
+        stage.wait(secs(20));
+        let moved: &[(&str, &[u8])] = &[("moved", b"two"), ("photo", &photo())];
+        agree(&mut stage, if is_moved { moved } else { &moved[1..] });
+    }
 }

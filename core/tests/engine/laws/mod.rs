@@ -1,6 +1,7 @@
 //! Laws over random histories.
 
 mod exchange;
+mod first;
 mod garbage;
 mod lives;
 
