@@ -138,11 +138,7 @@ impl Life {
                 }
                 self.files.remove(name);
             }
-            (What::Rename, true)
-                if !self.files.contains_key(NAMES[deed.other])
-                    && !(deed.is_bo && self.is_backed_up)
-                    && !self.left.contains(NAMES[deed.other]) =>
-            {
+            (What::Rename, true) if self.may_take(deed, NAMES[deed.other]) => {
                 self.left.insert(name);
                 self.rename(deed.is_bo, name, NAMES[deed.other]);
             }
@@ -168,6 +164,13 @@ impl Life {
             self.make(name, &bytes);
         }
         self.files.insert(name.to_owned(), bytes);
+    }
+
+    /// Returns whether a file may be moved to a name.
+    fn may_take(&self, deed: Deed, name: &str) -> bool {
+        let is_free = !self.files.contains_key(name) && !self.left.contains(name);
+        let is_known = !deed.is_bo || !self.is_backed_up;
+        is_free && is_known
     }
 
     /// Bo makes a file.
