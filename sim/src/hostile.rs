@@ -94,6 +94,7 @@ impl World {
             boot,
             id,
             up: false,
+            greeted: false,
             over: false,
         };
         let other = &mut self.peers[HOST];

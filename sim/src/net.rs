@@ -20,6 +20,8 @@ pub struct End {
     pub id: LinkId,
     /// Whether it was told that the link is there.
     pub up: bool,
+    /// Whether the other side has introduced itself on it.
+    pub greeted: bool,
     /// Whether it was told that the link is gone, or closed it.
     pub over: bool,
 }

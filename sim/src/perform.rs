@@ -285,6 +285,7 @@ impl World {
             boot,
             id,
             up: false,
+            greeted: false,
             over: false,
         };
         let ends = [end(p, boot, link), end(target, other.boot, id)];

@@ -153,6 +153,9 @@ impl World {
                 self.peers[p].bounds.heard(to.id, &message);
                 if let Message::Hello(_) = &message {
                     self.peers[p].live.greeted();
+                    if let Some(link) = self.links.get_mut(&at) {
+                        link.ends[1 - from].greeted = true;
+                    }
                 }
                 let link = to.id;
                 self.tell(p, boot, Event::Said { link, message })

@@ -77,8 +77,9 @@ impl World {
             let (near, far) = (link.ends[side], link.ends[1 - side]);
             let other = &self.peers[far.peer];
             let is_it = near.boot == self.peers[p].boot && far.boot == other.boot;
-            // One that has crashed comes again, and then it is not connected.
-            let counts = is_it && near.up && !near.over && other.engine.is_some();
+            // One that has crashed comes again, and is not connected before it has said who it is: what
+            // is said till then is said of the link that it had before.
+            let counts = is_it && near.greeted && !near.over && other.engine.is_some();
             if !counts || other.hostile || other.config.role == Role::Guest {
                 continue;
             }
