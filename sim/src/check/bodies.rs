@@ -214,6 +214,9 @@ pub struct Bodies {
     lost_power: bool,
     /// What files may hold of which a power loss left nobody know the number.
     unknown: Vec<Made>,
+    /// Of files that were written to, and show another version since: a conflict copy may lie here
+    /// alone.
+    displaced: Vec<Made>,
     /// Versions that were written over.
     overwritten: Vec<Arc<Vec<u16>>>,
 }
@@ -470,10 +473,11 @@ impl Bodies {
         }
     }
 
-    /// Returns what the files that were written to may hold.
+    /// Returns what the files that were written to may hold, or their conflict copies.
     pub fn all_contents(&self) -> Vec<Made> {
         let known = self.files.values().flat_map(Body::contents);
-        known.chain(self.unknown.iter().cloned()).collect()
+        let others = self.unknown.iter().chain(&self.displaced);
+        known.chain(others.cloned()).collect()
     }
 
     /// Tells whether a file was written to.
@@ -550,6 +554,7 @@ impl Bodies {
         let mut before = self.files.remove(&ino);
         if let Some(body) = &mut before {
             body.note(history);
+            self.displaced.extend(body.contents());
         }
         for pending in self.pending.values_mut() {
             if let Pending::Change(of, op) = pending
