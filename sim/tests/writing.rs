@@ -322,6 +322,10 @@ const FOUND: &[(u64, &str)] = &[
         "what was to be removed, and was, though the disk refused that, was needed again by the next \
          start",
     ),
+    (
+        0x1e96fe,
+        "a host had given up what its author lacked a part of, and then got of the host",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -87,6 +87,21 @@ impl Engine {
         is_any
     }
 
+    /// A peer was given a chunk of a version of a file: what it made on top of that, and lacked a part
+    /// of, can be asked for again.
+    pub(crate) fn author_moves(&mut self, node: NodeId) {
+        let is_of = |stuck: &NodeId| {
+            let object = self.tree.node(*stuck).and_then(|view| view.object);
+            object.is_some_and(|object| object.node == node)
+        };
+        let stuck = self.folder.placing.stuck.iter().copied();
+        let moving: alloc::vec::Vec<NodeId> = stuck.filter(is_of).collect();
+        for stuck in moving {
+            self.folder.placing.stuck.remove(&stuck);
+            self.settle_later(stuck);
+        }
+    }
+
     /// Somebody has come who may have what nobody had.
     pub(crate) fn unstick(&mut self) {
         let stuck = core::mem::take(&mut self.folder.placing.stuck);

@@ -301,6 +301,7 @@ impl Engine {
         if let Some(skipped) = skipped {
             self.counters.chunks_served += 1;
             self.counters.bytes_served += u64::from(serving.len.saturating_sub(skipped));
+            self.author_moves(serving.want.object.node);
         }
         self.act(Action::Answer { ask, answer });
     }
