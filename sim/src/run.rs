@@ -337,11 +337,10 @@ impl World {
         Err(failure)
     }
 
-    /// Waits until nothing but heartbeats goes on, for good. While a peer's disk is dead it is asked again
-    /// and again for what it alone has, each time after twice as long.
+    /// Waits until nothing but heartbeats goes on, for good. What a peer could not give the host is asked
+    /// for again, each time after twice as long: of a peer whose disk is dead again and again.
     fn fall_silent(&mut self) -> Verdict {
-        let dead = self.lost.is_some() && self.config.minority == Minority::NoDisk;
-        let attempts = if dead { 4 } else { 1 };
+        let attempts = if self.config.writable != 0 { 4 } else { 1 };
         for _ in 0..attempts {
             self.settle()?;
             self.busy_at = self.now;

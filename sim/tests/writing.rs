@@ -306,6 +306,8 @@ const FOUND: &[(u64, &str)] = &[
     (
         0x2dca15,
         "an extended attribute brought a name back that a peer had removed, and the kernel was not told how many names there are",
+    ),
+    (
         0xe3927,
         "a host asked for a chunk as one version while it stored it as that",
     ),

@@ -241,15 +241,21 @@ impl Engine {
         let Some((&node, draft)) = self.drafts.iter().find(waits) else {
             return;
         };
-        let is_asked = |kept: &object::Object| kept.asked.contains_key(&chunk);
-        if self.objects.get(&draft.file).is_some_and(is_asked) {
+        let beneath = self.objects.get(&draft.file);
+        if beneath.is_some_and(|kept| kept.asked.contains_key(&chunk)) {
             return;
         }
+        // Between two attempts at it there is nothing to wait for but that somebody comes who has it.
+        let is_in_vain = beneath.is_none_or(|kept| kept.pausing);
         if let Some(draft) = self.drafts.get_mut(&node) {
             draft.asks.remove(&ask);
         }
-        // It may be had, and not now.
-        self.answer(ask, Answer::Failed);
+        let answer = if is_in_vain {
+            Answer::NotHeld
+        } else {
+            Answer::Failed
+        };
+        self.answer(ask, answer);
     }
 
     /// A chunk of what is beneath a draft was asked for in vain: whoever waits for it is told, and asks
