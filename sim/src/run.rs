@@ -228,6 +228,9 @@ fn live(world: &mut World) -> Verdict {
     world.run_until(config.heal_at)?;
     world.heal();
     world.run_for(5 * SEC)?;
+    if !world.folder.history.is_full() {
+        world.settle()?;
+    }
     if world.folder.history.is_full() {
         // All that came before was judged.
         crate::reach!(
@@ -236,7 +239,6 @@ fn live(world: &mut World) -> Verdict {
         );
         return Ok(());
     }
-    world.settle()?;
     world.judge_end()
 }
 
@@ -321,6 +323,10 @@ impl World {
         self.busy_at = self.now;
         while self.now < end {
             self.run_for(SEC)?;
+            if self.folder.history.is_full() {
+                // Time stands still: there is nothing to judge by.
+                return Ok(());
+            }
             let calm = self.now > self.busy_at + quiet;
             if calm && self.is_linked() && self.peers.iter().all(|peer| peer.callers.is_empty()) {
                 return Ok(());
