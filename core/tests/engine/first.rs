@@ -10,6 +10,9 @@ use crate::app::{append, both, close, create, flush, open, read, secs, wall, wri
 use crate::placing::{names, tree};
 use crate::stage::{Stage, photo};
 
+/// The metadata of a replica.
+type Store = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// Writes a file on the mount.
 fn write(stage: &mut Stage, name: &str, bytes: &[u8]) {
     let (_, fh) = create(stage, name);
@@ -228,28 +231,41 @@ fn what_another_host_of_the_folder_has_made_is_held_by_this_one() {
     assert!(stage.side("bo").engine().is_synced());
 }
 
-/// Since the backup a file was edited and removed, and another took its name: that was taken for an edit
-/// of the one that was there at first, and neither of the two was ended by the delete that bo told of.
-#[test]
-fn a_file_that_took_the_name_of_another_since_the_backup_is_that_file() {
-    let mut stage = both();
-    stage.side("ada").files.write("b", b"one");
-    stage.hint("b");
-    stage.wait(secs(3));
-    let backup = stage.side("ada").store.clone();
-    stage.side("ada").files.write("b", b"two");
-    stage.hint("b");
+/// A program has done something to a file of ada's: she sees it, and it is told.
+fn seen(stage: &mut Stage, path: &str) {
+    stage.hint(path);
     stage.wait(secs(6));
-    stage.side("ada").files.remove("b");
-    stage.hint("b");
-    stage.wait(secs(6));
-    stage.side("ada").files.write("b", b"new");
-    stage.hint("b");
-    stage.wait(secs(6));
+}
+
+/// Ada's metadata are those of a backup from here on.
+fn restore(stage: &mut Stage, backup: Store) {
     stage.kill("ada");
     stage.side("ada").store = backup;
     stage.start("ada", Last::Lost);
     stage.wait(secs(20));
+}
+
+/// Ada has a file of which the backup that is returned tells.
+fn backed_up() -> (Stage, Store) {
+    let mut stage = both();
+    stage.side("ada").files.write("b", b"one");
+    seen(&mut stage, "b");
+    let backup = stage.side("ada").store.clone();
+    (stage, backup)
+}
+
+/// Since the backup a file was edited and removed, and another took its name: that was taken for an edit
+/// of the one that was there at first, and neither of the two was ended by the delete that bo told of.
+#[test]
+fn a_file_that_took_the_name_of_another_since_the_backup_is_that_file() {
+    let (mut stage, backup) = backed_up();
+    stage.side("ada").files.write("b", b"two");
+    seen(&mut stage, "b");
+    stage.side("ada").files.remove("b");
+    seen(&mut stage, "b");
+    stage.side("ada").files.write("b", b"new");
+    seen(&mut stage, "b");
+    restore(&mut stage, backup);
     agree(&mut stage, &[("b", b"new"), ("photo", &photo())]);
 }
 
@@ -258,26 +274,17 @@ fn a_file_that_took_the_name_of_another_since_the_backup_is_that_file() {
 #[test]
 fn a_file_that_went_since_the_backup_does_not_come_back() {
     for is_moved in [false, true] {
-        let mut stage = both();
-        stage.side("ada").files.write("b", b"one");
-        stage.hint("b");
-        stage.wait(secs(3));
-        let backup = stage.side("ada").store.clone();
+        let (mut stage, backup) = backed_up();
         stage.side("ada").files.replace("b", b"two");
-        stage.hint("b");
-        stage.wait(secs(6));
+        seen(&mut stage, "b");
         if is_moved {
             stage.side("ada").files.rename("b", "moved");
             stage.hint("moved");
         } else {
             stage.side("ada").files.remove("b");
         }
-        stage.hint("b");
-        stage.wait(secs(6));
-        stage.kill("ada");
-        stage.side("ada").store = backup;
-        stage.start("ada", Last::Lost);
-        stage.wait(secs(20));
+        seen(&mut stage, "b");
+        restore(&mut stage, backup);
         let moved: &[(&str, &[u8])] = &[("moved", b"two"), ("photo", &photo())];
         agree(&mut stage, if is_moved { moved } else { &moved[1..] });
     }

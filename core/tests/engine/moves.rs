@@ -1,5 +1,6 @@
 //! Files that leave a name of the shared folder, and are seen again under one.
 
+use tandem_core::engine::Last;
 use tandem_core::ids::NodeId;
 use tandem_core::time::Duration;
 use tandem_core::tree::register::Register;
@@ -99,4 +100,23 @@ fn a_file_whose_two_names_are_ended_by_two_stands_under_one() {
     assert_eq!(names(&mut stage), ["one"]);
     assert_eq!(shown(&mut stage), ["/one"]);
     assert_eq!(stage.side("ada").faults, []);
+}
+
+/// While ada was away a file was moved, and another one took its name: seen first, that was taken for an
+/// edit of it, and what was moved for a new file.
+#[test]
+fn a_file_that_was_moved_and_another_in_its_place_are_told_apart() {
+    let mut stage = ada(&[("a", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("a");
+    stage.kill("ada");
+    stage.side("ada").files.rename("a", "b");
+    stage.side("ada").files.write("a", b"another");
+    stage.start("ada", Last::Killed);
+    bo.connect(&mut stage);
+    stage.wait(secs(5));
+    bo.listen(&mut stage);
+    assert_eq!(bo.find("b"), node);
+    assert_ne!(bo.find("a"), node);
 }
