@@ -346,7 +346,7 @@ impl World {
     /// Waits until nothing but heartbeats goes on, for good. What a peer could not give the host is asked
     /// for again, each time after twice as long: of a peer whose disk is dead again and again.
     fn fall_silent(&mut self) -> Verdict {
-        let attempts = if self.config.writable != 0 { 4 } else { 1 };
+        let attempts = if self.was_failed { 4 } else { 1 };
         for _ in 0..attempts {
             self.settle()?;
             self.busy_at = self.now;

@@ -286,6 +286,7 @@ impl World {
             tale.maps
                 .unasked(self.now, p, std::iter::once(fetching.want));
         }
+        self.was_failed |= p == HOST && outcome == Fetched::Failed;
         self.tell(p, boot, Event::Fetched { fetch, outcome })
     }
 
@@ -302,6 +303,7 @@ impl World {
         peer.attempt_failed(fetching.want.object);
         peer.resume.fetched(fetch, None);
         let outcome = Fetched::Failed;
+        self.was_failed |= p == HOST;
         self.tell(p, boot, Event::Fetched { fetch, outcome })
     }
 

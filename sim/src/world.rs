@@ -130,6 +130,8 @@ pub struct World {
     pub set_back: bool,
     /// Whether the host, where joiners write, has given up fetching something.
     pub gave_up: bool,
+    /// Whether anybody could not give the host what he may have: it is asked for again much later.
+    pub was_failed: bool,
     /// Whether an engine is at work: who panics then.
     pub in_core: bool,
     /// What was planned at the start.
@@ -188,6 +190,7 @@ impl World {
             events: 0,
             set_back: false,
             gave_up: false,
+            was_failed: false,
             in_core: false,
             plan: Vec::new(),
             aims: Vec::new(),
