@@ -141,7 +141,7 @@ const WHOLE_CHECK_MAX: u64 = 256 * 1024 * 1024;
 impl Metadata {
     /// Opens the store in `dir`, or makes it; `now` goes into it as the time of its making.
     pub fn open(dir: &Path, now: WallTime) -> Result<(Self, Opened), MetadataError> {
-        let lock = residence::lock(dir)?;
+        let mut lock = residence::lock(dir)?;
         let path = dir.join(DIRECTORY).join(FILE);
         let home = Residence::of(dir)?;
         let mut set_aside = None;
@@ -150,11 +150,11 @@ impl Metadata {
             .try_exists()
             .map_err(|why| at(dir, why))?
         {
-            let mut found = Self::open_existing(&path, &home, &lock);
+            let mut found = Self::open_existing(&path, &home, &mut lock);
             if found.as_ref().is_err_and(MetadataError::is_full)
                 && reserve::give_up_in(&dir.join(DIRECTORY))
             {
-                found = Self::open_existing(&path, &home, &lock);
+                found = Self::open_existing(&path, &home, &mut lock);
             }
             match found {
                 Ok((sql, last, records)) => {
@@ -187,6 +187,7 @@ impl Metadata {
         // One that was set aside, and not replaced before the power failed, is no first start.
         let first = set_aside.is_none() && !damaged_path(dir, 1).exists();
         let last = if first { Last::Clean } else { Last::Lost };
+        lock.sign()?;
         let sql = create(dir, &home, &lock, now)?;
         let store = Self {
             reserve: Reserve::take(&dir.join(DIRECTORY)),
@@ -256,14 +257,23 @@ impl Metadata {
 
     /// Notes durably that everything is in the store, and closes it.
     pub fn close_clean(mut self) -> Result<(), MetadataError> {
-        let mark = self.lock.mark_end()?;
         let failed = |why| sql_error(&self.path, why);
         synchronous(&self.sql, true).map_err(failed)?;
-        if let Some(settled) = &self.unsaid {
-            settle_in(&self.sql, settled).map_err(failed)?;
+        let home = Residence::of(
+            self.path
+                .ancestors()
+                .nth(2)
+                .expect("it is in two directories"),
+        )?;
+        if self.unsaid.is_none() {
+            set_fact(&self.sql, SIGNING, &home.boot).map_err(failed)?;
         }
-        set_fact(&self.sql, MARK, &mark.to_le_bytes()).map_err(failed)?;
-        set_fact(&self.sql, CLEAN, b"1").map_err(failed)?;
+        self.lock.sign_off()?;
+        let settled = settled(&home, &self.lock, &self.path)?;
+        let transaction = self.sql.unchecked_transaction().map_err(failed)?;
+        settle_in(&transaction, &settled).map_err(failed)?;
+        set_fact(&transaction, CLEAN, b"1").map_err(failed)?;
+        transaction.commit().map_err(failed)?;
         close(self.sql).map_err(failed)
     }
 
@@ -309,7 +319,7 @@ impl Metadata {
     fn open_existing(
         path: &Path,
         home: &Residence,
-        lock: &Lock,
+        lock: &mut Lock,
     ) -> Result<(Connection, Last, Vec<Pair>), MetadataError> {
         let failed = |why| sql_error(path, why);
         let sql = connect(path, OpenFlags::empty())?;
@@ -331,7 +341,8 @@ impl Metadata {
         let clean = fact(CLEAN)?.is_some();
         // One from before there were marks has none.
         let mark = fact(MARK)?;
-        let is_older = mark.is_some_and(|mark| mark != lock.found.to_le_bytes());
+        let is_signing = fact(SIGNING)?.is_some_and(|boot| boot == home.boot && !boot.is_empty());
+        let is_older = !is_signing && mark.is_some_and(|mark| mark != lock.mark.to_le_bytes());
         let last = if stored_place != home.stored(path)? || is_older {
             Last::Lost
         } else if clean {
@@ -345,6 +356,10 @@ impl Metadata {
             check(&sql, path)?;
         }
         let records = load(&sql, path)?;
+        if last != Last::Lost {
+            set_fact(&sql, SIGNING, &home.boot).map_err(failed)?;
+        }
+        lock.sign()?;
         let settled = match last {
             Last::Lost => None,
             Last::Clean | Last::Killed => Some(settled(home, lock, path)?),
@@ -359,6 +374,8 @@ const CLEAN: &str = "clean";
 const BOOT: &str = "boot";
 const PLACE: &str = "place";
 const MARK: &str = "mark";
+/// The boot under which the lock is being signed: its mark is that of before, or a new one.
+const SIGNING: &str = "signing";
 const MADE: &str = "made";
 
 /// Makes an empty store: whole under another name, synced, then renamed, so that power loss
@@ -462,7 +479,9 @@ fn settled(home: &Residence, lock: &Lock, path: &Path) -> Result<Settled, Metada
 fn settle_in(sql: &Connection, settled: &Settled) -> Result<(), rusqlite::Error> {
     set_fact(sql, BOOT, &settled.boot)?;
     set_fact(sql, PLACE, &settled.place)?;
-    set_fact(sql, MARK, &settled.mark.to_le_bytes())
+    set_fact(sql, MARK, &settled.mark.to_le_bytes())?;
+    sql.execute("DELETE FROM facts WHERE name = ?1", [SIGNING])
+        .map(|_| ())
 }
 
 fn set_fact(sql: &Connection, name: &str, value: &[u8]) -> Result<(), rusqlite::Error> {

@@ -71,17 +71,29 @@ fn identity(path: &Path) -> Result<(u64, i64), MetadataError> {
 pub(super) struct Lock {
     file: File,
     path: PathBuf,
-    /// The mark that was found.
-    pub(super) found: i64,
-    /// The mark by now.
+    /// The mark that it has.
     pub(super) mark: i64,
 }
 
 impl Lock {
+    /// Writes down who holds it, and so sets another mark, for the beginning.
+    ///
+    /// A store notes before that it will, and after that which mark it got: a kill between the two
+    /// is no older store.
+    pub(super) fn sign(&mut self) -> Result<i64, MetadataError> {
+        self.write(&format!("{}\n", std::process::id()))
+    }
+
     /// Sets another mark, for the end: what was copied meanwhile has that of the beginning.
-    pub(super) fn mark_end(&mut self) -> Result<i64, MetadataError> {
+    pub(super) fn sign_off(&mut self) -> Result<i64, MetadataError> {
+        self.write("")
+    }
+
+    fn write(&mut self, text: &str) -> Result<i64, MetadataError> {
         let failed = |why| at(&self.path, why);
         self.file.set_len(0).map_err(failed)?;
+        self.file.rewind().map_err(failed)?;
+        self.file.write_all(text.as_bytes()).map_err(failed)?;
         self.mark = mark_of(&self.file).map_err(failed)?;
         Ok(self.mark)
     }
@@ -93,7 +105,7 @@ fn mark_of(file: &File) -> io::Result<i64> {
     Ok(changed_ns(&stat(file)?))
 }
 
-/// Takes the lock of a directory.
+/// Takes the lock of a directory, and leaves its mark as it is found.
 pub(super) fn lock(dir: &Path) -> Result<Lock, MetadataError> {
     let path = dir.join(LOCK);
     let failed = |why| at(&path, why);
@@ -124,14 +136,9 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, MetadataError> {
         Err(errno) => return Err(failed(errno.into())),
     }
     let found = stat(&file).map_err(|errno| failed(errno.into()))?;
-    file.set_len(0).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    let mark = mark_of(&file).map_err(failed)?;
     Ok(Lock {
         file,
-        found: changed_ns(&found),
-        mark,
+        mark: changed_ns(&found),
         path,
     })
 }

@@ -5,7 +5,9 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use tandem_core::action::Record;
 use tandem_core::engine::Last;
@@ -246,7 +248,7 @@ fn power_loss_keeps_what_was_synced_and_all_before_it() {
     assert!(counts.last() <= Some(&60));
 }
 
-/// Where the child of the next test commits.
+/// Where the children of the tests have their store.
 const CHILD_DIR: &str = "TANDEM_TEST_COMMITS_IN";
 
 #[test]
@@ -254,17 +256,7 @@ fn a_kill_loses_nothing_that_was_acknowledged() {
     let dir = TempDir::new().unwrap();
     let mut acknowledged = 0_u64;
     for round in 0..20_u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "metadata::child_that_commits",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env(CHILD_DIR, dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = child("child_that_commits", dir.path());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut last = acknowledged;
         let mut seen = 0;
@@ -320,6 +312,60 @@ fn child_that_commits() {
         writeln!(out, "done {number}").unwrap();
         out.flush().unwrap();
     }
+}
+
+/// A start signs its lock, which is how an older store is told from the last one, and a kill between
+/// that and the note of it made the store an older one: what had been acknowledged and not synced
+/// was given up, as after power loss (P2, S26).
+#[test]
+fn a_kill_while_a_store_is_opened_or_closed_is_no_older_store() {
+    let dir = TempDir::new().unwrap();
+    for round in 0..60_u64 {
+        let mut child = child("child_that_opens", dir.path());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        lines
+            .by_ref()
+            .find(|line| line.as_deref().is_ok_and(|line| line.ends_with("opened")))
+            .expect("the child opens its store")
+            .unwrap();
+        // It opens and closes some hundred times a second: this ends it at any point of that.
+        thread::sleep(Duration::from_micros(10_000 + round * 577 % 10_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (_store, opened) = open(dir.path());
+        assert_ne!(opened.last, Last::Lost, "in round {round}");
+        assert!(opened.damaged.is_none());
+    }
+}
+
+#[test]
+#[ignore = "the child of a_kill_while_a_store_is_opened_or_closed_is_no_older_store"]
+fn child_that_opens() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else {
+        return;
+    };
+    loop {
+        let (mut store, opened) = open(Path::new(&dir));
+        assert_ne!(opened.last, Last::Lost);
+        println!("opened");
+        store.commit(&[put(b"k", b"v")], false).unwrap();
+        store.close_clean().unwrap();
+    }
+}
+
+/// Starts one of the tests here, which are children of others, in a process of its own.
+fn child(name: &str, dir: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            &format!("metadata::{name}"),
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(CHILD_DIR, dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// The records of commit `number`: the count, and one of 50 slots, which it overwrites.
