@@ -5,8 +5,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::reach::Reach;
@@ -46,6 +47,31 @@ impl Progress {
 fn per_sec(count: u64, time: Duration) -> f64 {
     // A hunt handles fewer than 2⁵³ events.
     count as f64 / time.as_secs_f64().max(0.001)
+}
+
+/// Plays something of each kind on some cores at once; what comes of each is told as it ends.
+pub fn each<T: Sync, U: Send>(
+    all: &[T],
+    jobs: usize,
+    play: impl Fn(&T) -> U + Sync,
+    mut tell: impl FnMut(U),
+) {
+    let next = AtomicUsize::new(0);
+    let (send, ended) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (send, next, play) = (send.clone(), &next, &play);
+            scope.spawn(move || {
+                while let Some(what) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if send.send(play(what)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        ended.iter().for_each(&mut tell);
+    });
 }
 
 /// When a hunt ends, if no seed fails.
@@ -97,11 +123,11 @@ pub fn hunt(
             }
         }
     };
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
         let mut told = Instant::now();
         while workers.iter().any(|worker| !worker.is_finished()) {
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
             if told.elapsed() >= TOLD_EVERY {
                 told = Instant::now();
                 let mut now = lock().0.clone();

@@ -13,7 +13,7 @@ use tandem_sim::html::Page;
 use tandem_sim::hunt::{self, Progress, Until};
 use tandem_sim::knobs;
 use tandem_sim::reach::{self, Reach};
-use tandem_sim::run;
+use tandem_sim::run::{self, Cut};
 use tandem_sim::shrink::shrink;
 use tandem_sim::story::STORIES;
 
@@ -51,6 +51,9 @@ enum Command {
         /// Planned events, by number, and knobs, by name, that are left out: 3,17,half-open.
         #[arg(long, value_delimiter = ',', value_parser = knob)]
         without: Vec<u32>,
+        /// Take the power of a peer after so many of its actions: 0:217, of which 0 is the host.
+        #[arg(long)]
+        cut: Option<Cut>,
         /// Write the run to a page.
         #[arg(long)]
         html: Option<PathBuf>,
@@ -85,6 +88,17 @@ enum Command {
         range: Range,
         #[command(flatten)]
         how: How,
+    },
+    /// Play seeds again and again, each time with the power of one peer cut between two actions.
+    Boundaries {
+        #[command(flatten)]
+        range: Range,
+        /// At every so many actions.
+        #[arg(long, value_parser = some, default_value = "1")]
+        every: u64,
+        /// How many at once, instead of one for each core.
+        #[arg(long, value_parser = some)]
+        jobs: Option<u64>,
     },
     /// Print one hash over the traces of a range: to compare processes, profiles and machines.
     Hash {
@@ -180,8 +194,9 @@ fn main() -> ExitCode {
             trace,
             shrink,
             without,
+            cut,
             html,
-        } => one(seed, trace, shrink, without, html.as_deref()),
+        } => one(seed, trace, shrink, without, cut, html.as_deref()),
         Command::Story { name, html } => told(&name, html.as_deref()),
         Command::Alone {
             seed,
@@ -194,6 +209,10 @@ fn main() -> ExitCode {
             seeds.map(|seeds| alone(seeds, trace, &without, how))
         }
         Command::Runs { range, how } => range.seeds().map(|seeds| many(seeds, how)),
+        Command::Boundaries { range, every, jobs } => {
+            let seeds = range.seeds();
+            seeds.map(|seeds| boundaries(seeds, every, cores(jobs)))
+        }
         Command::Hash { range } => range.seeds().map(|seeds| hash(range, seeds)),
         Command::Hunt {
             minutes,
@@ -270,6 +289,7 @@ fn one(
     keep_trace: bool,
     is_shrunk: bool,
     mut off: Vec<u32>,
+    cut: Option<Cut>,
     html: Option<&Path>,
 ) -> Result<u8, String> {
     if let Some(none) = run::unplanned(seed, &off) {
@@ -277,13 +297,13 @@ fn one(
             "seed {seed:#x} plans no event {none}: it can't be left out"
         ));
     }
-    let mut outcome = run::run(seed, &off, keep_trace);
+    let mut outcome = run::run_cut(seed, &off, cut, keep_trace);
     if is_shrunk {
         match &outcome.failure {
             Some(failure) => {
                 say(&format!("seed {seed:#x}: {failure}"));
                 off = shortest(&outcome, &off);
-                outcome = run::run(seed, &off, keep_trace);
+                outcome = run::run_cut(seed, &off, cut, keep_trace);
             }
             None => say("nothing failed: nothing is left out"),
         }
@@ -292,7 +312,7 @@ fn one(
         say(line);
     }
     let code = report(&outcome, &off);
-    let page = html.map(|file| save(file, &run::recorded(seed, &off).1));
+    let page = html.map(|file| save(file, &run::recorded(seed, &off, cut).1));
     Ok(with_page(code, page.transpose()))
 }
 
@@ -352,8 +372,8 @@ fn told(name: &str, html: Option<&Path>) -> Result<u8, String> {
 }
 
 /// Returns the command that plays a seed again.
-fn again(command: &str, seed: u64, off: &[u32]) -> String {
-    let flags = run::flags(seed, off);
+fn again(command: &str, seed: u64, off: &[u32], cut: Option<Cut>) -> String {
+    let flags = run::flags(seed, off, cut);
     format!("again: cargo run -p tandem-sim --release -- {command} {flags} --trace")
 }
 
@@ -370,7 +390,7 @@ fn report(outcome: &run::Outcome, off: &[u32]) -> u8 {
             say(&format!("seed {seed:#x}: {failure}"));
             let fired: Vec<String> = outcome.fired.iter().copied().map(knobs::name).collect();
             say(&format!("what was on: {}", fired.join(", ")));
-            say(&again("run", seed, off));
+            say(&again("run", seed, off, outcome.cut));
             failure.kind.code()
         }
     }
@@ -389,7 +409,7 @@ fn alone(seeds: RangeInclusive<u64>, keep_trace: bool, off: &[u32], how: How) ->
             failed += 1;
             worst = worst.max(failure.kind.code());
             say(&format!("alone, seed {seed:#x}: {failure}"));
-            say(&again("alone", seed, off));
+            say(&again("alone", seed, off, None));
             if !how.keep_going {
                 return worst;
             }
@@ -427,6 +447,44 @@ fn many(seeds: RangeInclusive<u64>, how: How) -> u8 {
     ));
     if how.coverage {
         coverage(&reach);
+    }
+    worst
+}
+
+/// Plays each seed as it is, and then once for each boundary between two actions of a peer, with
+/// that peer's power cut there.
+fn boundaries(seeds: RangeInclusive<u64>, every: u64, jobs: usize) -> u8 {
+    let mut worst = 0;
+    say("| seed | actions | cuts | failed |");
+    say("|---|---|---|---|");
+    for seed in seeds {
+        let whole = run::run(seed, &[], false);
+        if whole.failure.is_some() {
+            worst = worst.max(report(&whole, &[]));
+            continue;
+        }
+        let all = (0..).zip(&whole.actions).flat_map(|(peer, actions)| {
+            let cuts = (1..=*actions).step_by(usize::try_from(every).unwrap_or(usize::MAX));
+            cuts.map(move |after| Cut { peer, after })
+        });
+        let all: Vec<Cut> = all.collect();
+        let mut failed = 0;
+        hunt::each(
+            &all,
+            jobs,
+            |cut| run::run_cut(seed, &[], Some(*cut), false),
+            |outcome| {
+                if outcome.failure.is_some() {
+                    failed += 1;
+                    worst = worst.max(report(&outcome, &[]));
+                }
+            },
+        );
+        let actions: u64 = whole.actions.iter().sum();
+        say(&format!(
+            "| {seed:#x} | {actions} | {} | {failed} |",
+            all.len()
+        ));
     }
     worst
 }

@@ -1,6 +1,8 @@
 //! A run: a world drawn from a seed, its faults, its healing, and the judgement at its end.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
 use std::sync::atomic::Ordering;
 
 use tandem_core::action::WantState;
@@ -28,6 +30,10 @@ pub struct Outcome {
     pub hash: u64,
     /// The broken promise, if one was.
     pub failure: Option<Failure>,
+    /// Where it was cut.
+    pub cut: Option<Cut>,
+    /// How many actions each peer performed before its healing.
+    pub actions: Vec<u64>,
     /// What it reached.
     pub reach: Reach,
     /// Events handled.
@@ -38,8 +44,35 @@ pub struct Outcome {
     pub lines: Vec<String>,
 }
 
+/// Where a run is cut: a peer loses power between two of its actions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cut {
+    /// Whose power fails.
+    pub peer: usize,
+    /// After how many of its actions, over all of its starts.
+    pub after: u64,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.peer, self.after)
+    }
+}
+
+impl FromStr for Cut {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once(':').and_then(|(peer, after)| {
+            let (peer, after) = (peer.parse().ok()?, after.parse().ok()?);
+            Some(Self { peer, after })
+        });
+        parts.ok_or_else(|| "not PEER:ACTIONS, as in 0:217 (0 is the host)".to_owned())
+    }
+}
+
 /// Returns what has to be written behind a command for the same run.
-pub fn flags(seed: u64, off: &[u32]) -> String {
+pub fn flags(seed: u64, off: &[u32], cut: Option<Cut>) -> String {
     let writing = if WRITING.load(Ordering::Relaxed) {
         " --writing"
     } else {
@@ -50,7 +83,8 @@ pub fn flags(seed: u64, off: &[u32]) -> String {
         [] => String::new(),
         off => format!(" --without {}", off.join(",")),
     };
-    format!("--seed {seed:#x}{writing}{}{without}", planted())
+    let cut = cut.map_or_else(String::new, |cut| format!(" --cut {cut}"));
+    format!("--seed {seed:#x}{writing}{}{cut}{without}", planted())
 }
 
 #[cfg(feature = "mutants")]
@@ -65,11 +99,15 @@ fn planted() -> String {
 }
 
 /// Runs a seed and keeps its tale; `off` are planned events and knobs that are left out.
-pub fn recorded(seed: u64, off: &[u32]) -> (Outcome, Page) {
+pub fn recorded(seed: u64, off: &[u32], cut: Option<Cut>) -> (Outcome, Page) {
     let mut world = make(seed, off, false);
+    world.cut = cut;
     world.record();
-    let outcome = run_in(&mut world);
-    let flags = flags(seed, off);
+    let outcome = Outcome {
+        cut,
+        ..run_in(&mut world)
+    };
+    let flags = flags(seed, off, cut);
     let about = About {
         title: format!("seed {seed:#x}"),
         lead: "A run drawn from one seed: its faults, its healing, and the judgement.".to_owned(),
@@ -81,7 +119,17 @@ pub fn recorded(seed: u64, off: &[u32]) -> (Outcome, Page) {
 
 /// Runs a seed; `off` are planned events that are left out.
 pub fn run(seed: u64, off: &[u32], keep_trace: bool) -> Outcome {
-    run_in(&mut make(seed, off, keep_trace))
+    run_cut(seed, off, None, keep_trace)
+}
+
+/// Runs a seed like [`run`] and takes the power of one peer between two of its actions.
+pub fn run_cut(seed: u64, off: &[u32], cut: Option<Cut>, keep_trace: bool) -> Outcome {
+    let mut world = make(seed, off, keep_trace);
+    world.cut = cut;
+    Outcome {
+        cut,
+        ..run_in(&mut world)
+    }
 }
 
 /// Runs what these bytes choose: a short run, of some hundreds of events.
@@ -145,6 +193,8 @@ fn judged(world: &mut World, run: fn(&mut World) -> Verdict) -> Outcome {
         seed,
         hash: world.trace.hash(),
         failure,
+        cut: None,
+        actions: world.actions.clone(),
         events: world.events,
         fired: world.choices.fired().to_vec(),
         lines: world.trace.lines().to_vec(),

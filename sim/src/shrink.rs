@@ -3,7 +3,7 @@
 //! Law: only whole planned events are switched off; since each draws from a stream of its own,
 //! what is left happens as before, as far as it does not depend on what was taken away.
 
-use crate::run::{Outcome, run};
+use crate::run::{Outcome, run_cut};
 
 /// Returns the outcome with as few planned events as could be found, and all that is switched off
 /// then: of a run in which `off` already was. `tell` is given how many are left, and how many runs
@@ -29,7 +29,7 @@ pub fn shrink(
             let end = (at + size).min(best.fired.len());
             let mut more = off.clone();
             more.extend_from_slice(&best.fired[at..end]);
-            let tried = run(failed.seed, &more, false);
+            let tried = run_cut(failed.seed, &more, failed.cut, false);
             if is_same(&tried, failed) {
                 (best, off, smaller) = (tried, more, true);
             } else {

@@ -44,6 +44,7 @@ use crate::net::{Link, Stream};
 use crate::outside::Writer;
 use crate::peer::{Caller, Ended, Peer};
 use crate::reach::Reach;
+use crate::run::Cut;
 use crate::trace::Trace;
 use crate::{marks, reach, show};
 
@@ -143,6 +144,10 @@ pub struct World {
     /// Pairs of peers that can't reach each other, and until when.
     pub(crate) apart: BTreeMap<(usize, usize), u64>,
     pub(crate) healed: bool,
+    /// Where one of them is still to lose power, between two actions.
+    pub(crate) cut: Option<Cut>,
+    /// How many actions each has performed before all is healed.
+    pub(crate) actions: Vec<u64>,
     /// Which peer stays broken for ever.
     pub(crate) lost: Option<usize>,
     /// In which of its runs the host was last asked to remove the last joiner.
@@ -198,6 +203,8 @@ impl World {
             links_made: 0,
             apart: BTreeMap::new(),
             healed: false,
+            cut: None,
+            actions: Vec::new(),
             lost: None,
             removing: None,
             removed: None,
@@ -227,6 +234,7 @@ impl World {
             peer.config.host = None;
             world.peers.push(peer);
         }
+        world.actions = vec![0; world.peers.len()];
         world
     }
 
@@ -703,10 +711,22 @@ impl World {
         self.drain(p)
     }
 
+    /// Tells whether this is where a peer was to lose power.
+    fn is_cut_here(&self, p: usize) -> bool {
+        let is_here = |cut: Cut| cut.peer == p && cut.after == self.actions[p];
+        !self.healed && self.peers[p].engine.is_some() && self.cut.is_some_and(is_here)
+    }
+
     /// Performs actions until there is none, or the process dies.
     fn drain(&mut self, p: usize) -> Verdict {
         let mut count = 0;
         loop {
+            if self.is_cut_here(p) {
+                self.cut = None;
+                reach!(self.reach, "chaos: power cut at a boundary");
+                self.crash(p, true);
+                return Ok(());
+            }
             let peer = &mut self.peers[p];
             if let Some((left, power)) = peer.dying
                 && left == 0
@@ -725,6 +745,9 @@ impl World {
                 break;
             };
             count += 1;
+            if !self.healed {
+                self.actions[p] += 1;
+            }
             if let Some((left, _)) = &mut peer.dying {
                 *left -= 1;
             }
