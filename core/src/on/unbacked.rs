@@ -8,6 +8,7 @@
 use crate::engine::Engine;
 use crate::ids::{NodeId, ObjectId};
 use crate::records::{self, DraftBase, DraftRecord, Unbacked};
+use crate::tree::conflict;
 use crate::tree::register::{Body, Content, Register};
 use crate::tree::runs::Runs;
 use crate::version::VersionVector;
@@ -66,6 +67,11 @@ impl Engine {
             return;
         };
         let node = lost.node;
+        let shows = |node| self.tree.node(node).and_then(|view| view.version) == Some(version);
+        if !shows(node) && !shows(conflict::copy_of(version)) {
+            // Somebody ended it: a new one would be one that he did not know, and bring it back.
+            return;
+        }
         let (Body::File { chunk_size, .. }, DraftBase::Gone(as_if)) = (lost.body, record.from)
         else {
             return;

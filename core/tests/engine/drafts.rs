@@ -337,6 +337,31 @@ fn what_a_power_loss_left_no_bytes_of_is_empty() {
     assert!(!stage.side("bo").faults.is_empty(), "it is said");
 }
 
+/// Bo removed it before ada could be reached: as she had not heard of it, it was there again.
+#[test]
+fn what_a_power_loss_left_no_bytes_of_and_was_removed_stays_gone() {
+    let mut stage = both();
+    stage.hold("bo", Held::Disk);
+    let (_, fh) = create(&mut stage, "new");
+    let req = write(&mut stage, fh, 0, b"bytes", 101);
+    stage.let_by("bo", Held::Disk, 2);
+    assert!(is_done(&mut stage, req));
+    close(&mut stage, fh);
+    stage.wait(secs(2));
+    stage.power_loss("bo");
+    stage.side("bo").objects.lose();
+    stage.release("bo", Held::Disk);
+    stage.mute("ada");
+    stage.start("bo", Last::Lost);
+    stage.wait(secs(2));
+    let (parent, name) = (Ino::ROOT, b"new".to_vec());
+    let req = stage.call("bo", FsCall::Edit(Edit::Unlink { parent, name }));
+    assert!(is_done(&mut stage, req));
+    stage.unmute("ada");
+    stage.wait(secs(40));
+    assert!(!tree(&mut stage).contains_key("new"));
+}
+
 /// Ada wrote to a file that bo had made and has open, and he removed it: what he wrote on went on the
 /// empty file that he had made.
 #[test]
