@@ -328,6 +328,10 @@ const FOUND: &[(u64, &str)] = &[
         0x1e96fe,
         "a host had given up what its author lacked a part of, and then got of the host",
     ),
+    (
+        0x6ad016,
+        "of what a power loss left open, and a program overwrote beneath, a copy is left in part",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -355,12 +355,14 @@ impl Kept {
         };
         let whole = |cells: &Arc<Vec<u16>>| cells.len() as u64 == size && fits(cells);
         let had = |beneath: &Arc<Vec<u16>>| self.destroyed.iter().any(|gone| alike(beneath, gone));
-        // Of a write that crossed another version nobody knows on what it was made, nor owes it.
+        // Of a write that crossed another version nobody knows on what it was made, nor owes it. Of one
+        // that a power loss left open any byte may be of what was beneath, however short it was cut.
         let crossed = |made: &Made| {
-            let over = made.over.as_ref();
+            let is_open = made.cells.contains(&FREE);
+            let after = made.after.iter().filter(|_| is_open);
             made.shortest as u64 <= size
                 && fits(&made.cells)
-                && over.is_some_and(|over| history.origins(over).iter().any(had))
+                && (made.over.iter().chain(after)).any(|over| history.origins(over).iter().any(had))
         };
         let is_it = |owed: &Owed| {
             let with = matches!(owed.author, Author::Mount(p, _) if Some(p) == lost);
