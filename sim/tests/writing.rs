@@ -332,6 +332,10 @@ const FOUND: &[(u64, &str)] = &[
         0x6ad016,
         "of what a power loss left open, and a program overwrote beneath, a copy is left in part",
     ),
+    (
+        0x6ad370,
+        "a power loss took a part of what another's version had displaced",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

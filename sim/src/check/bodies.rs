@@ -217,6 +217,8 @@ pub struct Bodies {
     /// Of files that were written to, and show another version since: a conflict copy may lie here
     /// alone.
     displaced: Vec<Made>,
+    /// The same, of those of which not all was synced: a power loss may yet take a part of it.
+    displaced_unsynced: Vec<Body>,
     /// Versions that were written over.
     overwritten: Vec<Arc<Vec<u16>>>,
 }
@@ -555,6 +557,9 @@ impl Bodies {
         if let Some(body) = &mut before {
             body.note(history);
             self.displaced.extend(body.contents());
+            if !body.since.is_empty() {
+                self.displaced_unsynced.push(body.clone());
+            }
         }
         for pending in self.pending.values_mut() {
             if let Pending::Change(of, op) = pending
@@ -584,6 +589,12 @@ impl Bodies {
         history: &mut History,
     ) -> (Vec<Left>, Vec<(Left, usize)>) {
         self.lost_power |= power;
+        if power {
+            for mut body in std::mem::take(&mut self.displaced_unsynced) {
+                body.lose_power();
+                body.note(history);
+            }
+        }
         let mut torn = BTreeSet::new();
         for body in self.files.values_mut() {
             // A failure of the disk left its length open earlier: somebody may have had what was

@@ -175,7 +175,12 @@ impl History {
             let cells = content.iter().map(|byte| u16::from(*byte));
             cells.collect::<Vec<u16>>()
         });
-        let written = self.written.iter().map(|made| made.cells.to_vec());
+        let as_long = |made: &&Made| (made.shortest..=made.cells.len()).contains(&bytes.len());
+        let written = self.written.iter().filter(as_long).map(|made| {
+            let mut cells = made.cells.to_vec();
+            cells.truncate(bytes.len());
+            cells
+        });
         let differing = |cells: Vec<u16>| {
             let pairs = cells.iter().zip(bytes).enumerate();
             let differ = pairs.filter(|(_, (cell, byte))| !fits(&[**cell], &[**byte]));
