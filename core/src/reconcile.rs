@@ -44,9 +44,10 @@ pub(crate) struct Estate {
     pub from: NodeId,
     /// One of its names.
     pub spot: Spot,
+    /// Whether that is its only one: one file does not stand for two nodes.
+    pub is_only: bool,
     /// Whether what takes its place there is all here, or nobody can be asked for it: the name is
-    /// not to be without a file for long. And it is its only name: one file does not stand for two
-    /// nodes.
+    /// not to be without a file for long.
     pub is_free: bool,
 }
 
@@ -121,6 +122,13 @@ pub(crate) enum Step {
         spot: Spot,
         /// To where.
         to: Spot,
+    },
+    /// The file of a node whose conflict copy this is has the name that this is to have.
+    Succeed {
+        /// Which node.
+        from: NodeId,
+        /// That name.
+        spot: Spot,
     },
     /// It moves: from a name, or from out of the way.
     Move(Option<Spot>, Spot),
@@ -249,8 +257,15 @@ fn place_file(at: &Situation) -> Step {
 fn appear(at: &Situation) -> Step {
     let free = at.wanted.iter().find(|place| place.is_free());
     if let Some(estate) = &at.estate {
+        let mut spots = at.wanted.iter().map(|place| &place.spot);
+        if estate.is_only && spots.any(|spot| *spot == estate.spot) {
+            return Step::Succeed {
+                from: estate.from,
+                spot: estate.spot.clone(),
+            };
+        }
         return match free {
-            Some(_) if !estate.is_free => Step::Await(estate.from),
+            Some(_) if !(estate.is_free && estate.is_only) => Step::Await(estate.from),
             Some(place) => Step::Inherit {
                 from: estate.from,
                 spot: estate.spot.clone(),

@@ -184,6 +184,7 @@ impl Engine {
                 };
                 self.deed(deed, wish);
             }
+            Step::Succeed { from, spot } => self.succeed_in_place(node, from, &spot),
             Step::Move(from, to) => self.move_node(node, from, to),
             Step::Link(from, to) => {
                 let (Some(at), Some(end)) = (self.whereabouts(&from), self.whereabouts(&to)) else {
@@ -381,11 +382,11 @@ impl Engine {
         let standing = &self.folder.standing;
         let is_only = standing.count(from) == 1 && !standing.is_parked(from);
         let is_stuck = self.folder.placing.stuck.contains(&from);
-        let is_free = (self.content_of(from) != Content::Absent || is_stuck) && is_only;
         Some(Estate {
             from,
             spot,
-            is_free,
+            is_only,
+            is_free: self.content_of(from) != Content::Absent || is_stuck,
         })
     }
 
@@ -433,6 +434,18 @@ impl Engine {
         }
         self.folder.placing.done.nodes.insert(node);
         self.settle_later_with_all(node);
+    }
+
+    /// A conflict copy has got the name under which its version stands as that of the file which it
+    /// was made of: whoever settles a conflict gives it that. Nothing moves.
+    fn succeed_in_place(&mut self, heir: NodeId, from: NodeId, spot: &Spot) {
+        if self.folder.placing.is_busy(from) {
+            self.folder.placing.wait(heir, from);
+            return;
+        }
+        self.inherited(heir, from, spot, spot);
+        self.settle_later(heir);
+        self.settle_later(from);
     }
 
     /// Returns the fingerprint under which a file was last seen; of a directory none counts.

@@ -230,7 +230,8 @@ impl Engine {
         self.settle_later_with_all(node);
     }
 
-    fn inherited(&mut self, heir: NodeId, from: NodeId, spot: &Spot, to: &Spot) {
+    /// The file of a node stands for a conflict copy of it from here on.
+    pub(crate) fn inherited(&mut self, heir: NodeId, from: NodeId, spot: &Spot, to: &Spot) {
         let placed = self.folder.placed(from).copied();
         let worn = self.folder.worn(from).cloned();
         self.lift(spot.0, &spot.1);

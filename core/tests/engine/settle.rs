@@ -502,3 +502,32 @@ fn what_is_nowhere_any_more_is_listed() {
     settle(&mut stage, "ada", "photo", Keep::Mine).unwrap();
     holds(&mut stage, &[("photo", b"ada's")]);
 }
+
+/// Ada's file still stood as the one that bo had written, whose bytes had not come, when she settled
+/// for hers: she waited for herself, and bo's, which he had not let go of, never got a name.
+#[test]
+fn what_stands_under_the_name_that_it_is_kept_for_stays_there() {
+    let mut stage = crate::placing::ada(&[("photo", b"first")]);
+    // She is somebody else after that, of a lower id: her copy keeps the name.
+    stage.kill("ada");
+    stage.start("ada", Last::Lost);
+    stage.wait(secs(3));
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let (node, knew) = (bo.find("photo"), bo.knows.clone());
+    stage.side("ada").files.write("photo", b"ada's");
+    stage.hint("photo");
+    stage.wait(secs(2));
+    bo.write_on(node, knew, b"bo's words");
+    bo.tell(&mut stage);
+    settle_now(&mut stage, "ada", "photo", Keep::Mine).unwrap();
+    stage.wait(secs(2));
+    assert_eq!(tree(&mut stage).len(), 1);
+    bo.chmod(node, 0o600);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let files = tree(&mut stage);
+    assert_eq!(files["photo"], b"ada's");
+    let copies: Vec<&Vec<u8>> = files.values().skip(1).collect();
+    assert_eq!(copies, [b"bo's words"]);
+}
