@@ -355,8 +355,8 @@ impl Engine {
     }
 
     /// Makes anew, in one piece with what follows, the names of a file that show though they were
-    /// deleted.
-    fn keep_shown_here(&mut self, node: NodeId, but: &[EntryId], stamp: Stamp) {
+    /// deleted. Attributes that no delete knew bring back all that these have ended, else.
+    pub(crate) fn keep_shown_here(&mut self, node: NodeId, but: &[EntryId], stamp: Stamp) {
         let shown = self.shown_though_deleted(node, but);
         if !shown.is_empty() {
             self.end_what_was_deleted(node, Some(stamp));
@@ -624,6 +624,7 @@ impl Engine {
         if wanted != known || mtime.is_some() {
             self.stand_alone(node);
             let stamp = self.stamp();
+            self.keep_shown_here(node, &[], stamp);
             self.make_here(Register::Attrs(Attrs { stamp, ..wanted }));
         }
     }
@@ -723,6 +724,7 @@ impl Engine {
         let before = names(self);
         self.stand_alone(node);
         let stamp = self.stamp();
+        self.keep_shown_here(node, &[], stamp);
         self.make_here(Register::Attrs(Attrs { stamp, ..attrs }));
         if names(self) != before {
             // A peer had removed a name of it, which it has again: the answer does not say so.

@@ -554,6 +554,7 @@ impl Engine {
         self.wear(node, sighting);
         if next != known {
             self.stand_alone(node);
+            self.keep_shown(node, &[]);
             let stamp = self.stamp();
             self.make(Register::Attrs(Attrs { stamp, ..next }));
         }

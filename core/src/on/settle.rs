@@ -265,6 +265,7 @@ impl Engine {
         }
         if let Some(attrs) = self.attrs_shown(node) {
             let stamp = self.stamp();
+            self.keep_shown_here(node, &[], stamp);
             self.make_on_any_side(Register::Attrs(Attrs { stamp, ..attrs }));
         }
     }

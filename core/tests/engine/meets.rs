@@ -435,3 +435,56 @@ fn what_comes_for_a_draft_whose_end_was_refused_goes_nowhere() {
     let trace = stage.trace();
     assert!(!trace.contains("store "), "{trace}");
 }
+
+/// Bo wrote to a photo and removed it, while ada edited it: hers stays. Its mode is changed, and what
+/// bo had removed was the file again.
+#[test]
+fn what_was_removed_stays_so_when_attributes_are_set_of_what_an_edit_kept() {
+    for name in ["ada", "bo"] {
+        let mut stage = both();
+        read(&mut stage, "photo");
+        stage.mute("ada");
+        stage.side("ada").files.write("photo", b"ada's");
+        stage.hint("photo");
+        stage.wait(secs(2));
+        for at in 101..104 {
+            let (_, fh) = open(&mut stage, "photo");
+            written(&mut stage, fh, 0, b"bo's", at);
+            close(&mut stage, fh);
+            stage.wait(secs(2));
+        }
+        unlink(&mut stage, "photo");
+        stage.unmute("ada");
+        stage.wait(secs(25));
+        assert_eq!(tree(&mut stage)["photo"], b"ada's");
+        if name == "ada" {
+            stage.side("ada").files.chmod("photo", 0o600);
+            stage.hint("photo");
+        } else {
+            let ino = stage.lookup("bo", "photo");
+            let set = SetAttr {
+                mode: Some(0o600),
+                uid: None,
+                gid: None,
+                size: None,
+                mtime: None,
+            };
+            let wall = WallTime::default();
+            let edit = Edit::SetAttr {
+                ino,
+                fh: None,
+                set,
+                wall,
+            };
+            stage.call("bo", FsCall::Edit(edit));
+        }
+        stage.wait(secs(25));
+        let files = tree(&mut stage);
+        assert_eq!(
+            (files.len(), &files["photo"][..]),
+            (1, &b"ada's"[..]),
+            "{name}"
+        );
+        assert_eq!(read(&mut stage, "photo"), b"ada's");
+    }
+}
