@@ -556,7 +556,11 @@ impl Engine {
                 before,
                 after,
                 nature,
-            }) if found == len && is_file(&print, &before) && before == after => {
+            }) if found == len
+                && is_file(&print, &before)
+                && before == after
+                && (is_thrown || self.is_as_told(print, (object, chunk), hash)) =>
+            {
                 let mut parcel = Parcel {
                     chunk,
                     hash,
@@ -577,6 +581,40 @@ impl Engine {
                 }
                 self.look_at_node(object.node);
                 self.want_again(object, chunk);
+            }
+        }
+    }
+
+    /// Returns whether a chunk of a plain file has the hash that it is known by, from now on if not
+    /// before: what was made of it is not to be joined with what the file holds later.
+    fn is_as_told(
+        &mut self,
+        print: Fingerprint,
+        (object, chunk): (ObjectId, ChunkIx),
+        hash: ChunkHash,
+    ) -> bool {
+        let kept = self.objects.get(&object);
+        let chunk_size = kept.map(|kept| kept.held().chunk_size());
+        let Some(node) = self.folder.node_of(file_key(&print)) else {
+            return false;
+        };
+        let sizes = self.standing_sizes(node);
+        let (Some(placed), true) = (
+            self.folder.placed(node).filter(|at| at.print == print),
+            sizes.map(|(_, chunk_size)| chunk_size) == chunk_size,
+        ) else {
+            // Nobody knows that file by chunks as these.
+            return true;
+        };
+        let version = placed.version;
+        let held = self.held_object(node).map(|(object, _)| object);
+        let file = held.unwrap_or(ObjectId { node, version });
+        let known = self.hashes.get(&file).and_then(|all| all.get(&chunk));
+        match known {
+            Some(known) => *known == hash,
+            None => {
+                self.record_hash(file, chunk, hash);
+                true
             }
         }
     }

@@ -258,7 +258,7 @@ impl Engine {
     }
 
     /// Puts a chunk's first hash on record, and the digest with the last of them.
-    fn record_hash(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
+    pub(crate) fn record_hash(&mut self, object: ObjectId, chunk: ChunkIx, hash: ChunkHash) {
         let hashes = self.hashes.entry(object).or_default();
         hashes.insert(chunk, hash);
         self.commits
