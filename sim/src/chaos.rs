@@ -358,7 +358,8 @@ impl World {
                 peer.handles = crate::check::handles::Handles::default();
                 peer.truth = crate::check::truth::Truth::default();
                 peer.names = crate::check::names::Names::default();
-                peer.bodies = crate::check::bodies::Bodies::default();
+                let bodies = std::mem::take(&mut peer.bodies);
+                self.kept.lost_with(bodies.all_contents());
                 self.kept.lost(p, |_| false);
             }
             1 => {

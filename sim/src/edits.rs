@@ -231,6 +231,14 @@ impl World {
             return Ok(());
         };
         reach!(self.reach, "judged: edits after a crash");
+        self.judging = true;
+        let verdict = self.judge_edits(p, power);
+        self.judging = false;
+        verdict
+    }
+
+    /// Judges what a mount shows of what was edited through it.
+    fn judge_edits(&mut self, p: usize, power: bool) -> Verdict {
         let mut found = BTreeMap::new();
         let mut dirs = BTreeSet::from([Ino::ROOT]);
         let mut open = vec![Ino::ROOT];

@@ -41,6 +41,9 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     messages: Vec<Message>,
+    /// How many of them were said before the host last started after a power loss: it may have
+    /// lost what they told, and would never ask the others for what their snapshots claim.
+    stale: usize,
     objects: Vec<ObjectId>,
     actors: Vec<ActorId>,
 }
@@ -68,6 +71,24 @@ impl Heard {
         }
         self.objects.truncate(4 * HEARD_MAX);
         self.actors.truncate(HEARD_MAX);
+    }
+
+    /// The host starts, after it has lost power.
+    pub(crate) fn lost(&mut self) {
+        self.stale = self.messages.len();
+    }
+
+    /// Returns a message of somebody, to be said again. That a peer who is let in could keep the host
+    /// from what a third one knows, by claiming that it has told all of it, is no promise of ours.
+    fn some_message(&self, chance: &mut Chance) -> Option<Message> {
+        let at = chance.index(self.messages.len());
+        let mut message = self.messages.get(at)?.clone();
+        if let Message::Registers(batch) = &mut message
+            && at < self.stale
+        {
+            batch.knowledge = None;
+        }
+        Some(message)
     }
 }
 
@@ -207,9 +228,9 @@ impl World {
         match chance.below(9) {
             0 | 1 => {
                 reach!(self.reach, "hostile: says what another said");
-                match chance.pick(&self.heard.messages) {
+                match self.heard.some_message(chance) {
                     // What another said in its hello is that one's secret.
-                    Some(message) if !matches!(message, Message::Hello(_)) => message.clone(),
+                    Some(message) if !matches!(message, Message::Hello(_)) => message,
                     _ => Message::Ping,
                 }
             }

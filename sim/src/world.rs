@@ -146,6 +146,8 @@ pub struct World {
     pub(crate) healed: bool,
     /// Where one of them is still to lose power, between two actions.
     pub(crate) cut: Option<Cut>,
+    /// Whether the oracles call a mount, which lives until they are through.
+    pub(crate) judging: bool,
     /// How many actions each has performed before all is healed.
     pub(crate) actions: Vec<u64>,
     /// Which peer stays broken for ever.
@@ -204,6 +206,7 @@ impl World {
             apart: BTreeMap::new(),
             healed: false,
             cut: None,
+            judging: false,
             actions: Vec::new(),
             lost: None,
             removing: None,
@@ -563,6 +566,9 @@ impl World {
         peer.live.started(now);
         peer.bodies.in_doubt = false;
         self.note(p, format_args!("starts, boot {boot}, {last:?}"));
+        if p == HOST && last == Last::Lost {
+            self.heard.lost();
+        }
         if let Some(tale) = &mut self.trace.tale {
             tale.started(now, p, boot);
         }
@@ -713,8 +719,11 @@ impl World {
 
     /// Tells whether this is where a peer was to lose power.
     fn is_cut_here(&self, p: usize) -> bool {
-        let is_here = |cut: Cut| cut.peer == p && cut.after == self.actions[p];
-        !self.healed && self.peers[p].engine.is_some() && self.cut.is_some_and(is_here)
+        let is_here = |cut: Cut| cut.peer == p && self.actions[p] >= cut.after;
+        !self.healed
+            && !self.judging
+            && self.peers[p].engine.is_some()
+            && self.cut.is_some_and(is_here)
     }
 
     /// Performs actions until there is none, or the process dies.

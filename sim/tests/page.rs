@@ -32,7 +32,7 @@ fn a_download_resumed_after_three_cuts_asks_again_only_for_what_was_under_way() 
 #[test]
 fn telling_a_run_does_not_change_it() {
     for seed in 0..12 {
-        let (told, page) = recorded(seed, &[]);
+        let (told, page) = recorded(seed, &[], None);
         assert_eq!(told.hash, run(seed, &[], false).hash, "seed {seed:#x}");
         assert!(page.render().len() > 10_000);
     }
@@ -40,7 +40,7 @@ fn telling_a_run_does_not_change_it() {
 
 #[test]
 fn a_page_is_one_file_and_asks_for_nothing() {
-    let page = recorded(5, &[]).1.render();
+    let page = recorded(5, &[], None).1.render();
     for mark in [
         "http:", "https:", "src=", "@import", "url(", "<link", "fetch(",
     ] {

@@ -102,6 +102,8 @@ pub struct Kept {
     /// Contents whose time a program has set back: nobody may see that they are new, and then
     /// they end in the trash with what they took the place of.
     set_back: Vec<Arc<Vec<u8>>>,
+    /// What lay in stores whose metadata were lost, whether it was owed or not.
+    rotten: Vec<Made>,
     /// Times that were set by hand on a mount: a content that a program wrote meanwhile may show one.
     by_hand: BTreeSet<WallTime>,
 }
@@ -289,6 +291,11 @@ impl Kept {
         self.destroyed.extend(contents);
     }
 
+    /// A peer lost its store, and with it what lay there of what it wrote.
+    pub fn lost_with(&mut self, made: Vec<Made>) {
+        self.rotten.extend(made);
+    }
+
     /// A peer lost its store, or its power: what only it had is gone with it, but for what was
     /// synced of files of which nothing else is known.
     pub fn lost(&mut self, p: usize, keeps: impl Fn(Ino) -> bool) {
@@ -373,7 +380,7 @@ impl Kept {
         let lies_there =
             |made: &Made| (made.shortest..=made.cells.len()).contains(&size) && fits(&made.cells);
         self.destroyed.iter().any(whole)
-            || with_lost.iter().any(lies_there)
+            || with_lost.iter().chain(&self.rotten).any(lies_there)
             || self.owed.iter().any(is_it)
             || history.all_written().any(crossed)
     }
