@@ -547,6 +547,7 @@ impl World {
             if let Seeing::Removes(shown) = seeing {
                 self.kept.removed(peer.bodies.contents(&shown, history));
                 peer.bodies.may_be_unnamed(shown.ino);
+                peer.here.unnamed(self.now, shown.ino, false);
             }
         }
         let still_owed = |ino| self.kept.owes(Author::Mount(p, ino));

@@ -331,6 +331,8 @@ impl World {
             if let Seeing::Removes(shown) = seen {
                 self.kept.removed(peer.bodies.contents(&shown, history));
                 peer.bodies.unnamed(shown.ino);
+                peer.here
+                    .unnamed(now, shown.ino, peer.kernel.has_open(shown.ino));
             }
         }
         let made = match (edit, result) {

@@ -425,8 +425,13 @@ impl Kernel {
     }
 
     /// Tells whether it has anything to do with an inode: what it was given back is nobody's.
-    fn holds(&self, ino: Ino) -> bool {
+    pub fn holds(&self, ino: Ino) -> bool {
         self.known.contains_key(&ino) || self.open.values().any(|opened| opened.ino == ino)
+    }
+
+    /// Tells whether a file is open.
+    pub fn has_open(&self, ino: Ino) -> bool {
+        self.open.values().any(|opened| opened.ino == ino)
     }
 
     /// A handle is closed. Returns what it was, and whether the inode goes with it: a program that

@@ -164,6 +164,10 @@ impl World {
                     peer.reads.retain(|fh, _| of(fh) != Some(*ino));
                     peer.here.changed(now, *ino);
                 }
+                if let Invalidation::Delete { child, .. } = &what {
+                    let is_open = peer.kernel.has_open(*child);
+                    peer.here.unnamed(now, *child, is_open);
+                }
                 if let Invalidation::Entry { parent, name }
                 | Invalidation::Delete { parent, name, .. } = &what
                     && peer.bodies.alone
@@ -572,6 +576,7 @@ impl World {
             }
             (_, Ok(FsReply::Created { shown, fh, .. })) => {
                 peer.handles.opened(*fh)?;
+                peer.here.named(shown.ino);
                 peer.handles.shown(shown)
             }
             (FsCall::Lookup { name, .. }, Ok(FsReply::Entry(shown))) => {
@@ -581,6 +586,7 @@ impl World {
                 }
                 let history = &mut self.folder.history;
                 peer.bodies.shown(shown.ino, shown.size, history)?;
+                peer.here.named(shown.ino);
                 peer.handles.shown(shown)
             }
             (_, Ok(FsReply::Entry(shown) | FsReply::Attr(shown))) => {
@@ -590,6 +596,9 @@ impl World {
                 peer.bodies.shown(shown.ino, shown.size, history)?;
                 if shown.nlink == 0 && peer.removed_blindly {
                     peer.bodies.unnamed(shown.ino);
+                }
+                if shown.nlink > 0 {
+                    peer.here.named(shown.ino);
                 }
                 peer.handles.shown(shown)
             }
@@ -607,6 +616,7 @@ impl World {
                             peer.truth.named(history, shown.ino, those)?;
                         }
                         peer.bodies.shown(shown.ino, shown.size, history)?;
+                        peer.here.named(shown.ino);
                     }
                 }
                 peer.handles.shown(&item.shown)

@@ -16,6 +16,7 @@ use tandem_core::label::Label;
 use tandem_core::message::{FolderId, Message, Role, Secret};
 use tandem_core::time::Duration;
 use tandem_core::trash::Retention;
+use tandem_core::tree::register::Register;
 
 use crate::chaos::{Aim, Planned};
 use crate::check::bodies::Bodies;
@@ -709,6 +710,10 @@ impl World {
             peer.names.overtaken();
             peer.bodies.overtaken(&mut self.folder.history);
         }
+        if is_of_deletes(&event) {
+            let kernel = &peer.kernel;
+            peer.here.names_go(self.now, |ino| kernel.holds(ino));
+        }
         if let Some(engine) = &mut peer.engine {
             self.in_core = true;
             engine.handle(clock, event);
@@ -823,6 +828,9 @@ impl World {
             if let Some(ino) = ino.filter(|_| goes) {
                 peer.bodies.forgotten(ino);
             }
+            if let Some(ino) = ino {
+                peer.here.rests(self.now, ino, peer.kernel.has_open(ino));
+            }
         }
         if caller != Caller::Nobody {
             peer.kernel.begins(req, &call);
@@ -871,4 +879,18 @@ impl World {
         };
         Event::Committed { commit, outcome }
     }
+}
+
+/// Tells whether an event is of names that were deleted.
+fn is_of_deletes(event: &Event) -> bool {
+    let Event::Said {
+        message: Message::Registers(batch),
+        ..
+    } = event
+    else {
+        return false;
+    };
+    let is_delete =
+        |register: &Register| matches!(register, Register::Entry(entry) if entry.deleted.is_some());
+    batch.registers.iter().any(is_delete)
 }

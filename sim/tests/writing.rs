@@ -336,6 +336,14 @@ const FOUND: &[(u64, &str)] = &[
         0x6ad370,
         "a power loss took a part of what another's version had displaced",
     ),
+    (
+        0x3d0e00,
+        "a file whose name was deleted while no kernel knew it came back, and was not here",
+    ),
+    (
+        0x5b9190,
+        "a file was replaced here and moved at the host, and was there again without what was read",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

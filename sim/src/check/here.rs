@@ -2,10 +2,12 @@
 //! there, through any handle and after any kill.
 //!
 //! Law: a piece that one call returned is here from some time after that on, until the file
-//! shows another size or time, the kernel is told that its data has changed, power is lost, or the
-//! disk fails or its files are damaged. From then on a call for it, or for a part of it, waits for this disk only.
+//! shows another size or time, the kernel is told that its data has changed, power is lost, the
+//! disk fails or its files are damaged, or the file has neither a name nor a handle: what nobody can
+//! read goes, and a change made elsewhere may bring the name back. From then on a call for it, or for
+//! a part of it, waits for this disk only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_core::ids::Ino;
 use tandem_core::time::WallTime;
@@ -31,6 +33,8 @@ struct Piece {
 pub struct Here {
     pieces: BTreeMap<Ino, Vec<Piece>>,
     switched: BTreeMap<Ino, u64>,
+    /// Files that have lost their last name, and have been shown under none since.
+    nameless: BTreeSet<Ino>,
 }
 
 impl Here {
@@ -75,8 +79,39 @@ impl Here {
         self.switched.insert(ino, now);
     }
 
-    /// The process was killed: what was read a moment ago may not be stored.
+    /// A file has lost its last name.
+    pub fn unnamed(&mut self, now: u64, ino: Ino, is_open: bool) {
+        self.nameless.insert(ino);
+        self.rests(now, ino, is_open);
+    }
+
+    /// A file is shown with a name.
+    pub fn named(&mut self, ino: Ino) {
+        self.nameless.remove(&ino);
+    }
+
+    /// A handle was closed, or a name went.
+    pub fn rests(&mut self, now: u64, ino: Ino, is_open: bool) {
+        if !is_open && self.nameless.contains(&ino) {
+            self.changed(now, ino);
+        }
+    }
+
+    /// The engine hears of names that were deleted: the kernel is told of none of a file that it does
+    /// not know, as after a start.
+    pub fn names_go(&mut self, now: u64, is_known: impl Fn(Ino) -> bool) {
+        let unknown = self.pieces.keys().copied().filter(|ino| !is_known(*ino));
+        for ino in unknown.collect::<Vec<_>>() {
+            self.changed(now, ino);
+        }
+    }
+
+    /// The process was killed, and has no handles any more: what was read a moment ago may not be
+    /// stored.
     pub fn killed(&mut self, now: u64) {
+        for ino in std::mem::take(&mut self.nameless) {
+            self.changed(now, ino);
+        }
         for pieces in self.pieces.values_mut() {
             pieces.retain(|piece| piece.at.saturating_add(SETTLES) <= now);
         }
@@ -115,5 +150,22 @@ mod tests {
         assert!(here.had(u64::MAX, file, 120, 10).is_some());
         here.killed(later + 10);
         assert_eq!(here.had(u64::MAX, file, 120, 10), None);
+    }
+
+    #[test]
+    fn a_file_without_name_and_handle_is_nowhere() {
+        let look = (900, WallTime { secs: 1, nanos: 0 });
+        let ino = Ino(7);
+        let had = |here: &Here| here.had(u64::MAX, (ino, look), 0, 3).is_some();
+        let mut here = Here::default();
+        here.read((0, 5), (ino, look), (0, &[1, 2, 3]));
+        here.unnamed(6, ino, true);
+        assert!(had(&here));
+        here.rests(7, ino, false);
+        assert!(!had(&here));
+        here.read((8, 9), (ino, look), (0, &[1, 2, 3]));
+        here.named(ino);
+        here.rests(10, ino, false);
+        assert!(had(&here));
     }
 }
