@@ -625,6 +625,7 @@ impl World {
         }
         self.peers[p].links.clear();
         self.peers[p].asks.clear();
+        self.peers[p].unheard.clear();
         self.peers[p].fetches.clear();
     }
 

@@ -10,7 +10,7 @@ use tandem_core::edit::{Edit, RenameHow};
 use tandem_core::engine::{Config, Engine, Last};
 use tandem_core::event::{Fingerprint, FsCall};
 use tandem_core::ids::{
-    CommitId, FetchId, Fh, Ino, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId,
+    ChunkIx, CommitId, FetchId, Fh, Ino, JobId, LinkId, ObjectId, PayloadId, PeerId, ReqId,
 };
 use tandem_core::message::Want;
 use tandem_core::time::Time;
@@ -33,7 +33,7 @@ use crate::disk::folder::Id;
 use crate::disk::objects::Objects;
 use crate::disk::records::Records;
 use crate::kernel::Kernel;
-use crate::net::{Asks, Stream};
+use crate::net::{Asked, Asks, Stream};
 use crate::user::Thread;
 
 /// Who made a call.
@@ -170,6 +170,8 @@ pub struct Peer {
     pub links: BTreeMap<LinkId, usize>,
     /// What it was asked for.
     pub asks: Asks,
+    /// Of which chunks it was asked by those who are gone, which its engine may not know yet.
+    pub unheard: BTreeSet<(ObjectId, ChunkIx)>,
     /// What it asks for.
     pub fetches: BTreeMap<FetchId, Fetching>,
     /// Chance on its wires, of its disk and of its shell.
@@ -277,6 +279,12 @@ impl Peer {
         let is_it =
             |call: &FsCall| matches!(call, FsCall::Edit(Edit::Rename { how: h, .. }) if *h == how);
         self.callers.values().any(|(_, call, _)| is_it(call))
+    }
+
+    /// These asks are answered to nobody.
+    pub fn unheard(&mut self, asks: Asks) {
+        let chunk = |asked: Asked| (asked.want.object, asked.want.chunk);
+        self.unheard.extend(asks.into_values().map(chunk));
     }
 
     /// An attempt at an object failed.

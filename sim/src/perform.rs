@@ -87,7 +87,8 @@ impl World {
                 let is_it = |asked: &crate::net::Asked| {
                     (asked.want.object, asked.want.chunk) == (want.object, want.chunk)
                 };
-                let is_passed_on = p == HOST && peer.asks.values().any(is_it);
+                let is_unheard = peer.unheard.contains(&(want.object, want.chunk));
+                let is_passed_on = p == HOST && (is_unheard || peer.asks.values().any(is_it));
                 let how = (u64::from(len), is_passed_on);
                 peer.resume.fetch(fetch, link, want, how)?;
                 let stream = Stream::Lane(want.object.node, lane);

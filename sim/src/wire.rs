@@ -103,7 +103,11 @@ impl World {
             let peer = &mut self.peers[end.peer];
             peer.caused.link = true;
             let on = |link: usize, stream: Stream| link == at && stream == lane;
-            peer.asks.retain(|_, asked| !on(asked.link, asked.stream));
+            let (unheard, asks) = std::mem::take(&mut peer.asks)
+                .into_iter()
+                .partition(|(_, asked)| on(asked.link, asked.stream));
+            peer.asks = asks;
+            peer.unheard(unheard);
             let lost = peer.fetches.iter().filter(|(_, f)| on(f.link, f.stream));
             let lost: Vec<FetchId> = lost.map(|(fetch, _)| *fetch).collect();
             for fetch in lost {
@@ -399,7 +403,11 @@ impl World {
             }
         }
         peer.fetches.retain(|_, fetch| fetch.link != at);
-        peer.asks.retain(|_, asked| asked.link != at);
+        let (unheard, asks) = std::mem::take(&mut peer.asks)
+            .into_iter()
+            .partition(|(_, asked)| asked.link == at);
+        peer.asks = asks;
+        peer.unheard(unheard);
         peer.resume.link_down(id);
         peer.bounds.link_down(id);
         if peer.fetches.len() < fetches {

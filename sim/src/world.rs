@@ -329,6 +329,7 @@ impl World {
             commit_busy: 0,
             links: BTreeMap::new(),
             asks: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             fetches: BTreeMap::new(),
             wires: self.choices.stream(Key::Net(n)),
             disk: self.choices.stream(Key::Disk(n)),

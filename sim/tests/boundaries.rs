@@ -23,6 +23,11 @@ const FOUND: &[(u64, &str, &str)] = &[
          told all of it",
     ),
     (
+        0x3,
+        "0:127",
+        "an ask for more bytes than the chunk has was passed on to the peer that made the version",
+    ),
+    (
         0x6,
         "1:94",
         "what a peer had published of an open file went with its store",

@@ -23,6 +23,7 @@ use crate::on::serve::besides;
 use crate::time::Duration;
 use crate::timers::Timer;
 use crate::tree::conflict;
+use crate::tree::register::Body;
 
 /// How long an ask waits for room on the link over which it would be passed on. What takes the room
 /// may itself wait for this ask, where two joiners each need what the other one has: then one of
@@ -136,7 +137,8 @@ impl Engine {
         let Some(link) = self.holders().find(author) else {
             return false;
         };
-        let is_possible = len > 0 && len <= *CHUNK_SIZES.end();
+        let is_possible =
+            len > 0 && len <= *CHUNK_SIZES.end() && self.may_be_as_long(object, chunk, len);
         if !is_possible || link == serving.link || self.is_on_its_way(object, chunk) {
             return false;
         }
@@ -194,6 +196,19 @@ impl Engine {
             len,
         });
         true
+    }
+
+    /// Returns whether a chunk of a version may have so many bytes: of one that is known, it is known.
+    fn may_be_as_long(&self, object: ObjectId, chunk: ChunkIx, len: u32) -> bool {
+        let content = self.tree.registers().content(object);
+        match content.map(|content| &content.body) {
+            Some(Body::File { size, chunk_size }) => {
+                let offset = u64::from(chunk.0) * u64::from(*chunk_size);
+                size.saturating_sub(offset).min(u64::from(*chunk_size)) == u64::from(len)
+            }
+            Some(Body::Link { .. }) => false,
+            None => true,
+        }
     }
 
     /// Returns whether a peer waits for what another one is to have of a chunk, through however many:
