@@ -331,7 +331,7 @@ impl Engine {
                 deleted: None,
             }),
         }
-        entries.extend(self.twins(node, dir, name));
+        entries.extend(self.ending_twins(node, dir, name));
         let ends: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
         self.keep_shown_here(node, &ends, stamp);
         // Every delete of the edit knows what was known before it.

@@ -231,7 +231,7 @@ impl Engine {
     }
 
     /// Returns whether a program has written to a file what is no version yet: that goes nowhere.
-    fn is_being_written(&self, node: NodeId) -> bool {
+    pub(crate) fn is_being_written(&self, node: NodeId) -> bool {
         let is_write = |op: &Op| matches!(op, Op::Write { .. } | Op::Resize { .. });
         self.drafts.get(&node).is_some_and(|draft| {
             draft.overlay.is_changed()

@@ -3,7 +3,8 @@
 //! Law: what is done to one under a name is done to all that are one with it there, so that none comes
 //! to light by it: they move together, and go together. Who changes the content of a file ends the
 //! others, which hold what it was; what somebody makes of one of those meanwhile beats that, as it beats
-//! any delete.
+//! any delete. What is being written to one here, and is no version yet, is no part of what shows: nobody
+//! who ends that ends it.
 
 use alloc::vec::Vec;
 
@@ -28,6 +29,14 @@ impl Engine {
         merged.filter_map(entry_of).collect()
     }
 
+    /// The same, of what ends with it: of one that is being written to here the version alone is equal,
+    /// and not what its writer makes of it.
+    pub(crate) fn ending_twins(&self, node: NodeId, dir: NodeId, name: &Name) -> Vec<Entry> {
+        let mut twins = self.twins(node, dir, name);
+        twins.retain(|twin| !self.is_being_written(twin.node));
+        twins
+    }
+
     /// Moves what is one with a node to where that has gone by an edit.
     pub(crate) fn move_twins(&mut self, twins: Vec<Entry>, dir: NodeId, name: &Name, edit: Stamp) {
         for twin in twins {
@@ -46,7 +55,7 @@ impl Engine {
         let places: Vec<_> = self.tree.places(node).collect();
         let twins = places.into_iter();
         let twins: Vec<Entry> = twins
-            .flat_map(|(dir, name)| self.twins(node, dir, name))
+            .flat_map(|(dir, name)| self.ending_twins(node, dir, name))
             .collect();
         let mut knowledge = self.me.knowledge.clone();
         for twin in &twins {

@@ -1,6 +1,7 @@
 //! What two have made apart, equal and under one name, is one for whatever is done to it.
 
 use tandem_core::edit::{Edit, Make, Making, RenameHow};
+use tandem_core::engine::Last;
 use tandem_core::event::FsCall;
 use tandem_core::ids::{Ino, NodeId};
 use tandem_core::time::WallTime;
@@ -164,4 +165,40 @@ fn what_is_made_of_the_other_meanwhile_is_a_conflict_copy() {
     let mut all: Vec<Vec<u8>> = tree(&mut stage).into_values().collect();
     all.sort();
     assert_eq!(all, [b"ada's".to_vec(), b"bo's".to_vec()]);
+}
+
+/// Bo had the file open that he had made, and wrote to it; then he removed that of ada, which showed
+/// for both: what he had written went with it.
+#[test]
+fn what_is_being_written_to_the_other_is_not_removed_with_what_shows() {
+    let mut stage = both();
+    let mut hidden = None;
+    for n in 0..8 {
+        // The lower number shows: after a power loss he draws another one.
+        stage.power_loss("bo");
+        stage.start("bo", Last::Lost);
+        stage.wait(secs(2));
+        stage.mute("ada");
+        let name = format!("a{n}");
+        stage.side("ada").files.write(&name, b"");
+        stage.hint(&name);
+        let (ino, fh) = create(&mut stage, &name);
+        stage.unmute("ada");
+        stage.wait(secs(25));
+        if stage.lookup("bo", &name) != ino {
+            hidden = Some((name, fh));
+            break;
+        }
+    }
+    let (name, fh) = hidden.expect("ada's shows");
+    written(&mut stage, fh, 0, b"bo's", 101);
+    let parent = Ino::ROOT;
+    let unlink = Edit::Unlink {
+        parent,
+        name: name.clone().into(),
+    };
+    edit(&mut stage, unlink);
+    close(&mut stage, fh);
+    stage.wait(secs(25));
+    assert_eq!(tree(&mut stage)[&name], b"bo's");
 }
