@@ -339,7 +339,9 @@ impl World {
             (Edit::Create { parent, name, .. }, Ok(FsReply::Created { shown, .. })) => {
                 let spot = (*parent, name.clone());
                 let was_there = matches!(peer.kernel.entries.get(&spot), Some(Some(_)));
-                (!was_there).then_some(*shown)
+                // One that came from elsewhere a moment before is opened, and that may be seen.
+                let looks_new = (shown.size, shown.nlink) == (0, 1);
+                (looks_new && !was_there).then_some(*shown)
             }
             (Edit::Make { .. }, Ok(FsReply::Entry(shown))) => Some(*shown),
             _ => None,

@@ -188,7 +188,9 @@ impl World {
                     }
                 }
                 match &what {
-                    Invalidation::Inode { ino, data: true } if peer.hears => {
+                    Invalidation::Inode { ino, data: true }
+                        if peer.hears || peer.bodies.may_be_nothing(*ino) =>
+                    {
                         peer.bodies.superseded(*ino, &mut self.folder.history);
                     }
                     Invalidation::Inode { .. } => {}

@@ -344,6 +344,14 @@ const FOUND: &[(u64, &str)] = &[
         0x5b9190,
         "a file was replaced here and moved at the host, and was there again without what was read",
     ),
+    (
+        0x6adb1f,
+        "who made a file opened one that had come a moment before",
+    ),
+    (
+        0x6ad7c6,
+        "what a power loss had left was nothing once a host had never heard of it",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

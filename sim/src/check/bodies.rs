@@ -467,6 +467,13 @@ impl Bodies {
         }
     }
 
+    /// Tells whether a file is as a power loss left it, and was never synced: once a host says that it
+    /// has not heard of it, it is empty, or what was beneath.
+    pub fn may_be_nothing(&self, ino: Ino) -> bool {
+        let body = self.files.get(&ino);
+        body.is_some_and(|body| body.lost_power && !body.synced)
+    }
+
     /// Returns what a file may hold that is shown so.
     pub fn contents(&self, shown: &Shown, history: &History) -> Vec<Arc<Vec<u16>>> {
         match self.files.get(&shown.ino) {
