@@ -109,6 +109,10 @@ pub const QUIET: Duration = Duration::from_millis(1_000);
 /// that a hundred would be many; by eye.
 pub const SIBLINGS_MAX: usize = 256;
 
+/// Versions whose conflict copies have come to their end that a new one still names as standing beside
+/// it: whoever has kept one meanwhile was away for fewer conflicts of one file than that; by eye.
+pub const ENDED_BESIDE_MAX: usize = 16;
+
 /// Earlier incarnations that a replica knows as its own: one comes of each power loss; by eye.
 pub const FORMER_ACTORS_MAX: usize = 64;
 

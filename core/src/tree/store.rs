@@ -10,6 +10,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::ids::{ActorId, Arrival, Dot, EntryId, Lamport, NodeId, ObjectId};
+use crate::limits::ENDED_BESIDE_MAX;
 use crate::tree::arena::Arena;
 use crate::tree::conflict;
 use crate::tree::facts;
@@ -256,8 +257,9 @@ impl Registers {
     /// Returns `context` and `beside` for a new version of `node` that is made on the version
     /// `base`, or on none.
     ///
-    /// All that stands beside `base` goes on standing, but for what is equal to it and for
-    /// copies that came to their end.
+    /// All that stands beside `base` goes on standing, but for what is equal to it and, of copies
+    /// that came to their end, all but the last few: somebody who does not know of that end may have
+    /// kept one, and has its version of nowhere but the file.
     pub fn context_for(&self, node: NodeId, base: Option<Dot>) -> (VersionVector, Vec<Dot>) {
         let mut context = VersionVector::new();
         let mut beside = BTreeSet::new();
@@ -275,9 +277,21 @@ impl Registers {
         beside.retain(|&dot| {
             context.covers(dot)
                 && !self.versions_of(node).any(|other| other.supersedes(dot))
-                && !self.copy_ended(dot)
                 && !base.is_some_and(|base| self.one(node, base, dot))
         });
+        let mut ended: Vec<_> = beside.iter().copied().collect();
+        ended.retain(|&dot| self.copy_ended(dot));
+        ended.sort_by_key(|&version| {
+            let content = self.content(ObjectId { node, version });
+            content.map(|content| content.stamp)
+        });
+        // One that went on as a file of its own needs that version no more.
+        let (gone_on, mut ended): (Vec<Dot>, Vec<Dot>) =
+            ended.into_iter().partition(|&dot| self.has_gone_on(dot));
+        let last = ended.len().saturating_sub(ENDED_BESIDE_MAX);
+        for dot in gone_on.into_iter().chain(ended.drain(..last)) {
+            beside.remove(&dot);
+        }
         (context, beside.into_iter().collect())
     }
 
@@ -294,6 +308,12 @@ impl Registers {
     fn copy_ended(&self, version: Dot) -> bool {
         self.ix(conflict::copy_of(version))
             .is_some_and(|ix| facts::ended(self, ix))
+    }
+
+    /// Tells whether the copy of this version has one of its own that was made on it.
+    fn has_gone_on(&self, version: Dot) -> bool {
+        let mut own = self.versions_of(conflict::copy_of(version));
+        own.any(|content| content.supersedes(version))
     }
 
     // What the rooms beside this one see.

@@ -531,3 +531,19 @@ fn what_stands_under_the_name_that_it_is_kept_for_stays_there() {
     let copies: Vec<&Vec<u8>> = files.values().skip(1).collect();
     assert_eq!(copies, [b"bo's words"]);
 }
+
+/// Ada throws bo's away and goes on with hers, while bo keeps both and knows nothing of that: his was
+/// nowhere any more, since her next version had taken the place of it, too.
+#[test]
+fn what_was_kept_stays_though_who_threw_it_away_has_gone_on() {
+    let (mut stage, copy) = apart();
+    stage.mute("ada");
+    settle(&mut stage, "ada", "photo", Keep::Mine).unwrap();
+    stage.side("ada").files.write("photo", b"later");
+    stage.hint("photo");
+    stage.wait(secs(5));
+    settle(&mut stage, "bo", "photo", Keep::Both).unwrap();
+    stage.unmute("ada");
+    stage.wait(secs(40));
+    holds(&mut stage, &[("photo", b"later"), (&copy, &hello())]);
+}
