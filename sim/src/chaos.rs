@@ -72,6 +72,8 @@ pub enum What {
     Remove,
     /// A user of the host brings something back out of its trash.
     Restore,
+    /// A user settles a conflict, as soon as there is one.
+    Settle,
 }
 
 impl What {
@@ -94,7 +96,8 @@ impl What {
             | Self::Vanish
             | Self::Hostile
             | Self::Remove
-            | Self::Restore => false,
+            | Self::Restore
+            | Self::Settle => false,
         }
     }
 }
@@ -125,6 +128,12 @@ pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
     } else {
         config.restores
     };
+    // Where one alone changes the folder there is no conflict.
+    let settles = if config.writable == 0 {
+        0
+    } else {
+        config.settles
+    };
     let removes = u64::from(config.minority == Minority::Removed && config.joiners > 1);
     let kinds = [
         (What::Cut, config.cuts),
@@ -142,6 +151,7 @@ pub fn plan(config: &Config, choices: &Choices) -> Vec<Planned> {
         (What::Vanish, vanishes),
         (What::Remove, removes),
         (What::Restore, restores),
+        (What::Settle, settles),
     ];
     for (what, count) in kinds {
         for _ in 0..count {
@@ -316,6 +326,7 @@ impl World {
             What::Hostile => self.hostile_comes(chance),
             What::Remove => self.remove_last()?,
             What::Restore => self.restore_something(&mut chance)?,
+            What::Settle => self.after(0, Item::Settle(chance)),
         }
         Ok(())
     }
@@ -361,6 +372,7 @@ impl World {
                 let bodies = std::mem::take(&mut peer.bodies);
                 self.kept.lost_with(bodies.all_contents());
                 self.kept.lost(p, |_| false);
+                self.settling.lost(p);
             }
             1 => {
                 if let Some(object) = peer.objects.rot_sidecar(chance) {
@@ -558,6 +570,7 @@ impl World {
         }
         if power {
             self.kept.lost(p, |ino| !peer.bodies.has(ino));
+            self.settling.lost(p);
         }
         for (ino, cells, beneath) in left {
             let author = Author::Mount(p, ino);

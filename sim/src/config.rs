@@ -18,6 +18,9 @@ pub const SEC: u64 = 1_000 * MS;
 /// it on for a program, before its first run.
 pub static WRITING: AtomicBool = AtomicBool::new(false);
 
+/// Whether users settle conflicts in drawn runs in which mounts take edits; `--settling` turns it on.
+pub static SETTLING: AtomicBool = AtomicBool::new(false);
+
 /// What one peer suffers for ever, while the others must go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Minority {
@@ -146,6 +149,8 @@ pub struct Config {
     pub trash_bytes: u64,
     /// How often it looks at it.
     pub trash_look: u64,
+    /// Conflicts that users settle that are planned.
+    pub settles: u64,
 }
 
 impl Config {
@@ -284,6 +289,11 @@ impl Config {
                 _ => u64::MAX,
             },
             trash_look: chance.between(500, 3_000) * MS,
+            settles: if SETTLING.load(Ordering::Relaxed) {
+                chance.between(2, 12)
+            } else {
+                0
+            },
         }
     }
 
@@ -297,6 +307,7 @@ impl Config {
             cuts: self.cuts.min(4),
             kills: self.kills.min(2),
             restores: self.restores.min(2),
+            settles: self.settles.min(2),
             power_losses: self.power_losses.min(2),
             stops: self.stops.min(1),
             edits: self.edits.min(6),
@@ -367,6 +378,7 @@ impl Config {
             trash_kept: u64::MAX,
             trash_bytes: u64::MAX,
             trash_look: u64::MAX,
+            settles: 0,
         }
     }
 }

@@ -45,6 +45,7 @@ const KNOBS: &[Knob] = &[
     ("joiners", |c| c.joiners > 1, |c| c.joiners = 1),
     ("users", |c| c.threads > 0, |c| c.threads = 0),
     ("undo", |c| c.restores > 0, |c| c.restores = 0),
+    ("settling", |c| c.settles > 0, |c| c.settles = 0),
 ];
 
 /// Returns the number of a knob.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use tandem_sim::config::WRITING;
+use tandem_sim::config::{SETTLING, WRITING};
 use tandem_sim::html::Page;
 use tandem_sim::hunt::{self, Progress, Until};
 use tandem_sim::knobs;
@@ -27,6 +27,9 @@ struct Cli {
     /// Let applications edit on the mounts, too.
     #[arg(long, global = true)]
     writing: bool,
+    /// Let users settle conflicts, too, where applications edit on the mounts.
+    #[arg(long, global = true)]
+    settling: bool,
     /// Plant a fault in every engine.
     #[cfg(feature = "mutants")]
     #[arg(long, global = true, value_parser = planted, conflicts_with = "only")]
@@ -184,6 +187,7 @@ fn main() -> ExitCode {
         }
     };
     WRITING.store(cli.writing, Ordering::Relaxed);
+    SETTLING.store(cli.settling, Ordering::Relaxed);
     #[cfg(feature = "mutants")]
     if let Some(mutant) = cli.plant {
         tandem_sim::mutants::PLANTED.get_or_init(|| mutant);

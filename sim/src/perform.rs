@@ -212,7 +212,7 @@ impl World {
                 self.peers[p].caused.explains(&fault, hostile)
             }
             Action::Wanted { req, state } => self.wanted(p, req, state),
-            Action::Settled { .. } => Ok(()),
+            Action::Settled { req, result } => self.was_settled(p, req, &result),
             Action::Removed { result, .. } => self.was_removed(&result),
             Action::Restored { req, result } => self.was_restored(req, &result),
             Action::Stopped => {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tandem_core::action::WantState;
 use tandem_core::event::{Event, Hint};
@@ -13,7 +13,7 @@ use tandem_core::ids::ReqId;
 use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Chance, Choices, Key};
-use crate::config::{Config, MS, Minority, SEC, WRITING};
+use crate::config::{Config, MS, Minority, SEC, SETTLING, WRITING};
 use crate::html::{About, Page};
 use crate::knobs;
 use crate::reach::Reach;
@@ -73,18 +73,22 @@ impl FromStr for Cut {
 
 /// Returns what has to be written behind a command for the same run.
 pub fn flags(seed: u64, off: &[u32], cut: Option<Cut>) -> String {
-    let writing = if WRITING.load(Ordering::Relaxed) {
-        " --writing"
-    } else {
-        ""
+    let flag = |flag: &AtomicBool, word| {
+        let is_on = flag.load(Ordering::Relaxed);
+        if is_on { word } else { "" }
     };
+    let writing = flag(&WRITING, " --writing");
+    let settling = flag(&SETTLING, " --settling");
     let off: Vec<String> = off.iter().copied().map(knobs::name).collect();
     let without = match off.as_slice() {
         [] => String::new(),
         off => format!(" --without {}", off.join(",")),
     };
     let cut = cut.map_or_else(String::new, |cut| format!(" --cut {cut}"));
-    format!("--seed {seed:#x}{writing}{}{cut}{without}", planted())
+    format!(
+        "--seed {seed:#x}{writing}{settling}{}{cut}{without}",
+        planted()
+    )
 }
 
 #[cfg(feature = "mutants")]
@@ -414,8 +418,11 @@ impl World {
     pub fn judge_end(&mut self) -> Verdict {
         self.wants_ended()?;
         self.undo_ended()?;
+        self.settling_ended()?;
         let lost = self.lost;
         if self.config.writable != 0 {
+            self.check_conflicts()?;
+            self.oppose();
             let walk = self.folder.walk();
             let files = walk.into_iter().filter_map(|(_, id)| self.folder.bytes(id));
             let files: Vec<_> = files.collect();

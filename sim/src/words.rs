@@ -329,7 +329,8 @@ pub(crate) fn planned(what: What) -> Option<&'static str> {
         | What::Edit
         | What::Want
         | What::Remove
-        | What::Restore => None,
+        | What::Restore
+        | What::Settle => None,
     }
 }
 

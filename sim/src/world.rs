@@ -31,10 +31,11 @@ use crate::check::live::Live;
 use crate::check::names::Names;
 use crate::check::resume::Resume;
 use crate::check::retries::Retries;
+use crate::check::settled::Settling;
 use crate::check::truth::Truth;
 use crate::check::undo::Undo;
 use crate::check::{Failure, Kind, Verdict};
-use crate::choices::{Choices, Key};
+use crate::choices::{Chance, Choices, Key};
 use crate::config::{Config, MS, Minority, SEC};
 use crate::disk::folder::Folder;
 use crate::disk::objects::Objects;
@@ -80,6 +81,8 @@ pub(crate) enum Item {
     Hostile(Box<Session>),
     /// The last joiner is to be removed, if it is not yet.
     Remove,
+    /// A user settles a conflict, or waits for one.
+    Settle(Chance),
 }
 
 #[derive(Debug)]
@@ -159,6 +162,8 @@ pub struct World {
     pub(crate) removed: Option<usize>,
     /// What lies in the host's trash, and who wants it back.
     pub(crate) undo: Undo,
+    /// Who settled which conflict.
+    pub(crate) settling: Settling,
     /// Names of files that a mount shows in the end, and of which something can't be had.
     pub(crate) nowhere: BTreeSet<Vec<Vec<u8>>>,
     /// Until when bytes take long, on all wires.
@@ -213,6 +218,7 @@ impl World {
             removing: None,
             removed: None,
             undo: Undo::default(),
+            settling: Settling::default(),
             nowhere: BTreeSet::new(),
             throttled: 0,
             heard: Heard::default(),
@@ -478,6 +484,7 @@ impl World {
             | Item::Strike(..)
             | Item::Write(_)
             | Item::Remove
+            | Item::Settle(_)
             | Item::Hostile(_) => None,
         };
         p.filter(|p| self.now < self.peers[*p].asleep)
@@ -522,6 +529,7 @@ impl World {
             Item::Judge(p, boot) => self.judge_crash(p, boot),
             Item::Hostile(session) => self.hostile_speaks(*session),
             Item::Remove => self.insist_on_removing(),
+            Item::Settle(chance) => self.settle_something(chance),
         }
     }
 

@@ -90,10 +90,48 @@ impl Owed {
     }
 }
 
+/// A content that goes as a user settles a conflict.
+#[derive(Clone, Debug)]
+pub enum Went {
+    /// The mount of this peer shows it so.
+    Shown(usize, Shown),
+    /// It stands in the folder with these bytes.
+    Stands(Arc<Vec<u8>>),
+    /// It is on its way into the folder, with as many bytes.
+    Comes(u64),
+}
+
+impl Went {
+    fn is(&self, owed: &Owed, by_hand: &BTreeSet<WallTime>) -> bool {
+        match self {
+            Self::Shown(p, shown) => {
+                let may_be = |known| known == shown.mtime || by_hand.contains(&shown.mtime);
+                owed.author == Author::Mount(*p, shown.ino)
+                    || (owed.may_have(shown.size) && owed.mtime.is_none_or(may_be))
+            }
+            Self::Stands(bytes) => owed.is(bytes),
+            Self::Comes(size) => owed.may_have(*size),
+        }
+    }
+}
+
+/// A content that was owed until a user threw it away.
+#[derive(Clone, Debug)]
+struct Thrown {
+    owed: Owed,
+    /// As he settled which conflict.
+    by: usize,
+    /// Whether it lay in the folder then, or beside it, so that it could come back.
+    lay_there: bool,
+}
+
 /// All contents that are owed.
 #[derive(Debug, Default)]
 pub struct Kept {
     owed: Vec<Owed>,
+    /// Contents that went as conflicts were settled: owed again to who settled one the other way,
+    /// without knowing of that, unless somebody strikes them off for another reason.
+    thrown: Vec<Thrown>,
     /// Contents that somebody overwrote or removed: of a version on top of one of these, what
     /// its author never had can't come back.
     destroyed: Vec<Arc<Vec<u16>>>,
@@ -176,12 +214,56 @@ impl Kept {
 
     /// Strikes off what somebody has replaced, and returns it.
     fn strike(&mut self, is_it: impl Fn(&Owed) -> bool) -> Vec<Arc<Vec<u16>>> {
-        let (gone, left) = std::mem::take(&mut self.owed).into_iter().partition(is_it);
-        self.owed = left;
-        let gone: Vec<Owed> = gone;
-        let gone: Vec<_> = gone.into_iter().map(|owed| owed.cells).collect();
+        self.thrown.retain(|thrown| !is_it(&thrown.owed));
+        let gone = self.take(is_it).into_iter();
+        let gone: Vec<_> = gone.map(|owed| owed.cells).collect();
         self.destroyed.extend(gone.iter().cloned());
         gone
+    }
+
+    /// Takes off what somebody has replaced.
+    fn take(&mut self, is_it: impl Fn(&Owed) -> bool) -> Vec<Owed> {
+        let (gone, left) = std::mem::take(&mut self.owed).into_iter().partition(is_it);
+        self.owed = left;
+        gone
+    }
+
+    /// A user settled a conflict, and this went.
+    pub fn settled(&mut self, by: usize, went: &Went, on_disk: &[Arc<Vec<u8>>], history: &History) {
+        let size = match went {
+            Went::Shown(_, shown) => shown.size,
+            Went::Stands(bytes) => bytes.len() as u64,
+            Went::Comes(size) => *size,
+        };
+        self.let_go_of_crossed(size, history);
+        let by_hand = std::mem::take(&mut self.by_hand);
+        self.thrown
+            .retain(|thrown| thrown.by == by || !went.is(&thrown.owed, &by_hand));
+        let gone = self.take(|owed| went.is(owed, &by_hand));
+        self.by_hand = by_hand;
+        for owed in gone {
+            self.destroyed.push(owed.cells.clone());
+            self.let_go.push(owed.cells.clone());
+            let lay_there = on_disk.iter().any(|bytes| owed.is(bytes));
+            self.thrown.push(Thrown {
+                owed,
+                by,
+                lay_there,
+            });
+        }
+    }
+
+    /// Somebody settled the same conflict the other way, and neither knew of the other one: what
+    /// went is owed still.
+    pub fn opposed(&mut self, by: usize) -> usize {
+        let thrown = std::mem::take(&mut self.thrown).into_iter();
+        let (of, left) = thrown.partition(|thrown| thrown.by == by);
+        self.thrown = left;
+        let of: Vec<Thrown> = of;
+        let of = of.into_iter().filter(|thrown| thrown.lay_there);
+        let before = self.owed.len();
+        self.owed.extend(of.map(|thrown| thrown.owed));
+        self.owed.len() - before
     }
 
     /// An edit on the mount of this peer happened, or may have.
@@ -244,6 +326,7 @@ impl Kept {
         for bytes in went {
             self.let_go_of_crossed(bytes.len() as u64, history);
             self.owed.retain(|owed| !owed.is(&bytes));
+            self.thrown.retain(|thrown| !thrown.owed.is(&bytes));
             let cells = bytes.iter().map(|byte| u16::from(*byte)).collect();
             self.destroyed.push(Arc::new(cells));
         }

@@ -15,6 +15,7 @@ pub mod order;
 pub mod removed;
 pub mod resume;
 pub mod retries;
+pub mod settled;
 pub mod shown;
 pub mod synced;
 pub mod truth;

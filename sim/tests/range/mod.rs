@@ -3,9 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tandem_sim::config::WRITING;
 use tandem_sim::reach::Reach;
-use tandem_sim::run::run;
+use tandem_sim::run::{flags, run};
 
 /// Plays all seeds below `seeds`, of which none may fail; returns what they came across together.
 #[track_caller]
@@ -33,14 +32,9 @@ pub(crate) fn hold(seeds: u64) -> Reach {
     });
     let (reach, mut failures) = found.into_inner().expect("no run panics outside its own");
     failures.sort_by_key(|(seed, _)| *seed);
-    let writing = if WRITING.load(Ordering::Relaxed) {
-        "--writing "
-    } else {
-        ""
-    };
     let told = failures.iter().map(|(seed, failure)| {
-        let again = "again: cargo run -p tandem-sim --release -- run --seed";
-        format!("{failure}\n{again} {seed:#x} {writing}--trace\n")
+        let again = "again: cargo run -p tandem-sim --release -- run";
+        format!("{failure}\n{again} {} --trace\n", flags(*seed, &[]))
     });
     assert!(
         failures.is_empty(),
