@@ -221,8 +221,10 @@ impl Scratch {
             };
             let place = (newest.parent, &newest.name);
             let mut others = names.iter().filter(|e| (e.parent, &e.name) != place);
-            if kept.is_empty() && others.any(|entry| !knew_of(entry)) {
-                kept.push((*newest).clone());
+            if others.any(|entry| !knew_of(entry)) {
+                if kept.is_empty() {
+                    kept.push((*newest).clone());
+                }
             } else if !names.iter().any(|entry| touched(entry)) {
                 let deleted_by = |entry: &Entry, content: &Content| {
                     let made_on = versions.iter().find(|v| !unseen(entry, v.stamp.dot));

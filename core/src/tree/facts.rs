@@ -16,7 +16,8 @@
 //! **Versions.** A version whose copy has an entry of its own has left the file. Of the others
 //! the greatest is shown under the names. A delete ends only the version that it was made on,
 //! the greatest that it knew, and what is equal to it. Where a version that it did not know may
-//! have superseded that one, the delete ends none: what is left were copies then.
+//! have superseded that one, the delete ends none: what is left were copies then. Nor do deletes of
+//! two names that did not know of each other.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -120,9 +121,10 @@ fn deleted(
     }
     if apart && kept.is_empty() {
         kept.push(newest);
-        attrs_unseen = true;
     }
-    if attrs_unseen {
+    // Who left the file another name has ended none of its versions, whatever else brings its names
+    // back.
+    if attrs_unseen || apart {
         ended.fill(false);
     }
     Deleted { kept, ended }

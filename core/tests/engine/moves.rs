@@ -1,13 +1,16 @@
 //! Files that leave a name of the shared folder, and are seen again under one.
 
+use std::collections::BTreeSet;
+
 use tandem_core::engine::Last;
 use tandem_core::ids::NodeId;
 use tandem_core::time::Duration;
 use tandem_core::tree::register::Register;
+use tandem_core::version::VersionVector;
 
 use crate::app::secs;
 use crate::bo::Bo;
-use crate::placing::{ada, names};
+use crate::placing::{ada, names, tree};
 use crate::stage::{Held, Stage};
 
 fn hinted(stage: &mut Stage, path: &str) {
@@ -99,6 +102,28 @@ fn a_file_whose_two_names_are_ended_by_two_stands_under_one() {
     bo.attend(&mut stage);
     assert_eq!(names(&mut stage), ["one"]);
     assert_eq!(shown(&mut stage), ["/one"]);
+    assert_eq!(stage.side("ada").faults, []);
+}
+
+/// The same, and a third one has written to the file meanwhile, which brings both names back: what the
+/// two left each other went all the same.
+#[test]
+fn what_two_left_under_one_name_each_is_kept_beside_what_a_third_wrote() {
+    let mut stage = ada(&[("one", b"first")]);
+    stage.side("ada").files.link("one", "two");
+    hinted(&mut stage, "two");
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    let node = bo.find("one");
+    stage.side("ada").files.remove("two");
+    hinted(&mut stage, "two");
+    bo.remove(node, "one");
+    bo.write_on(node, VersionVector::new(), b"third");
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let contents: BTreeSet<_> = tree(&mut stage).into_values().collect();
+    let kept = [&b"first"[..], b"third"];
+    assert_eq!(contents, kept.map(<[u8]>::to_vec).into());
     assert_eq!(stage.side("ada").faults, []);
 }
 
