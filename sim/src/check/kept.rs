@@ -285,12 +285,14 @@ impl Kept {
         }
     }
 
-    /// A mount edits on top of, or removes, what it shows with this size and time.
+    /// A mount edits on top of, or removes, what it shows with this size and time: of two that hold
+    /// nothing, which are one, it may be the time of the other.
     pub fn seen(&mut self, size: u64, mtime: WallTime) {
         let is_by_hand = self.by_hand.contains(&mtime);
         let gone = self.strike(|owed| {
             let same = owed.may_have(size);
-            same && owed.mtime.is_none_or(|known| known == mtime || is_by_hand)
+            let is_its = |known| known == mtime || is_by_hand || size == 0;
+            same && owed.mtime.is_none_or(is_its)
         });
         self.let_go.extend(gone);
     }
