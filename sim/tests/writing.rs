@@ -352,6 +352,10 @@ const FOUND: &[(u64, &str)] = &[
         0x6ad7c6,
         "what a power loss had left was nothing once a host had never heard of it",
     ),
+    (
+        0x6aeca7,
+        "a mount and a program emptied one file apart, and who went on from that went on from both",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -202,8 +202,14 @@ impl Kept {
     }
 
     /// A mount goes on with a file, or has removed its last name.
+    ///
+    /// Equal versions are one, whoever made them: who goes on from one goes on from the others.
     pub fn replaced(&mut self, author: Author) {
         let gone = self.strike(|owed| owed.author == author);
+        let is_known = |cells: &&Arc<Vec<u16>>| cells.iter().all(|cell| *cell < BENEATH);
+        for content in gone.iter().filter(is_known) {
+            self.strike(|owed| owed.may_have(content.len() as u64) && owed.cells == *content);
+        }
         self.let_go.extend(gone);
     }
 
