@@ -356,6 +356,10 @@ const FOUND: &[(u64, &str)] = &[
         0x6aeca7,
         "a mount and a program emptied one file apart, and who went on from that went on from both",
     ),
+    (
+        0x6aeb7e,
+        "each of two took one name of two, and what both had seen went, beside an edit that neither knew",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -370,6 +370,28 @@ fn a_link_that_was_removed_does_not_come_back_when_the_other_is_edited() {
     assert_eq!(meet(&mut ada, &mut bo), [""; 0]);
 }
 
+/// Each took one name of two away, and a third had edited what that was made of: both names show the
+/// edit, and what the two had left each other is beside it.
+#[test]
+fn what_each_left_under_the_other_name_stays_beside_an_edit_that_neither_knew() {
+    let (mut ada, mut bo) = ada_and_bo();
+    let mut cy = Peer::new(3, "cy");
+    let file = ada.write(ROOT, "a", 1);
+    ada.enter(file, ROOT, "b");
+    cy.pull(&ada);
+    ada.edit(file, 2);
+    bo.pull(&ada);
+    for size in [7, 8, 9] {
+        cy.edit(file, size);
+    }
+    ada.remove(ROOT, "a");
+    bo.remove(ROOT, "b");
+    ada.pull(&cy);
+    let listing = meet(&mut ada, &mut bo);
+    let ends = |end: &str| listing.iter().filter(|line| line.ends_with(end)).count();
+    assert_eq!((ends(" 9"), ends(" 2")), (2, 1), "{listing:?}");
+}
+
 /// Each took one name of two away and left the file its other one: nobody deleted the file.
 #[test]
 fn a_file_of_which_each_removed_one_name_is_kept_and_so_is_an_edit() {
