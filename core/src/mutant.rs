@@ -58,11 +58,15 @@ pub enum Mutant {
     ClockOrder,
     /// A version is held beside one that was made knowing it.
     DominatedKept,
+    /// Who settles a conflict ends what nobody has told him of, with what he throws away.
+    SettledBlind,
+    /// Who settles a conflict does not hold on to what he keeps.
+    SettledLoosely,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::RangeOutward,
         Self::FailedReadIsEof,
         Self::BitBeforeData,
@@ -86,6 +90,8 @@ impl Mutant {
         Self::CopyIdLocal,
         Self::ClockOrder,
         Self::DominatedKept,
+        Self::SettledBlind,
+        Self::SettledLoosely,
     ];
 
     /// Returns whether only runs in which joiners write meet what it does: nothing is put into the
@@ -101,7 +107,9 @@ impl Mutant {
             | Self::OtherRestored
             | Self::CopyIdLocal
             | Self::ClockOrder
-            | Self::DominatedKept => true,
+            | Self::DominatedKept
+            | Self::SettledBlind
+            | Self::SettledLoosely => true,
             Self::RangeOutward
             | Self::FailedReadIsEof
             | Self::BitBeforeData
@@ -116,6 +124,13 @@ impl Mutant {
             | Self::SidecarIgnored
             | Self::RemovedLetIn => false,
         }
+    }
+}
+
+impl Mutant {
+    /// Returns whether only runs in which users settle conflicts meet what it does.
+    pub fn is_of_settling(self) -> bool {
+        matches!(self, Self::SettledBlind | Self::SettledLoosely)
     }
 }
 

@@ -582,7 +582,9 @@ fn all_mutants(only: Option<tandem_core::mutant::Mutant>, jobs: usize) -> u8 {
         if let Some(failure) = &found.failure {
             let (seed, kind, promise) = (found.seed, failure.kind, failure.promise);
             let what = &failure.what;
-            let writing = if mutant.is_of_writing() {
+            let writing = if mutant.is_of_settling() {
+                ", writing, settling"
+            } else if mutant.is_of_writing() {
                 ", writing"
             } else {
                 ""

@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock};
 
 use tandem_core::mutant::Mutant;
 
-use crate::config::WRITING;
+use crate::config::{SETTLING, WRITING};
 use crate::run::{self, Outcome, make, run_in};
 
 /// How many seeds may pass before a mutant is found.
@@ -51,6 +51,7 @@ pub fn expected(mutant: Mutant) -> &'static [&'static str] {
         Mutant::SyncedUnacked => &["P2"],
         Mutant::RemovedLetIn => &["access ends"],
         Mutant::TrashEmptied | Mutant::OtherRestored => &["undo"],
+        Mutant::SettledBlind | Mutant::SettledLoosely => &["P3"],
         Mutant::CopyIdLocal | Mutant::ClockOrder | Mutant::DominatedKept => &["P2", "P3", "P4"],
     }
 }
@@ -66,10 +67,12 @@ fn is_found(outcome: &Outcome, mutant: Mutant) -> bool {
 
 /// Runs seeds from 0 until one finds the planted fault; returns the first that does.
 ///
-/// Whether joiners write is the mutant's to say, for all runs meanwhile.
+/// Whether joiners write, and users settle conflicts, is the mutant's to say, for all runs meanwhile.
 pub fn find(mutant: Mutant, jobs: usize) -> Option<Outcome> {
     let was_writing = WRITING.swap(mutant.is_of_writing(), Ordering::Relaxed);
+    let was_settling = SETTLING.swap(mutant.is_of_settling(), Ordering::Relaxed);
     let found = find_in_these(mutant, jobs);
+    SETTLING.store(was_settling, Ordering::Relaxed);
     WRITING.store(was_writing, Ordering::Relaxed);
     found
 }

@@ -14,12 +14,13 @@ use crate::commits::After;
 use crate::conflicts::{Conflict, Keep, Settled, Side, Unsettled};
 use crate::draft::Op;
 use crate::engine::Engine;
-use crate::ids::{ChunkIx, NodeId, ObjectId, ReqId};
+use crate::ids::{ChunkIx, Dot, NodeId, ObjectId, ReqId};
 use crate::label::Label;
 use crate::message::Role;
+use crate::mutant::Mutant;
 use crate::tree::contest::Contest;
 use crate::tree::name::Name;
-use crate::tree::register::{Attrs, Kind, Register};
+use crate::tree::register::{Attrs, Entry, Kind, Register};
 
 /// One of those who stand for a name.
 struct Standing {
@@ -254,12 +255,38 @@ impl Engine {
         if let Some(name) = self.name_beside(contest, node) {
             let stamp = self.stamp();
             self.unname(contest.dir, &name, node, stamp);
+            self.end_blindly(node);
+        }
+    }
+
+    /// A planted fault: what a delete here ended was all that anybody may make of it yet.
+    fn end_blindly(&mut self, node: NodeId) {
+        if !self.has(Mutant::SettledBlind) {
+            return;
+        }
+        let registers = self.tree.registers();
+        let entries: Vec<_> = registers.entries_of(node).cloned().collect();
+        for entry in entries {
+            let Some(mut all) = entry.deleted.clone() else {
+                continue;
+            };
+            for (actor, counter) in entry.deleted.iter().flat_map(|known| known.iter()) {
+                let counter = counter + 1_000;
+                all.cover(Dot { actor, counter });
+            }
+            let (stamp, deleted) = (self.stamp(), Some(all));
+            self.make_on_any_side(Register::Entry(Entry {
+                stamp,
+                deleted,
+                ..entry
+            }));
         }
     }
 
     /// Has a file outlive a delete that was made of it elsewhere and is not known yet.
     fn hold_on_to(&mut self, node: NodeId) {
-        if self.tree.registers().entries_of(node).next().is_none() {
+        let is_loose = self.has(Mutant::SettledLoosely);
+        if is_loose || self.tree.registers().entries_of(node).next().is_none() {
             // A conflict copy still, of which nobody has decided anything.
             return;
         }
@@ -310,6 +337,7 @@ impl Engine {
                 let stamp = self.stamp_beside(stamp);
                 self.unname(*dir, name, loser, stamp);
             }
+            self.end_blindly(loser);
         }
         self.move_entry(from, dir, &contest.name, stamp);
         for (dir, name) in spots.iter().skip(1) {
