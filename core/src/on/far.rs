@@ -101,9 +101,18 @@ impl Engine {
             return true;
         }
         let registers = self.tree.registers();
+        // What a program of the host has made beside a version was not made of what that was made of.
+        let is_beside = |content: &Content| {
+            let node = content.node;
+            let others = content.beside.iter().copied();
+            let others = others.filter_map(|version| registers.content(ObjectId { node, version }));
+            others
+                .into_iter()
+                .any(|other| other.supersedes(object.version))
+        };
         let follows = |content: &Content| {
-            let is_there = self.is_full(content.stamp.dot.actor) || self.is_held(content.object());
-            content.supersedes(object.version) && is_there
+            let is_made_there = self.is_full(content.stamp.dot.actor) && !is_beside(content);
+            content.supersedes(object.version) && (is_made_there || self.is_held(content.object()))
         };
         let versions = registers.versions_of(object.node);
         let mut versions = versions.chain(registers.versions_of(copy));
