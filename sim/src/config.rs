@@ -21,6 +21,10 @@ pub static WRITING: AtomicBool = AtomicBool::new(false);
 /// Whether users settle conflicts in drawn runs in which mounts take edits; `--settling` turns it on.
 pub static SETTLING: AtomicBool = AtomicBool::new(false);
 
+/// Whether syncs of some joiners wait for another machine in drawn runs (`durability = peer`); `--far`
+/// turns it on.
+pub static FAR: AtomicBool = AtomicBool::new(false);
+
 /// What one peer suffers for ever, while the others must go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Minority {
@@ -151,6 +155,8 @@ pub struct Config {
     pub trash_look: u64,
     /// Conflicts that users settle that are planned.
     pub settles: u64,
+    /// Which joiners' syncs wait for another machine: a bit for each.
+    pub far: u16,
 }
 
 impl Config {
@@ -294,6 +300,11 @@ impl Config {
             } else {
                 0
             },
+            far: if FAR.load(Ordering::Relaxed) {
+                chance.some_of(u16::MAX)
+            } else {
+                0
+            },
         }
     }
 
@@ -379,6 +390,7 @@ impl Config {
             trash_bytes: u64::MAX,
             trash_look: u64::MAX,
             settles: 0,
+            far: 0,
         }
     }
 }

@@ -46,6 +46,7 @@ const KNOBS: &[Knob] = &[
     ("users", |c| c.threads > 0, |c| c.threads = 0),
     ("undo", |c| c.restores > 0, |c| c.restores = 0),
     ("settling", |c| c.settles > 0, |c| c.settles = 0),
+    ("far", |c| c.far != 0, |c| c.far = 0),
 ];
 
 /// Returns the number of a knob.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use tandem_sim::config::{SETTLING, WRITING};
+use tandem_sim::config::{FAR, SETTLING, WRITING};
 use tandem_sim::html::Page;
 use tandem_sim::hunt::{self, Progress, Until};
 use tandem_sim::knobs;
@@ -30,6 +30,9 @@ struct Cli {
     /// Let users settle conflicts, too, where applications edit on the mounts.
     #[arg(long, global = true)]
     settling: bool,
+    /// Let syncs of some joiners wait for another machine, too.
+    #[arg(long, global = true)]
+    far: bool,
     /// Plant a fault in every engine.
     #[cfg(feature = "mutants")]
     #[arg(long, global = true, value_parser = planted, conflicts_with = "only")]
@@ -188,6 +191,7 @@ fn main() -> ExitCode {
     };
     WRITING.store(cli.writing, Ordering::Relaxed);
     SETTLING.store(cli.settling, Ordering::Relaxed);
+    FAR.store(cli.far, Ordering::Relaxed);
     #[cfg(feature = "mutants")]
     if let Some(mutant) = cli.plant {
         tandem_sim::mutants::PLANTED.get_or_init(|| mutant);

@@ -492,6 +492,7 @@ impl World {
         if let FsCall::Edit(edit) = &call {
             bytes = peer.writing.remove(&req).unwrap_or_default();
             self.edit_answered(p, req, edit, &result);
+            self.check_far(p, edit, &result, took)?;
         }
         self.judge(p, &call, &result, &bytes, took)?;
         let peer = &mut self.peers[p];

@@ -13,7 +13,7 @@ use tandem_core::ids::ReqId;
 use crate::chaos;
 use crate::check::{Failure, Kind, Verdict};
 use crate::choices::{Chance, Choices, Key};
-use crate::config::{Config, MS, Minority, SEC, SETTLING, WRITING};
+use crate::config::{Config, FAR, MS, Minority, SEC, SETTLING, WRITING};
 use crate::html::{About, Page};
 use crate::knobs;
 use crate::reach::Reach;
@@ -79,6 +79,7 @@ pub fn flags(seed: u64, off: &[u32], cut: Option<Cut>) -> String {
     };
     let writing = flag(&WRITING, " --writing");
     let settling = flag(&SETTLING, " --settling");
+    let far = flag(&FAR, " --far");
     let off: Vec<String> = off.iter().copied().map(knobs::name).collect();
     let without = match off.as_slice() {
         [] => String::new(),
@@ -86,7 +87,7 @@ pub fn flags(seed: u64, off: &[u32], cut: Option<Cut>) -> String {
     };
     let cut = cut.map_or_else(String::new, |cut| format!(" --cut {cut}"));
     format!(
-        "--seed {seed:#x}{writing}{settling}{}{cut}{without}",
+        "--seed {seed:#x}{writing}{settling}{far}{}{cut}{without}",
         planted()
     )
 }
@@ -434,6 +435,9 @@ impl World {
             self.check_converged(p)?;
         }
         self.fall_silent()?;
+        if self.config.writable != 0 {
+            self.check_all_synced()?;
+        }
         for (_, peer) in (0..).zip(&self.peers).filter(|(p, _)| lost != Some(*p)) {
             let clock = peer.clock(self.now);
             let status = peer.engine.as_ref().map(|engine| engine.status(clock));

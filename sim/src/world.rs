@@ -269,6 +269,9 @@ impl World {
             HOST => self.config.writable != 0,
             n => role == Role::Sparse && self.config.writable >> n & 1 == 1,
         };
+        if role == Role::Sparse && self.config.far >> n & 1 == 1 {
+            config.durability = engine::Durability::Peer;
+        }
         config.push = n == HOST && self.config.push;
         // Without anybody who wants something back the trash is not looked at, so that what else
         // happens does as it did.
@@ -307,6 +310,8 @@ impl World {
         let slow = if self.config.slow_disks > 0 { SLOW } else { 1 };
         let slack = SEC + 400 * self.config.disk_time * slow;
         let (drift, wall_off) = self.clocks(n);
+        let mut live = Live::new(self.config.read_deadline, slack);
+        live.far = config.durability == engine::Durability::Peer;
         Peer {
             name,
             id: key(n),
@@ -364,7 +369,7 @@ impl World {
             resume: Resume::default(),
             handles: Handles::default(),
             here: Here::default(),
-            live: Live::new(self.config.read_deadline, slack),
+            live,
             retries: Retries::default(),
             ended: BTreeMap::new(),
             unplaced: BTreeMap::new(),

@@ -489,6 +489,13 @@ impl Bodies {
         known.chain(others.cloned()).collect()
     }
 
+    /// Tells whether a file was changed since then, or is being changed.
+    pub fn is_changed_since(&self, ino: Ino, then: u64) -> bool {
+        let of = |pending: &Pending| matches!(pending, Pending::Change(of, _) | Pending::Crossed(of, ..) if *of == ino);
+        let body = self.files.get(&ino);
+        body.is_some_and(|body| body.at >= then) || self.pending.values().any(of)
+    }
+
     /// Tells whether a file was written to.
     pub fn has(&self, ino: Ino) -> bool {
         self.files.contains_key(&ino)

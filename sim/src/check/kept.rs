@@ -291,14 +291,12 @@ impl Kept {
         }
     }
 
-    /// A mount edits on top of, or removes, what it shows with this size and time: of two that hold
-    /// nothing, which are one, it may be the time of the other.
+    /// A mount edits on top of, or removes, what it shows with this size and time.
     pub fn seen(&mut self, size: u64, mtime: WallTime) {
         let is_by_hand = self.by_hand.contains(&mtime);
         let gone = self.strike(|owed| {
             let same = owed.may_have(size);
-            let is_its = |known| known == mtime || is_by_hand || size == 0;
-            same && owed.mtime.is_none_or(is_its)
+            same && owed.mtime.is_none_or(|known| known == mtime || is_by_hand)
         });
         self.let_go.extend(gone);
     }
@@ -494,6 +492,16 @@ impl Kept {
     pub fn judge_of(&self, p: usize, on_disk: &[Arc<Vec<u8>>], history: &History) -> Verdict {
         let counts = |author| matches!(author, Author::Mount(peer, _) if peer == p);
         self.judge_those(counts, on_disk, history)
+    }
+
+    /// Judges what lies on the host's disk when a sync is answered that waited for that.
+    pub fn judge_file(
+        &self,
+        author: Author,
+        on_disk: &[Arc<Vec<u8>>],
+        history: &History,
+    ) -> Verdict {
+        self.judge_those(|other| other == author, on_disk, history)
     }
 
     fn judge_those(

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use tandem_core::edit::Edit;
 use tandem_core::event::FsCall;
 use tandem_core::ids::ReqId;
 
@@ -15,8 +16,12 @@ pub struct Live {
     waiting: BTreeMap<ReqId, Waiting>,
     /// Since when no link is there, as its engine was told.
     pub alone_since: Option<u64>,
+    /// Since when nobody has introduced himself.
+    pub unmet_since: Option<u64>,
     /// Whether its disk fails for ever: then only the deadline holds.
     pub no_disk: bool,
+    /// Whether its syncs wait for another machine, until their deadline.
+    pub far: bool,
     greeted: bool,
     /// When the process started: until it has found what was written, all wait for the disk.
     started: u64,
@@ -40,7 +45,9 @@ impl Live {
         Self {
             waiting: BTreeMap::new(),
             alone_since: None,
+            unmet_since: None,
             no_disk: false,
+            far: false,
             greeted: false,
             started: 0,
             refused: Vec::new(),
@@ -95,10 +102,16 @@ impl Live {
             | FsCall::GetXattr { .. }
             | FsCall::ListXattr { .. }
             | FsCall::StatFs => 0,
-            // An edit waits for this disk, and for nothing else.
-            FsCall::Edit(_) => {
+            // An edit waits for this disk, and for nothing else; a sync may for another machine.
+            FsCall::Edit(edit) => {
                 let meanwhile = self.refused.iter().filter(|at| **at >= waiting.since);
-                self.slack * (1 + meanwhile.count() as u64)
+                let here = self.slack * (1 + meanwhile.count() as u64);
+                let is_sync = matches!(edit, Edit::Sync { .. } | Edit::SyncDir { .. });
+                if self.far && is_sync && !waiting.alone {
+                    here + self.deadline
+                } else {
+                    here
+                }
             }
         };
         let took = now.saturating_sub(waiting.since);
@@ -135,7 +148,10 @@ impl Live {
         for waiting in self.waiting.values_mut() {
             waiting.since += time;
         }
-        if let Some(since) = &mut self.alone_since {
+        for since in [&mut self.alone_since, &mut self.unmet_since]
+            .into_iter()
+            .flatten()
+        {
             *since += time;
         }
         self.started += time;
@@ -144,6 +160,7 @@ impl Live {
     /// The other side has introduced itself.
     pub fn greeted(&mut self) {
         self.greeted = true;
+        self.unmet_since = None;
     }
 
     /// Tells whether a link is there over which the other side has introduced itself.
@@ -164,6 +181,7 @@ impl Live {
     /// No link is there from here on.
     pub fn alone(&mut self, now: u64) {
         self.greeted = false;
+        self.unmet_since.get_or_insert(now);
         self.alone_since.get_or_insert(now);
     }
 
@@ -177,5 +195,6 @@ impl Live {
         self.waiting.clear();
         self.refused.clear();
         self.alone_since = None;
+        self.unmet_since = None;
     }
 }

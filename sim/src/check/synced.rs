@@ -7,10 +7,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tandem_core::action::FsReply;
+use tandem_core::edit::Edit;
+use tandem_core::engine::Durability;
+use tandem_core::error::FsError;
 use tandem_core::message::Role;
 use tandem_core::register_in;
+use tandem_core::status::WaitingFile;
 use tandem_core::tree::register::{Content, Register, RegisterKey};
 
+use super::kept::Author;
 use super::{Failure, Verdict};
 use crate::peer::Peer;
 use crate::reach;
@@ -103,5 +109,94 @@ impl World {
         }
         let on_disk: Vec<Arc<Vec<u8>>> = self.folder.all_bytes().collect();
         self.kept.judge_of(p, &on_disk, &self.folder.history)
+    }
+
+    /// Judges a sync that waits for another machine (`durability = peer`): where it is answered, what
+    /// the file held lies on the disk of the host; it fails only where it has waited for that long, or
+    /// nobody was there for that long, or the disk here has failed.
+    pub(crate) fn check_far(
+        &mut self,
+        p: usize,
+        edit: &Edit,
+        result: &Result<FsReply, FsError>,
+        took: u64,
+    ) -> Verdict {
+        let peer = &self.peers[p];
+        let Edit::Sync { fh, .. } = edit else {
+            return Ok(());
+        };
+        if peer.config.durability != Durability::Peer {
+            return Ok(());
+        }
+        match result {
+            Ok(_) => {
+                reach!(self.reach, "sync: far");
+                let Some(opened) = peer.kernel.open.get(fh) else {
+                    return Ok(());
+                };
+                if peer
+                    .bodies
+                    .is_changed_since(opened.ino, self.now.saturating_sub(took))
+                {
+                    // What was written meanwhile need not be there.
+                    return Ok(());
+                }
+                let author = Author::Mount(p, opened.ino);
+                let on_disk: Vec<Arc<Vec<u8>>> = self.folder.all_bytes().collect();
+                (self.kept).judge_file(author, &on_disk, &self.folder.history)
+            }
+            Err(FsError::Io) => {
+                // Clocks differ by a thousandth at most.
+                let deadline = self.config.read_deadline / 1_000 * 998;
+                let since = peer.live.unmet_since;
+                let is_alone = since.is_some_and(|since| self.now >= since + deadline);
+                let caused = &peer.caused;
+                let may_be_here = caused.disk_for_good || caused.disk.any() || caused.commit.any();
+                if took >= deadline || is_alone || may_be_here || peer.stopping {
+                    reach!(self.reach, "sync: not far");
+                    return Ok(());
+                }
+                let what = format!(
+                    "a sync of {} fails after {} ms",
+                    peer.name,
+                    took / 1_000_000
+                );
+                Err(Failure::safety("P9", what))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Judges, when all is at rest, that everybody who is connected says that all is synced, but for
+    /// what a peer that is gone for good has made, and for files of which something is nowhere.
+    pub(crate) fn check_all_synced(&mut self) -> Verdict {
+        for (p, peer) in self.peers.iter().enumerate() {
+            let Some(engine) = peer.engine.as_ref().filter(|_| self.lost != Some(p)) else {
+                continue;
+            };
+            let status = engine.sync_status();
+            let is_nowhere = |file: &WaitingFile| {
+                let path: Vec<Vec<u8>> = file
+                    .path
+                    .iter()
+                    .map(|name| name.as_bytes().to_vec())
+                    .collect();
+                self.nowhere.contains(&path)
+            };
+            // The list is of the first few.
+            let rest = status
+                .waiting
+                .iter()
+                .filter(|file| !is_nowhere(file))
+                .count();
+            let is_owed = rest > 0 || status.unpublished > 0 || status.unseen > 0;
+            let are_told = status.peers.iter().all(|peer| peer.unacknowledged == 0);
+            if status.synced || status.peers.is_empty() || (!is_owed && are_told) {
+                continue;
+            }
+            let what = format!("{} is not synced at the end: {status:?}", peer.name);
+            return Err(Failure::new(super::Kind::Convergence, "synced", what));
+        }
+        Ok(())
     }
 }
