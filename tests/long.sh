@@ -13,6 +13,8 @@
 #   kills         200 times `kill -9` of either side while both write (once; a table of its own)
 #   races         1,000 races of a program in the folder and one on a mount (likewise)
 #   costs         what changes cost on the wire, of 100,000 files and 10,000 lines (likewise)
+#   boundaries    power loss at every boundary between two actions of ROUNDS writing runs of the
+#                 simulator, of each peer (a table of its own)
 #   torn          counts reads of a chunk that show two versions (once; a table of its own)
 #   fuzz          every fuzz target from a new seed, for ROUNDS minutes each (a table of its own)
 #   all           all of them but those with a table of their own
@@ -44,6 +46,9 @@ if [ "${1:-}" = kills ] || [ "${1:-}" = costs ] || [ "${1:-}" = races ]; then
 fi
 name=${1:-}
 rounds=${2:-3}
+if [ "$name" = boundaries ]; then
+    exec cargo run --quiet --release -p tandem-sim -- boundaries --writing --count "${2:-10}"
+fi
 if [ "$name" = fuzz ]; then
     nightly=$(rustup toolchain list | sed -n 's/^\(nightly[^ ]*\).*/\1/p' | head -n 1)
     logs=$(mktemp -d)

@@ -34,7 +34,7 @@ pub(crate) fn hold(seeds: u64) -> Reach {
     failures.sort_by_key(|(seed, _)| *seed);
     let told = failures.iter().map(|(seed, failure)| {
         let again = "again: cargo run -p tandem-sim --release -- run";
-        format!("{failure}\n{again} {} --trace\n", flags(*seed, &[]))
+        format!("{failure}\n{again} {} --trace\n", flags(*seed, &[], None))
     });
     assert!(
         failures.is_empty(),
