@@ -43,7 +43,8 @@ impl Engine {
             || draft.is_restored
             || (offset / chunk_size..=last).any(|ix| {
                 let chunk = ChunkIx(u32::try_from(ix).unwrap_or(u32::MAX));
-                draft.overlay.has_changed(chunk) || draft.is_flying(chunk)
+                // What was changed before the last publish point is as little as it was.
+                !draft.overlay.is_base(chunk) || draft.is_flying(chunk)
             })
     }
 

@@ -7,7 +7,7 @@ use tandem_core::error::FsError;
 use tandem_core::event::{Event, FsCall, LinkDown};
 use tandem_core::ids::{AskId, ChunkIx, Dot, Ino, LinkId, NodeId, ObjectId, ReqId};
 use tandem_core::message::Want;
-use tandem_core::time::Duration;
+use tandem_core::time::{Duration, WallTime};
 use tandem_core::tree::conflict;
 use tandem_core::tree::register::Xattrs;
 
@@ -908,5 +908,11 @@ fn what_was_written_over_is_not_read_as_the_copy_that_it_was() {
     stage.wait(Duration::from_millis(100));
     assert_eq!(stage.answer("bo", first), Some(Err(FsError::Io)));
     assert_eq!(stage.bytes("bo", last), photo()[1_500..1_510]);
+    // Nor is it once that is published.
+    let wall = WallTime::default();
+    stage.call("bo", FsCall::Edit(Edit::Flush { fh, wall }));
+    let again = stage.read("bo", of_copy, 0, 10);
+    stage.wait(Duration::from_millis(100));
+    assert_eq!(stage.answer("bo", again), Some(Err(FsError::Io)));
     close(&mut stage, fh);
 }
