@@ -32,6 +32,18 @@ const FOUND: &[(u64, &str, &str)] = &[
         "1:94",
         "what a peer had published of an open file went with its store",
     ),
+    (
+        0x10,
+        "2:826",
+        "a file that a power loss had emptied showed its old size until it was found, and the kernel was \
+         not told that it had another",
+    ),
+    (
+        0x17,
+        "2:358",
+        "what lay written over a version, and was published, was read as that version through a conflict \
+         copy",
+    ),
 ];
 
 #[test]

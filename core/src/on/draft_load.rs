@@ -266,6 +266,7 @@ impl Engine {
         sidecar: Option<Vec<u8>>,
     ) {
         let header = &found.header;
+        let size_shown = self.size_shown(node);
         let Some(draft) = self.drafts.get_mut(&node) else {
             return;
         };
@@ -331,7 +332,8 @@ impl Engine {
             lost,
         );
         self.open_draft(node, &records, false);
-        if is_other {
+        // Until it was found its version showed; a power loss may have taken what that was.
+        if is_other || size_shown != self.size_shown(node) {
             self.forget_inode(node, true);
         }
         let readers = self
@@ -342,6 +344,12 @@ impl Engine {
         for req in readers {
             self.read_again(req);
         }
+    }
+
+    /// Returns the size that a file shows, if it has a name.
+    fn size_shown(&self, node: NodeId) -> Option<u64> {
+        let view = self.tree.node(node).map(|view| view.size)?;
+        Some(self.draft_face(node).map_or(view, |(size, _)| size))
     }
 
     /// Finds out what is here of the version beneath a draft.
