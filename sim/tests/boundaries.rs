@@ -44,6 +44,12 @@ const FOUND: &[(u64, &str, &str)] = &[
         "what lay written over a version, and was published, was read as that version through a conflict \
          copy",
     ),
+    (
+        0x19,
+        "1:571",
+        "a file whose bytes its conflict copy was to take over lay out of the way meanwhile, and each of \
+         the two waited for the other",
+    ),
 ];
 
 #[test]

@@ -356,7 +356,7 @@ impl Engine {
 
     /// Returns the conflict copy that shows the version that stands for a node, if it does not
     /// stand yet.
-    fn heir(&self, node: NodeId) -> Option<NodeId> {
+    pub(crate) fn heir(&self, node: NodeId) -> Option<NodeId> {
         let placed = self.folder.placed(node)?;
         if self
             .tree

@@ -227,6 +227,10 @@ impl Engine {
                 self.folder.list(node);
             }
         }
+        // Its conflict copy takes a file over from a name, and may have found none.
+        if let Some(heir) = self.heir(node) {
+            self.settle_later(heir);
+        }
         self.settle_later_with_all(node);
     }
 
