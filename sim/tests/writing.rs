@@ -360,6 +360,11 @@ const FOUND: &[(u64, &str)] = &[
         0x6aeb7e,
         "each of two took one name of two, and what both had seen went, beside an edit that neither knew",
     ),
+    (
+        0x8956a7,
+        "a write that a disk refused left open whether a byte was of what was beneath, which was nowhere",
+    ),
+    (0x6adb3f, "the same, of what its author wrote over"),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -20,6 +20,23 @@ use super::{Failure, Verdict};
 pub const BENEATH: u16 = 256;
 /// A byte of which nobody knows what a crash left.
 pub const FREE: u16 = 257;
+/// The same, where one of the things that it may be is what is beneath.
+pub const EITHER: u16 = 258;
+
+/// Tells whether nobody knows what a byte is.
+pub const fn is_open(cell: u16) -> bool {
+    cell >= FREE
+}
+
+/// Nobody knows any more what is here: what was there, or something else.
+fn open_up(cells: &mut [u16]) {
+    for cell in cells {
+        *cell = match *cell {
+            BENEATH | EITHER => EITHER,
+            _ => FREE,
+        };
+    }
+}
 
 /// What is done to a file.
 #[derive(Clone, Debug)]
@@ -122,19 +139,19 @@ impl Op {
                 if cells.len() < end {
                     cells.resize(end, 0);
                 }
-                cells[from..end].fill(FREE);
+                open_up(&mut cells[from..end]);
                 sizes.1 = sizes.1.max(end);
             }
             Self::Append(bytes) => {
                 let from = sizes.0.min(cells.len());
                 let end = sizes.1.max(cells.len()) + bytes.len();
                 cells.resize(end, FREE);
-                cells[from..].fill(FREE);
+                open_up(&mut cells[from..]);
                 sizes.1 = end;
             }
             Self::Resize(len) => {
                 let from = (*len).min(cells.len());
-                cells[from..].fill(FREE);
+                open_up(&mut cells[from..]);
                 if cells.len() < *len {
                     cells.resize(*len, FREE);
                 }
@@ -935,7 +952,7 @@ impl Body {
         let mut of_beneath = false;
         for (n, (byte, cell)) in piece.bytes.iter().zip(cells).enumerate() {
             match *cell {
-                FREE => {}
+                FREE | EITHER => {}
                 BENEATH => of_beneath = true,
                 known if known == u16::from(*byte) => {}
                 known => {
@@ -955,7 +972,7 @@ impl Body {
                     .filter(|(_, (_, cell))| **cell == BENEATH)
                     .all(|(n, (byte, _))| {
                         let cell = beneath.get(from + n);
-                        cell.is_some_and(|cell| *cell == FREE || *cell == u16::from(*byte))
+                        cell.is_some_and(|cell| is_open(*cell) || *cell == u16::from(*byte))
                     })
             };
             self.beneath.retain(fits);

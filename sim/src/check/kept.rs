@@ -13,7 +13,7 @@ use tandem_core::action::Shown;
 use tandem_core::ids::Ino;
 use tandem_core::time::WallTime;
 
-use super::bodies::{BENEATH, FREE};
+use super::bodies::{BENEATH, EITHER, FREE, is_open};
 use super::truth::{History, Made};
 use super::{Failure, Verdict};
 
@@ -72,10 +72,10 @@ impl Owed {
         let fits = |beneath: Option<&Arc<Vec<u16>>>| {
             let mut cells = self.cells.iter().zip(bytes).enumerate();
             cells.all(|(n, (cell, byte))| match *cell {
-                FREE => true,
+                FREE | EITHER => true,
                 BENEATH => beneath.is_none_or(|beneath| {
                     let below = beneath.get(n).copied();
-                    below == Some(FREE) || below == Some(u16::from(*byte))
+                    below.is_some_and(is_open) || below == Some(u16::from(*byte))
                 }),
                 known => known == u16::from(*byte),
             })
@@ -148,7 +148,7 @@ pub struct Kept {
 
 /// Tells whether two contents are one, as far as is known of them.
 fn alike(a: &[u16], b: &[u16]) -> bool {
-    let is_open = |cell: &u16| matches!(*cell, FREE | BENEATH);
+    let is_open = |cell: &u16| *cell >= BENEATH;
     let mut cells = a.iter().zip(b);
     a.len() == b.len() && cells.all(|(a, b)| a == b || is_open(a) || is_open(b))
 }
@@ -396,11 +396,12 @@ impl Kept {
     }
 
     /// Tells whether a content was made over one that a program destroyed: what its author never
-    /// had of that can't come back.
+    /// had of that can't come back. What a disk refused in part may have left what was beneath.
     fn is_excused(&self, owed: &Owed, history: &History) -> bool {
         let had = |beneath: &Arc<Vec<u16>>| self.destroyed.iter().any(|gone| alike(beneath, gone));
         let mut beneath = owed.beneath.iter();
-        owed.cells.contains(&BENEATH)
+        let mut cells = owed.cells.iter();
+        cells.any(|cell| matches!(*cell, BENEATH | EITHER))
             && beneath.any(|beneath| history.origins(beneath).iter().any(had))
     }
 
@@ -416,7 +417,7 @@ impl Kept {
                 let fits = |bytes: &Arc<Vec<u8>>| {
                     let mut cells = made.cells.iter().zip(bytes.iter());
                     (made.shortest..=made.cells.len()).contains(&bytes.len())
-                        && cells.all(|(cell, byte)| *cell == FREE || *cell == u16::from(*byte))
+                        && cells.all(|(cell, byte)| is_open(*cell) || *cell == u16::from(*byte))
                 };
                 let is_let_go = |gone: &Arc<Vec<u16>>| alike(gone, &made.cells);
                 if files.iter().any(fits) || self.let_go.iter().any(is_let_go) {
@@ -454,7 +455,7 @@ impl Kept {
         // Of a write that crossed another version nobody knows on what it was made, nor owes it. Of one
         // that a power loss left open any byte may be of what was beneath, however short it was cut.
         let crossed = |made: &Made| {
-            let is_open = made.cells.contains(&FREE);
+            let is_open = made.cells.iter().any(|cell| is_open(*cell));
             let after = made.after.iter().filter(|_| is_open);
             made.shortest as u64 <= size
                 && fits(&made.cells)
@@ -557,6 +558,21 @@ mod tests {
         assert!(!judge(&kept, &[]));
         kept.seen(3, TIME);
         assert!(judge(&kept, &[]));
+    }
+
+    #[test]
+    fn what_a_refused_write_may_have_left_of_a_lost_version_is_owed_by_nobody() {
+        let judge_open = |cell| {
+            let mut kept = Kept::default();
+            let beneath = Arc::new(vec![7, 8, 9]);
+            kept.overwritten(vec![beneath.clone()]);
+            kept.published(0, ADA, vec![1, cell, 3], vec![beneath], false);
+            judge(&kept, &[])
+        };
+        assert!(judge_open(BENEATH));
+        assert!(judge_open(EITHER));
+        assert!(!judge_open(FREE));
+        assert!(!judge_open(2));
     }
 
     #[test]

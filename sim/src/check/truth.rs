@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tandem_core::ids::{Ino, NodeId};
 
-use super::bodies::FREE;
+use super::bodies::is_open;
 use super::{Failure, Verdict};
 use crate::disk::folder::{Id, Path};
 
@@ -303,7 +303,7 @@ impl History {
 /// Tells whether these bytes may be what these cells hold.
 fn fits(cells: &[u16], bytes: &[u8]) -> bool {
     let mut both = cells.iter().zip(bytes);
-    both.all(|(cell, byte)| *cell == FREE || *cell == u16::from(*byte))
+    both.all(|(cell, byte)| is_open(*cell) || *cell == u16::from(*byte))
 }
 
 /// What the replies to one mount have shown so far.
