@@ -253,7 +253,10 @@ impl World {
             }
         }
         let peer = &mut self.peers[p];
-        let numbers = peer.names.judge(&found, &dirs, power)?;
+        let numbers = {
+            let is_new = |ino| peer.handles.is_new(ino);
+            peer.names.judge(&found, &dirs, power, is_new)?
+        };
         if power {
             peer.bodies.renumber(&numbers);
         }

@@ -365,6 +365,10 @@ const FOUND: &[(u64, &str)] = &[
         "a write that a disk refused left open whether a byte was of what was beneath, which was nowhere",
     ),
     (0x6adb3f, "the same, of what its author wrote over"),
+    (
+        0x6ae4e2,
+        "a start that was killed early had drawn numbers of a higher block than the next one",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -14,6 +14,8 @@ use super::{Failure, Verdict};
 pub struct Handles {
     given: BTreeSet<Fh>,
     kinds: BTreeMap<Ino, Kind>,
+    /// Numbers that were shown before the last crash.
+    past: BTreeSet<Ino>,
 }
 
 impl Handles {
@@ -44,6 +46,11 @@ impl Handles {
         [never, closed.copied().unwrap_or(never)]
     }
 
+    /// Tells whether an inode number was not shown before the last crash.
+    pub fn is_new(&self, ino: Ino) -> bool {
+        !self.past.contains(&ino)
+    }
+
     /// The process ended: the kernel forgets handles with the mount. Inode numbers stay, even
     /// those that were given too late to be stored; after a power loss, the machine is new.
     pub fn crash(&mut self, power: bool) {
@@ -51,5 +58,6 @@ impl Handles {
         if power {
             self.kinds.clear();
         }
+        self.past = self.kinds.keys().copied().collect();
     }
 }

@@ -289,12 +289,14 @@ impl Names {
     }
 
     /// Judges what a walk over the mount found after a crash: the directories, and what stands in
-    /// them. After a power loss, an inode may have got another number: returns which are known.
+    /// them; `is_new` tells which numbers were never shown before. After a power loss, an inode may
+    /// have got another number: returns which are known.
     pub fn judge(
         &mut self,
         found: &BTreeMap<Spot, Ino>,
         dirs: &BTreeSet<Ino>,
         power: bool,
+        is_new: impl Fn(Ino) -> bool,
     ) -> Result<BTreeMap<Ino, Ino>, Failure> {
         let mut numbers: BTreeMap<Ino, Option<Ino>> = BTreeMap::new();
         if power {
@@ -304,18 +306,12 @@ impl Names {
         }
         self.claims.retain(|(dir, _), _| dirs.contains(dir));
         let mut happened: BTreeMap<u64, Vec<(bool, Spot)>> = BTreeMap::new();
-        let states = self.claims.values().flat_map(|claim| &claim.states);
-        let given = states.filter_map(|state| match state.target {
-            Target::Is(ino) => Some(ino),
-            Target::Any | Target::Absent | Target::Fresh => None,
-        });
-        let latest = given.max();
         for (spot, claim) in &mut self.claims {
             let here = found.get(spot).copied();
-            let is_new = here > latest;
+            let is_new = here.is_some_and(&is_new);
             let fits = |state: State| {
                 // The number of what was only looked at waits for no commit: where that failed until
-                // the kill, another is drawn.
+                // the kill, or was not done, another is drawn, from a block that comes by chance.
                 let may_differ = power || (state.edit == 0 && is_new);
                 if may_differ && matches!(state.target, Target::Is(_)) {
                     here.is_some()
@@ -418,7 +414,7 @@ mod tests {
     ) -> Result<BTreeMap<Ino, Ino>, Failure> {
         let spot = |(name, ino): &(&str, u64)| ((DIR, name.as_bytes().to_vec()), Ino(*ino));
         let found = there.iter().map(spot).collect();
-        names.judge(&found, &[DIR].into(), power)
+        names.judge(&found, &[DIR].into(), power, |ino| ino < Ino(7))
     }
 
     #[test]
@@ -437,6 +433,18 @@ mod tests {
             names.crash(false);
             let here: &[(&str, u64)] = if there { &[("a", 7)] } else { &[] };
             assert_eq!(judge(&mut names, here, false).is_ok(), good);
+        }
+    }
+
+    /// What had been seen of the file was not stored before the kill, and the next start drew from
+    /// a lower block.
+    #[test]
+    fn what_was_only_looked_at_may_get_another_number_that_nobody_has_had() {
+        for (ino, good) in [(5, true), (7, true), (8, false)] {
+            let mut names = Names::default();
+            unlink(&mut names, 1, "a");
+            names.crash(false);
+            assert_eq!(judge(&mut names, &[("a", ino)], false).is_ok(), good);
         }
     }
 
