@@ -369,6 +369,10 @@ const FOUND: &[(u64, &str)] = &[
         0x6ae4e2,
         "a start that was killed early had drawn numbers of a higher block than the next one",
     ),
+    (
+        0x6adaf2,
+        "a host passed on a chunk that it had as another version's, though it had others of that version",
+    ),
 ];
 
 /// How many seeds reach together what writing runs are there for.

@@ -391,7 +391,8 @@ impl Engine {
     /// Returns which object has a chunk of a version: that version, or another one of its file whose
     /// chunk came as that.
     pub(crate) fn keeper_of(&self, object: ObjectId, chunk: ChunkIx) -> Option<ObjectId> {
-        if self.objects.contains_key(&object) {
+        let own = self.objects.get(&object);
+        if own.is_some_and(|own| own.held().has(chunk)) {
             return Some(object);
         }
         let first = ObjectId {
@@ -404,7 +405,8 @@ impl Engine {
             let is_it = kept.came_as.get(&chunk) == Some(&object.version);
             is_it && kept.held().has(chunk) && !kept.doomed
         };
-        of.find(|(_, kept)| has(kept)).map(|(at, _)| *at)
+        let other = of.find(|(_, kept)| has(kept)).map(|(at, _)| *at);
+        other.or(own.map(|_| object))
     }
 
     /// Returns where the same chunk lies in a plain file of the shared folder, or in the trash: of
