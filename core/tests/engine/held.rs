@@ -5,7 +5,8 @@ use tandem_core::engine::Last;
 use tandem_core::error::{DiskError, FsError};
 use tandem_core::event::{Event, Fetched, LinkDown};
 use tandem_core::ids::{
-    ActorId, Arrival, ChunkHash, Dot, FetchId, Lamport, LinkId, NodeId, ObjectId, PayloadId,
+    ActorId, Arrival, AskId, ChunkHash, ChunkIx, Dot, FetchId, Lamport, LinkId, NodeId, ObjectId,
+    PayloadId,
 };
 use tandem_core::label::Label;
 use tandem_core::message::{Batch, FolderId, Hello, Message, PROTOCOL, Role, Want};
@@ -471,6 +472,48 @@ fn dan_comes(stage: &mut Stage) -> LinkId {
     };
     stage.said("ada", link, Message::Hello(hello));
     link
+}
+
+/// Bo wrote on before ada had all of his file. What did not change of it came as it was before, and dan
+/// may have it as that; she asked bo for it again, since she has another chunk of that version itself.
+#[test]
+fn what_came_as_an_older_version_is_given_as_that_though_some_of_that_is_here() {
+    let mut stage = ada(&[]);
+    let mut bo = Bo::join(&mut stage);
+    let node = bo.file(NodeId::ROOT, "a", b"");
+    let version = bo.write(node, &[7; 3 * CHUNK as usize]);
+    bo.tell(&mut stage);
+    assert!(bo.serve_one(&mut stage));
+    stage.wait(Duration::from_millis(1));
+    let next = bo.write(node, &[8; 3 * CHUNK as usize]);
+    bo.only_changed(version, &[2]);
+    let lacks = ObjectId {
+        node,
+        version: next,
+    };
+    bo.has_only(lacks, &[]);
+    bo.tell(&mut stage);
+    bo.attend(&mut stage);
+    let link = dan_comes(&mut stage);
+    stage.unanswered.clear();
+    stage.trace();
+    let object = ObjectId { node, version };
+    let ask = AskId(stage.draw());
+    let want = Want {
+        object,
+        chunk: ChunkIx(1),
+        have: None,
+    };
+    let len = CHUNK;
+    let asked = Event::Asked {
+        link,
+        ask,
+        want,
+        len,
+    };
+    stage.event("ada", asked);
+    assert_eq!(answers(&mut stage, "ada"), ["here it is"]);
+    assert!(stage.unanswered.is_empty(), "nobody else is asked");
 }
 
 /// Answers what ada has asked for on a link, all of it alike.
