@@ -341,11 +341,13 @@ impl Folder {
     }
 
     /// Takes note that what stands under a name was changed by us: a look that is under way says
-    /// nothing of it.
+    /// nothing of it, nor does a listing.
     pub(crate) fn outdate(&mut self, spot: &Spot) {
         if self.looks.get(spot).is_some_and(|look| look.due.is_none()) {
             self.outdated.insert(spot.clone());
         }
+        // What is listed was looked at one after the other, and may have been before.
+        self.hinted(spot.0);
     }
 
     /// Returns whether the look that has just ended says nothing.
