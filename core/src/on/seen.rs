@@ -132,7 +132,11 @@ impl Engine {
         if !self.places_changes() {
             return false;
         }
-        let Some(node) = self.tree.lookup(dir, name.as_bytes()) else {
+        let wanted = self.tree.lookup(dir, name.as_bytes());
+        // It may have been renamed since.
+        let spot = (dir, name.clone());
+        let was_wanted = || self.folder.renamed.get(&spot).copied();
+        let Some(node) = wanted.or_else(was_wanted) else {
             return false;
         };
         if self.folder.standing.stands(node) || self.folder.standing.is_parked(node) {

@@ -129,6 +129,9 @@ impl Engine {
         if start.last == Last::Killed {
             self.commits.begin_soft();
         }
+        if start.last != Last::Clean && self.config.role == Role::Full {
+            self.note_renamed();
+        }
         for (node, record) in drafts {
             let lost = start.last == Last::Lost;
             if lost {
@@ -150,6 +153,26 @@ impl Engine {
         }
         self.find_unheld();
         Ok(())
+    }
+
+    /// Takes note of the directories that stand nowhere, by the names that they had before. A kill may
+    /// have come when one was made and not yet on record, and a peer have renamed it: it would be taken
+    /// for one that a program made, and what lies in it for moved there (P2).
+    fn note_renamed(&mut self) {
+        let registers = self.tree.registers().after(Arrival(0));
+        let entries = registers.filter_map(|(_, register)| match register {
+            Register::Entry(entry) if entry.deleted.is_none() => {
+                entry.previous.zip(Some(entry.node))
+            }
+            Register::Entry(_)
+            | Register::Attrs(_)
+            | Register::Content(_)
+            | Register::Digest(_) => None,
+        });
+        let standing = &self.folder.standing;
+        let stands = |node: NodeId| standing.stands(node) || standing.is_parked(node);
+        let renamed = entries.filter(|(_, node)| self.is_directory(*node) && !stands(*node));
+        self.folder.renamed = renamed.collect();
     }
 
     /// Takes it that everything stands where the tree has it: of a store whose folder was never

@@ -127,6 +127,39 @@ fn what_two_left_under_one_name_each_is_kept_beside_what_a_third_wrote() {
     assert_eq!(stage.side("ada").faults, []);
 }
 
+/// Bo makes a directory and renames it, and ada is killed when it was made in her folder and not yet on
+/// record. It was taken for one that a program made, and what lay in it for moved there: bo's rename of
+/// all of that was undone (P2, S26).
+#[test]
+fn a_directory_that_was_made_before_a_kill_and_renamed_since_is_known() {
+    let mut stage = ada(&[("one", b"first")]);
+    let mut bo = Bo::join(&mut stage);
+    bo.listen(&mut stage);
+    stage.hold("ada", Held::Disk);
+    let dir = bo.directory(NodeId::ROOT, "d");
+    bo.tell(&mut stage);
+    stage.wait(Duration::from_millis(100));
+    assert_eq!(
+        names(&mut stage),
+        ["d/", "one"],
+        "it is made, and ada not told"
+    );
+    bo.rename(dir, "d", NodeId::ROOT, "e");
+    bo.tell(&mut stage);
+    stage.wait(Duration::from_millis(100));
+    stage.kill("ada");
+    stage.release("ada", Held::Disk);
+    stage.side("ada").files.rename("one", "d/one");
+    stage.start("ada", Last::Killed);
+    bo.connect(&mut stage);
+    stage.wait(secs(5));
+    bo.listen(&mut stage);
+    assert_eq!(names(&mut stage), ["e/", "e/one"]);
+    assert_eq!(shown(&mut stage), ["/e", "/e/one"]);
+    assert_eq!(bo.find("e"), dir);
+    assert_eq!(stage.side("ada").faults, []);
+}
+
 /// While ada was away a file was moved, and another one took its name: seen first, that was taken for an
 /// edit of it, and what was moved for a new file.
 #[test]
