@@ -308,10 +308,9 @@ fn what_a_power_loss_brings_back_has_its_bytes() {
     assert_eq!(stage.side("bo").objects.count(), 0);
 }
 
-/// The record of what was made a moment before a power loss survived it, and its bytes did not.
-/// Everybody was told of a version that nobody could ever read.
-#[test]
-fn what_a_power_loss_left_no_bytes_of_is_empty() {
+/// Bo has made a file, and lost its bytes with his power; the record of it survived that. Ada can't be
+/// reached at first: that she has not heard of it is known later.
+fn new_without_bytes() -> Stage {
     let mut stage = both();
     stage.hold("bo", Held::Disk);
     let (_, fh) = create(&mut stage, "new");
@@ -323,10 +322,17 @@ fn what_a_power_loss_left_no_bytes_of_is_empty() {
     stage.power_loss("bo");
     stage.side("bo").objects.lose();
     stage.release("bo", Held::Disk);
-    // Ada can't be reached at first: that she has not heard of it is known later.
     stage.mute("ada");
     stage.start("bo", Last::Lost);
     stage.wait(secs(2));
+    stage
+}
+
+/// The record of what was made a moment before a power loss survived it, and its bytes did not.
+/// Everybody was told of a version that nobody could ever read.
+#[test]
+fn what_a_power_loss_left_no_bytes_of_is_empty() {
+    let mut stage = new_without_bytes();
     stage.kill("bo");
     stage.start("bo", Last::Killed);
     stage.wait(secs(2));
@@ -340,20 +346,7 @@ fn what_a_power_loss_left_no_bytes_of_is_empty() {
 /// Bo removed it before ada could be reached: as she had not heard of it, it was there again.
 #[test]
 fn what_a_power_loss_left_no_bytes_of_and_was_removed_stays_gone() {
-    let mut stage = both();
-    stage.hold("bo", Held::Disk);
-    let (_, fh) = create(&mut stage, "new");
-    let req = write(&mut stage, fh, 0, b"bytes", 101);
-    stage.let_by("bo", Held::Disk, 2);
-    assert!(is_done(&mut stage, req));
-    close(&mut stage, fh);
-    stage.wait(secs(2));
-    stage.power_loss("bo");
-    stage.side("bo").objects.lose();
-    stage.release("bo", Held::Disk);
-    stage.mute("ada");
-    stage.start("bo", Last::Lost);
-    stage.wait(secs(2));
+    let mut stage = new_without_bytes();
     let (parent, name) = (Ino::ROOT, b"new".to_vec());
     let req = stage.call("bo", FsCall::Edit(Edit::Unlink { parent, name }));
     assert!(is_done(&mut stage, req));

@@ -205,6 +205,44 @@ fn nothing_is_put_over_what_stands_there_or_is_on_its_way() {
     assert_eq!(found.len(), 6);
 }
 
+/// Ada is killed as she does what bo wished: by the record the file stands, and it does not. What is
+/// put back under that name at once would go with the next look: it stands beside it, and stays.
+#[test]
+fn what_comes_back_after_a_kill_stays_though_its_name_is_on_record() {
+    let mut stale = 0;
+    for steps in 0..12 {
+        let (mut stage, mut bo) = with_bo(&[("d/a", b"first"), ("b", b"b")]);
+        let (d, a) = (bo.find("d"), bo.find("a"));
+        bo.remove(a, "a");
+        bo.remove(d, "d");
+        stage.hold("ada", Held::Disk);
+        stage.hold("ada", Held::Commits);
+        bo.tell(&mut stage);
+        for _ in 0..steps {
+            stage.let_one_by("ada");
+        }
+        stage.kill("ada");
+        stage.release("ada", Held::Commits);
+        stage.start("ada", Last::Killed);
+        let is_gone = !names(&mut stage).contains(&"d/a".to_owned());
+        let listed: Vec<u64> = log(&mut stage).iter().map(|(number, _)| *number).collect();
+        let mut back = None;
+        if let (true, [number]) = (is_gone, &listed[..]) {
+            let req = ask(&mut stage, "ada", *number);
+            stage.release("ada", Held::Disk);
+            let restored = stage.side("ada").restored.get(&req).cloned();
+            back = Some(path(&restored.expect("it is answered").unwrap().path));
+        }
+        stage.release("ada", Held::Disk);
+        stage.wait(secs(5));
+        if let Some(back) = back {
+            assert_eq!(tree(&mut stage)[&back], b"first", "after {steps} steps");
+            stale += usize::from(back != "d/a");
+        }
+    }
+    assert!(stale > 0, "its name was never on record");
+}
+
 #[test]
 fn what_was_kept_for_its_time_goes_and_nothing_younger() {
     let (mut stage, mut bo) = with_bo(&[("a", b"first"), ("b", b"b")]);

@@ -67,11 +67,13 @@ fn what_a_peer_changed_is_listed_and_comes_back() {
     assert_eq!(fs::read(host.dir.join("plan")).unwrap(), b"mo's");
 
     fs::remove_dir_all(joiner.path("d")).unwrap();
+    // Until a kill is looked after, what goes away just before it has its name by the record, and would
+    // come back beside it.
+    until("d is gone", || (!host.dir.join("d").exists()).then_some(()));
     let all = listed(&host, 3);
     host.kill();
     host.start();
     assert_eq!(listed(&host, 3), all, "it is on record");
-    until("d is gone", || (!host.dir.join("d").exists()).then_some(()));
     let deleted = |path: &str| {
         let found = all.iter().find(|thing| thing["path"] == path).unwrap();
         assert_eq!(found["fate"], "deleted");
