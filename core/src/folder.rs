@@ -178,8 +178,10 @@ pub(crate) struct Folder {
     departures: VecDeque<FileKey>,
     /// Whether the scan at the start has been finished.
     pub scanned: bool,
-    /// After a kill, until then: the directories that are known to stand nowhere, by the name that each
-    /// had before it was renamed. It may have been made under that, and that not be on record.
+    /// Whether there was a kill before, until then: what was done may not be on record.
+    pub recovers: bool,
+    /// Meanwhile the directories that are known to stand nowhere, by the name that each had before it
+    /// was renamed: it may have been made under that.
     pub renamed: BTreeMap<Spot, NodeId>,
 }
 

@@ -64,6 +64,7 @@ impl Engine {
         }
         if !self.folder.is_listing() && self.folder.placed(NodeId::ROOT).is_some() {
             self.folder.scanned = true;
+            self.folder.recovers = false;
             self.folder.renamed.clear();
         }
     }

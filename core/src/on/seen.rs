@@ -6,6 +6,7 @@
 //! hashes on record, so that a changed mode, or a copy of the folder, costs nobody a download. What
 //! is seen to be as the tree wants it anyway makes no register.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::action::Placed;
@@ -96,10 +97,13 @@ impl Engine {
                 }
             }
             (known, Some(mover)) => {
-                if known.is_some() {
-                    self.delete(dir, name);
+                let is_ours = self.may_be_moved_by_us(mover);
+                if let Some(known) = known {
+                    self.displaced(known, dir, name);
                 }
-                if kind == Kind::File && sighting.nlink > 1 {
+                if is_ours {
+                    self.was_moved_by_us(mover, dir, name);
+                } else if kind == Kind::File && sighting.nlink > 1 {
                     self.stand_alone(mover);
                     self.add_entry(mover, dir, name);
                 } else {
@@ -113,6 +117,44 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Returns whether a node that is seen under a name may have got it from us: after a kill what was
+    /// done last is not on record, and by now the tree may want something else of it. Then it is not
+    /// taken for what somebody did, which would undo what a peer did meanwhile.
+    fn may_be_moved_by_us(&self, node: NodeId) -> bool {
+        if !self.folder.recovers {
+            return false;
+        }
+        let wanted: BTreeSet<Spot> = self.places_of(node).into_iter().collect();
+        let spots: BTreeSet<Spot> = self.folder.standing.spots(node).cloned().collect();
+        wanted != spots
+    }
+
+    /// A node stands where we have put it.
+    fn was_moved_by_us(&mut self, node: NodeId, dir: NodeId, name: &Name) {
+        let wanted = self.places_of(node);
+        let mut spots = self.folder.standing.spots(node);
+        let left = spots.find(|spot| !wanted.contains(spot)).cloned();
+        drop(spots);
+        if let Some((dir, name)) = left {
+            self.leave(dir, &name);
+        }
+        self.stand(dir, name, node);
+        self.is_back(node);
+        self.settle_later_with_all(node);
+    }
+
+    /// Another node stands where one did: it is gone from there, and its name with it, unless the tree
+    /// wants it elsewhere and it may be there.
+    fn displaced(&mut self, node: NodeId, dir: NodeId, name: &Name) {
+        let is_wanted = self.places_of(node).contains(&(dir, name.clone()));
+        if is_wanted || !self.may_be_moved_by_us(node) {
+            self.delete(dir, name);
+            return;
+        }
+        self.leave(dir, name);
+        self.settle_later(node);
     }
 
     /// What has but one name was seen under it: it does not lie out of the way, whatever a kill

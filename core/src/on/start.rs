@@ -130,6 +130,7 @@ impl Engine {
             self.commits.begin_soft();
         }
         if start.last != Last::Clean && self.config.role == Role::Full {
+            self.folder.recovers = true;
             self.note_renamed();
         }
         for (node, record) in drafts {

@@ -160,6 +160,44 @@ fn a_directory_that_was_made_before_a_kill_and_renamed_since_is_known() {
     assert_eq!(stage.side("ada").faults, []);
 }
 
+/// Bo renames a file and then removes it, or renames it once more, and ada is killed when she had moved it
+/// and not yet put that on record. What she had done was taken for a program's move: the file was there
+/// again, under the name that it had in between (P2, S26).
+#[test]
+fn a_file_that_was_moved_before_a_kill_and_renamed_or_removed_since_is_known() {
+    for is_removed in [true, false] {
+        let mut stage = ada(&[("a", b"first")]);
+        let mut bo = Bo::join(&mut stage);
+        bo.listen(&mut stage);
+        let node = bo.find("a");
+        stage.hold("ada", Held::Disk);
+        bo.rename(node, "a", NodeId::ROOT, "b");
+        bo.tell(&mut stage);
+        stage.wait(Duration::from_millis(100));
+        assert_eq!(names(&mut stage), ["b"], "it is moved, and ada not told");
+        bo.rename(node, "b", NodeId::ROOT, "c");
+        bo.rename(node, "c", NodeId::ROOT, "d");
+        if is_removed {
+            bo.remove(node, "d");
+        }
+        bo.tell(&mut stage);
+        stage.wait(Duration::from_millis(100));
+        stage.kill("ada");
+        stage.release("ada", Held::Disk);
+        stage.start("ada", Last::Killed);
+        stage.wait(secs(5));
+        let left: &[&str] = if is_removed { &[] } else { &["d"] };
+        assert_eq!(names(&mut stage), left);
+        let seen: Vec<String> = left.iter().map(|name| format!("/{name}")).collect();
+        assert_eq!(shown(&mut stage), seen);
+        bo.connect(&mut stage);
+        bo.listen(&mut stage);
+        stage.wait(secs(5));
+        assert_eq!(names(&mut stage), left);
+        assert_eq!(stage.side("ada").faults, []);
+    }
+}
+
 /// While ada was away a file was moved, and another one took its name: seen first, that was taken for an
 /// edit of it, and what was moved for a new file.
 #[test]
